@@ -1,0 +1,119 @@
+package import Model
+
+/// The collector's own number of a series; never reused.
+package struct SeriesID: RawRepresentable, Hashable, Comparable, Sendable {
+    package var rawValue: Int32
+    package init(rawValue: Int32) { self.rawValue = rawValue }
+    package static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
+}
+
+/// A series as a sender defines it.
+package struct SeriesDefinition: Hashable, Sendable {
+    /// With `__name__`.
+    package var labels: Labels
+    package var metadata: MetricMetadata
+
+    package init(labels: Labels, metadata: MetricMetadata) {
+        self.labels = labels
+        self.metadata = metadata
+    }
+}
+
+/// Samples of one scrape: one timestamp, `values[i]` of `series[i]`.
+package struct ScrapeColumns: Hashable, Sendable {
+    package var timestamp: TimestampMS
+    package var series: [SeriesID]
+    package var values: [Double]
+
+    package init(timestamp: TimestampMS, series: [SeriesID], values: [Double]) {
+        precondition(series.count == values.count, "columns of different length")
+        self.timestamp = timestamp
+        self.series = series
+        self.values = values
+    }
+}
+
+/// A received batch, decoded and checked, with `host` taken from the certificate.
+package struct IngestBatch: Sendable {
+    package enum Content: Sendable {
+        case metrics([ScrapeColumns])
+        /// Stream labels already carry the certificate's `host`.
+        case logs([LogStream])
+        /// Only gaps.
+        case none
+    }
+
+    package var position: BatchPosition
+    package var content: Content
+    /// Losses the agent reports, and records of this batch that the collector refused one by one.
+    package var gaps: [GapRecord]
+    /// Samples or log entries in `content`.
+    package var recordCount: Int
+    /// SHA-256 of the payload as received: a repeat with another digest is an integrity alert.
+    package var digest: [UInt8]
+    package var receivedAt: TimestampNS
+
+    package init(
+        position: BatchPosition, content: Content, gaps: [GapRecord] = [], recordCount: Int,
+        digest: [UInt8], receivedAt: TimestampNS
+    ) {
+        self.position = position
+        self.content = content
+        self.gaps = gaps
+        self.recordCount = recordCount
+        self.digest = digest
+        self.receivedAt = receivedAt
+    }
+}
+
+/// One live connection's right to write one stream; a newer session of the same stream fences an older one.
+package struct IngestSession: Hashable, Sendable {
+    package var host: HostName
+    package var kind: StreamKind
+    package var epoch: UInt64
+    /// Unique per session; written with every cursor update.
+    package var token: Int64
+
+    package init(host: HostName, kind: StreamKind, epoch: UInt64, token: Int64) {
+        self.host = host
+        self.kind = kind
+        self.epoch = epoch
+        self.token = token
+    }
+}
+
+/// What a batch came to.
+package enum IngestOutcome: Hashable, Sendable {
+    /// Committed with its cursor.
+    case stored
+    /// Its sequence was committed before; nothing was written. `sameDigest` false: other content under that number.
+    case duplicate(sameDigest: Bool)
+    /// A hole would come before it; nothing was written.
+    case outOfOrder(expected: UInt64)
+    /// A newer session of this stream exists; nothing was written.
+    case fenced
+}
+
+/// How the receiving side writes. Every call that returns normally is committed and durable.
+package protocol IngestWriter: Sendable {
+    /// Which incarnation of the database this is; a restored backup has another.
+    func storageGeneration() async throws(StorageError) -> String
+    /// Registers a session, fencing older ones, and answers with the last committed sequence of the epoch (0: none).
+    func openSession(
+        host: HostName, kind: StreamKind, epoch: UInt64
+    ) async throws(StorageError) -> (session: IngestSession, lastSequence: UInt64)
+    /// Numbers for series, made where they are new; nil where a series limit refuses a new one.
+    /// `result[i]` belongs to `series[i]`.
+    func intern(
+        _ series: [SeriesDefinition], host: HostName
+    ) async throws(StorageError) -> [SeriesID?]
+    /// Commits the batches in order, cursor included, in one transaction; `result[i]` belongs to `batches[i]`.
+    /// After the first `outOfOrder` or `fenced` the rest have that outcome too.
+    func store(
+        _ batches: [IngestBatch], session: IngestSession
+    ) async throws(StorageError) -> [IngestOutcome]
+    /// Commits samples that the collector itself makes (its own metrics, presence, recording rules, ALERTS).
+    func storeOwn(
+        _ samples: [(SeriesDefinition, Sample)]
+    ) async throws(StorageError)
+}

@@ -1,0 +1,60 @@
+package import Model
+
+/// One vector selector's need: every series that satisfies all `matchers`, and its samples in a time range.
+package struct SeriesSelection: Hashable, Sendable {
+    package var matchers: [LabelMatcher]
+    /// Exclusive.
+    package var after: TimestampMS
+    /// Inclusive.
+    package var through: TimestampMS
+
+    package init(matchers: [LabelMatcher], after: TimestampMS, through: TimestampMS) {
+        self.matchers = matchers
+        self.after = after
+        self.through = through
+    }
+}
+
+/// The bounds of one read; a read that would pass one throws `StorageError.limitExceeded`.
+package struct ReadLimits: Hashable, Sendable {
+    package var seriesMax: Int
+    package var samplesMax: Int
+
+    package init(seriesMax: Int = 200_000, samplesMax: Int = 50_000_000) {
+        self.seriesMax = seriesMax
+        self.samplesMax = samplesMax
+    }
+}
+
+/// Which label sets a metadata question is about.
+package struct LabelScope: Hashable, Sendable {
+    /// A label set is in scope when it satisfies all matchers of any one of these lists; none: every set.
+    package var matcherSets: [[LabelMatcher]]
+    /// Inclusive; sets without data between `start` and `end` may be left out.
+    package var start: TimestampMS
+    /// Inclusive.
+    package var end: TimestampMS
+
+    package init(matcherSets: [[LabelMatcher]] = [], start: TimestampMS, end: TimestampMS) {
+        self.matcherSets = matcherSets
+        self.start = start
+        self.end = end
+    }
+}
+
+/// How the query side reads metrics.
+package protocol MetricReader: Sendable {
+    /// For each selection its series in ascending label order; series without a sample in the range are left out.
+    /// One snapshot for all selections.
+    func select(
+        _ selections: [SeriesSelection], limits: ReadLimits
+    ) async throws(StorageError) -> [[SeriesColumns]]
+    /// Label names in scope, ascending.
+    func labelNames(_ scope: LabelScope) async throws(StorageError) -> [String]
+    /// Values of the label `name` in scope, ascending.
+    func labelValues(_ name: String, _ scope: LabelScope) async throws(StorageError) -> [String]
+    /// Label sets in scope, ascending.
+    func series(_ scope: LabelScope) async throws(StorageError) -> [Labels]
+    /// Metadata by metric family name; `metric` restricts it to one.
+    func metadata(metric: String?) async throws(StorageError) -> [String: [MetricMetadata]]
+}

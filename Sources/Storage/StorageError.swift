@@ -1,0 +1,16 @@
+/// Why the storage could not do what it was asked.
+package enum StorageError: Error, Hashable, Sendable {
+    /// The database can't be reached or refused the work for now; the same call may succeed later.
+    case unavailable(String)
+    /// The database has no space left (SQLSTATE 53100) or no memory; writes are refused until it has.
+    case exhausted(String)
+    /// A bound was reached: its name as configured, and its value. Nothing partial is returned.
+    case limitExceeded(limit: String, maximum: Int)
+    /// A matcher's regular expression does not compile.
+    case badMatcher(String)
+    /// Stored data does not decode; the text says which row.
+    case corrupt(String)
+    /// The statement was refused for what it says: a defect of ours, or a role without its grant.
+    case refused(String)
+    case cancelled
+}

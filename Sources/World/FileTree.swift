@@ -1,0 +1,97 @@
+/// A failed file operation: what, on which path, and the system's errno.
+package struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
+    package var operation: String
+    package var path: String
+    package var errno: Int32
+
+    package init(operation: String, path: String, errno: Int32) {
+        self.operation = operation
+        self.path = path
+        self.errno = errno
+    }
+
+    package var description: String { "\(operation) \(path): errno \(errno)" }
+}
+
+/// Where a file is on its disk: the identity that survives a rename.
+package struct FileIdentity: Hashable, Sendable {
+    package var device: UInt64
+    package var inode: UInt64
+
+    package init(device: UInt64, inode: UInt64) {
+        self.device = device
+        self.inode = inode
+    }
+}
+
+/// The facts of `stat` that Petrel uses.
+package struct FileStatus: Hashable, Sendable {
+    package var identity: FileIdentity
+    /// Bytes.
+    package var size: Int64
+    package var isDirectory: Bool
+
+    package init(identity: FileIdentity, size: Int64, isDirectory: Bool) {
+        self.identity = identity
+        self.size = size
+        self.isDirectory = isDirectory
+    }
+}
+
+/// An open file. Calls block; a file belongs to one thread or lock at a time and is closed by `close`.
+package protocol WorldFile: AnyObject, Sendable {
+    /// Reads up to `count` bytes at `offset`; fewer at the end of the file, none past it. Retries EINTR.
+    func read(at offset: Int64, count: Int) throws(FileError) -> [UInt8]
+    /// Writes all of `bytes` at `offset`, looping over short writes and EINTR.
+    func write(_ bytes: [UInt8], at offset: Int64) throws(FileError)
+    /// `fdatasync`. After an error the file is suspect: never retry it (PostgreSQL's fsyncgate, 2018).
+    func synchronize() throws(FileError)
+    func truncate(to size: Int64) throws(FileError)
+    /// Reserves `size` bytes (`posix_fallocate`), so that a full disk shows here and not at a later write.
+    func allocate(size: Int64) throws(FileError)
+    func status() throws(FileError) -> FileStatus
+    func close()
+}
+
+/// How `WorldFileTree.open` opens a file.
+package enum FileMode: Sendable {
+    case read
+    case readWrite
+    /// Creates the file with mode 0600; fails with EEXIST where it exists.
+    case createNew
+}
+
+/// The files of a machine as a protocol, so that simulation can tear, fill and lose them.
+package protocol WorldFileTree: Sendable {
+    func open(_ path: String, _ mode: FileMode) throws(FileError) -> any WorldFile
+    /// Names (not paths) of the entries of a directory, without `.` and `..`, in no order.
+    func list(_ path: String) throws(FileError) -> [String]
+    func status(_ path: String) throws(FileError) -> FileStatus
+    func rename(_ from: String, to: String) throws(FileError)
+    func remove(_ path: String) throws(FileError)
+    /// Makes the directory and its missing parents with mode 0700.
+    func makeDirectory(_ path: String) throws(FileError)
+    /// `fsync` of a directory: makes creations, renames and removals in it durable.
+    func synchronizeDirectory(_ path: String) throws(FileError)
+    /// The target of a symbolic link, as written.
+    func readLink(_ path: String) throws(FileError) -> String
+    /// Bytes that an unprivileged process may still write on the file system of `path`.
+    func freeBytes(_ path: String) throws(FileError) -> Int64
+}
+
+extension WorldFileTree {
+    /// The whole content of a file, `/proc` files of size 0 included; EFBIG past `bytesMax`.
+    package func contents(_ path: String, bytesMax: Int = 16 << 20) throws(FileError) -> [UInt8] {
+        let file = try open(path, .read)
+        defer { file.close() }
+        var bytes: [UInt8] = []
+        while true {
+            let chunk = try file.read(at: Int64(bytes.count), count: 64 * 1024)
+            guard !chunk.isEmpty else { return bytes }
+            bytes += chunk
+            guard bytes.count <= bytesMax else {
+                throw FileError(operation: "read", path: path, errno: 27)
+            }
+        }
+    }
+}
