@@ -196,6 +196,11 @@ let programs: [Target] = [
         ["Model", "PromQLScript", arguments, httpClient, nioCore, nioHTTP1, nioSSL]),
 ]
 
+// The tests, one target a subject; `tests(name, dependencies)`.
+let checks: [Target] = [
+    tests("ModelTests", ["Model"])
+]
+
 let package = Package(
     name: "petrel",
     products: [
@@ -226,4 +231,5 @@ let package = Package(
             url: "https://github.com/swiftlang/swift-subprocess.git", from: "1.0.2", traits: []),
     ],
     targets: meaning + skills + engines + shared + agentStages + collectorStages + web + programs
+        + checks
 )
