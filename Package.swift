@@ -198,7 +198,8 @@ let programs: [Target] = [
 
 // The tests, one target a subject; `tests(name, dependencies)`.
 let checks: [Target] = [
-    tests("ModelTests", ["Model"])
+    tests("ModelTests", ["Model"]),
+    tests("TidyTests", []),
 ]
 
 let package = Package(
