@@ -89,7 +89,7 @@ let skills: [Target] = [
     .systemLibrary(
         name: "CYAML", path: "Sources/CYAML", pkgConfig: "yaml-0.1",
         providers: [.apt(["libyaml-dev"])]),
-    library("YAMLDocument", ["CYAML"]),
+    library("YAMLDocument", ["Model", "CYAML"]),
     .systemLibrary(
         name: "CLibPQ", path: "Sources/CLibPQ", pkgConfig: "libpq",
         providers: [.apt(["libpq-dev"])]),
@@ -109,7 +109,7 @@ let shared: [Target] = [
     library("LogQL", ["Model", "LinearRegex", "QueryMath", "LogQLSyntax"]),
     library(
         "Rules",
-        ["Model", "QueryMath", "GoTemplate", "PromQLSyntax", "YAMLDocument"]),
+        ["Model", "Storage", "QueryMath", "GoTemplate", "PromQLSyntax", "YAMLDocument"]),
     library("Routing", ["Model", "LinearRegex", "GoTemplate", "YAMLDocument"]),
     library("PromQLScript", ["Model", "LinearRegex", "QueryMath", "PromQLSyntax", "PromQL"]),
 ]
@@ -199,6 +199,7 @@ let programs: [Target] = [
 // The tests, one target a subject; `tests(name, dependencies)`.
 let checks: [Target] = [
     tests("ModelTests", ["Model"]),
+    tests("YAMLDocumentTests", ["Model", "YAMLDocument"]),
     tests("TidyTests", []),
 ]
 
