@@ -158,8 +158,8 @@ let collectorStages: [Target] = [
     library(
         "CollectorNotify", at: "collector/Notify",
         [
-            "Model", "World", "Storage", "Routing", "GoTemplate", httpClient, nioCore, nioHTTP1,
-            nioSSL, log, lifecycle,
+            "Model", "World", "Storage", "Routing", "GoTemplate", httpClient, nioCore, nioPosix,
+            nioHTTP1, nioSSL, log, lifecycle,
         ]),
 ]
 
@@ -201,6 +201,7 @@ let checks: [Target] = [
     tests("ModelTests", ["Model"]),
     tests("YAMLDocumentTests", ["Model", "YAMLDocument"]),
     tests("TidyTests", []),
+    tests("CollectorNotifyTests", ["Model", "Storage", "World", "CollectorNotify", log]),
 ]
 
 let package = Package(
