@@ -1,0 +1,45 @@
+# Petrel. `make run` and `make test` are all one needs; both install the system packages they lack.
+
+SWIFT ?= swift
+RELEASE = -c release --static-swift-stdlib
+PROGRAMS = petrel-agent petrel-collector petrel
+RELEASE_DIR = .build/release
+DEBUG_DIR = .build/debug
+
+.PHONY: run test bench format release debug-programs dependencies-build dependencies-run dependencies-test clean
+
+## run: the whole of Petrel on this host, until Ctrl-C
+run: dependencies-run release
+	@packaging/local/run.sh $(RELEASE_DIR)
+
+## test: every test: style, units, conformance, simulation, integration, faults on real processes
+test: dependencies-test release
+	$(SWIFT) format lint --strict -r Sources agent collector Tests Package.swift
+	$(SWIFT) build --build-tests
+	packaging/local/check-release.sh $(RELEASE_DIR)
+	python3 Tests/Faults/fleet.py --programs $(RELEASE_DIR) short
+	$(SWIFT) test --skip-build
+
+## bench: ratios against peers, measured in one run
+bench: dependencies-test release
+	python3 Benchmarks/bench.py --programs $(RELEASE_DIR)
+
+## format: the house formatting
+format:
+	$(SWIFT) format -i -r Sources agent collector Tests Package.swift
+
+release: dependencies-build
+	@echo "Building the programs (release, static; the first time takes about 10 minutes on 2 cores)"
+	@for p in $(PROGRAMS); do $(SWIFT) build $(RELEASE) --product $$p || exit 1; done
+
+dependencies-build:
+	@packaging/local/dependencies.sh build
+
+dependencies-run:
+	@packaging/local/dependencies.sh build run
+
+dependencies-test:
+	@packaging/local/dependencies.sh build run test
+
+clean:
+	rm -rf .build .petrel dist
