@@ -1,0 +1,130 @@
+import Model
+import YAMLDocument
+
+/// `/etc/petrel/collector.yaml`. Every default works without a file; an unknown key is an error with its place.
+struct CollectorConfiguration: Sendable {
+    var dataDirectory = "/var/lib/petrel/collector"
+    /// A libpq connection string; empty runs a private PostgreSQL under `dataDirectory`.
+    var databaseURL = ""
+    var databaseConnectionsMax = 12
+    /// System user that runs the private PostgreSQL when the collector is root.
+    var databaseUser = "postgres"
+    var http = AddressAndPort(address: "127.0.0.1", port: 9600)
+    var fleet = AddressAndPort(address: "0.0.0.0", port: 9601)
+    var enroll = AddressAndPort(address: "0.0.0.0", port: 9602)
+    var publicPart = AddressAndPort(address: "127.0.0.1", port: 9603)
+    /// Names and addresses by which agents reach the collector; in its certificate and in tokens.
+    var advertised: [String] = []
+    var fleetName = "petrel"
+    /// Where a person finds the collector; linked in notifications.
+    var externalURL = ""
+    var retention = PrometheusDuration(milliseconds: 30 * 86_400_000)
+    var ruleFiles = ["/etc/petrel/rules.d/*.yaml"]
+    var alertingFile = "/etc/petrel/alerting.yaml"
+    /// Whether `alertingFile` was named, so that its absence is an error.
+    var namesAlertingFile = false
+    var evaluationInterval = PrometheusDuration(milliseconds: 15_000)
+    var queriesMax = 20
+    var queryTimeout = PrometheusDuration(milliseconds: 120_000)
+    var querySamplesMax = 50_000_000
+    var logLevel = "info"
+
+    init() {}
+
+    /// Reads `text`; `file` is named in errors.
+    init(text: String, file: String) throws(YAMLError) {
+        var root = try YAMLMapping.parse(text, file: file)
+        dataDirectory = try root.string("data_dir", default: dataDirectory)
+        externalURL = try root.string("external_url", default: externalURL)
+        logLevel = try root.choice(
+            "log_level", ["debug", "info", "warning", "error"], default: logLevel)
+        try readDatabase(&root)
+        try readListeners(&root)
+        try readRules(&root)
+        var retention = try root.section("retention")
+        self.retention = try retention.duration(
+            "age", default: self.retention,
+            range: PrometheusDuration(
+                milliseconds: 86_400_000)...PrometheusDuration(milliseconds: 3650 * 86_400_000))
+        try retention.finish()
+        var limits = try root.section("limits")
+        queriesMax = try limits.int("concurrent_queries", default: queriesMax, range: 1...1000)
+        queryTimeout = try limits.duration("query_timeout", default: queryTimeout)
+        querySamplesMax = try limits.int(
+            "query_samples", default: querySamplesMax, range: 1000...1_000_000_000)
+        try limits.finish()
+        try root.finish()
+    }
+
+    private mutating func readDatabase(_ root: inout YAMLMapping) throws(YAMLError) {
+        var database = try root.section("database")
+        databaseURL = try database.string("url", default: databaseURL)
+        databaseConnectionsMax = try database.int(
+            "connections", default: databaseConnectionsMax, range: 4...200)
+        databaseUser = try database.string("user", default: databaseUser)
+        try database.finish()
+    }
+
+    private mutating func readListeners(_ root: inout YAMLMapping) throws(YAMLError) {
+        var http = try root.section("http")
+        self.http = try address(&http, "listen", self.http)
+        publicPart = try address(&http, "public", publicPart)
+        try http.finish()
+        var fleet = try root.section("fleet")
+        self.fleet = try address(&fleet, "listen", self.fleet)
+        enroll = try address(&fleet, "enroll", enroll)
+        fleetName = try fleet.string("name", default: fleetName)
+        advertised = try fleet.strings("advertise", default: advertised)
+        try fleet.finish()
+    }
+
+    private mutating func readRules(_ root: inout YAMLMapping) throws(YAMLError) {
+        var rules = try root.section("rules")
+        ruleFiles = try rules.strings("files", default: ruleFiles)
+        evaluationInterval = try rules.duration(
+            "interval", default: evaluationInterval,
+            range: PrometheusDuration(
+                milliseconds: 1_000)...PrometheusDuration(milliseconds: 86_400_000))
+        try rules.finish()
+        var alerting = try root.section("alerting")
+        namesAlertingFile = alerting.has("file")
+        alertingFile = try alerting.string("file", default: alertingFile)
+        try alerting.finish()
+    }
+
+    private func address(
+        _ mapping: inout YAMLMapping, _ key: String, _ fallback: AddressAndPort
+    ) throws(YAMLError) -> AddressAndPort {
+        guard let text = try mapping.string(key) else { return fallback }
+        guard let address = AddressAndPort(text) else {
+            throw mapping.error(at: key, "expected ADDRESS:PORT, found `\(text)`")
+        }
+        return address
+    }
+}
+
+/// `127.0.0.1:9600`, `[::1]:9600`.
+struct AddressAndPort: Hashable, Sendable, CustomStringConvertible {
+    var address: String
+    var port: Int
+
+    init(address: String, port: Int) {
+        self.address = address
+        self.port = port
+    }
+
+    init?(_ text: String) {
+        guard let colon = text.lastIndex(of: ":"),
+            let port = Int(text[text.index(after: colon)...]), (0...65_535).contains(port)
+        else { return nil }
+        var host = String(text[..<colon])
+        if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
+        guard !host.isEmpty else { return nil }
+        address = host
+        self.port = port
+    }
+
+    var description: String {
+        address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
+    }
+}
