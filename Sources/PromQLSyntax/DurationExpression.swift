@@ -12,9 +12,8 @@ package indirect enum DurationExpression: Hashable, Sendable {
     /// `range()`: end minus start of the query, 0 for an instant query.
     case range
     case negate(DurationExpression)
-    /// `+x`, kept for printing.
-    case plus(DurationExpression)
-    case binary(BinaryOperator, DurationExpression, DurationExpression, SourceRange)
+    /// One of `+ - * / % ^`.
+    case binary(BinaryOperator, DurationExpression, DurationExpression)
     /// `min_of(a, b)`
     case minimum(DurationExpression, DurationExpression)
     /// `max_of(a, b)`

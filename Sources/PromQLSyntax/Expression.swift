@@ -3,7 +3,7 @@ package import Model
 /// A PromQL expression as parsed: a tree of values whose leaves are literals and selectors.
 ///
 /// Every node knows the bytes of the query it was read from. Equality includes those positions; compare
-/// `erasingPositions()` to ask whether two trees mean the same. `description` prints a query that parses to the same
+/// `normalized()` to ask whether two trees mean the same. `description` prints a query that parses to the same
 /// tree. The depth of a parsed tree is at most `PromQLParserOptions.treeDepthMax`, so plain recursion over it is safe.
 package indirect enum Expression: Hashable, Sendable {
     case number(NumberLiteral)
@@ -77,11 +77,15 @@ package struct NumberLiteral: Hashable, Sendable {
 
 /// A quoted string, unescaped.
 package struct StringLiteral: Hashable, Sendable {
+    /// The text; bytes that are no UTF-8 (from `\xff`) appear as U+FFFD.
     package var value: String
+    /// The exact bytes where they are no valid UTF-8, nil otherwise.
+    package var invalidBytes: [UInt8]?
     package var range: SourceRange
 
-    package init(_ value: String, range: SourceRange = .none) {
+    package init(_ value: String, invalidBytes: [UInt8]? = nil, range: SourceRange = .none) {
         self.value = value
+        self.invalidBytes = invalidBytes
         self.range = range
     }
 }
