@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Fault runs on the real programs: fleet.py --programs FOLDER SCENARIO [--rounds N]
+
+Scenarios: short (all of them, a few rounds), agent-kills, collector-kills, postgres-restarts, outage, rule, cpu.
+Each prints sent, stored, gap, in spool, lost, duplicated; the run ends with `N passed, M failed`.
+"""
+import argparse
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from harness import Fleet, Receiver, Writer, account, expect_exact, pause, wait_until  # noqa: E402
+
+
+def flowing(fleet):
+    wait_until("first lines stored", 60, lambda: int(fleet.sql("SELECT count(*) FROM petrel.log")) > 0)
+
+
+def agent_kills(options, rounds):
+    with Fleet(options.programs).up() as fleet:
+        writer = Writer(fleet)
+        writer.start()
+        flowing(fleet)
+        for _ in range(rounds):
+            pause(0.05, 1.0)
+            fleet.agent.kill(signal.SIGKILL)
+            fleet.agent.start()
+        expect_exact(account(fleet, writer.finish()))
+
+
+def collector_kills(options, rounds):
+    with Fleet(options.programs).up() as fleet:
+        writer = Writer(fleet)
+        writer.start()
+        flowing(fleet)
+        for _ in range(rounds):
+            pause(0.2, 2.5)
+            fleet.collector.kill(signal.SIGKILL)
+            pause(0.0, 0.3)
+            fleet.collector.start()
+            fleet.wait_ready()
+        expect_exact(account(fleet, writer.finish()))
+
+
+def postgres_restarts(options, rounds):
+    """SIGQUIT is what `pg_ctl -m immediate` sends; the collector brings its private cluster up again."""
+    with Fleet(options.programs).up() as fleet:
+        writer = Writer(fleet)
+        writer.start()
+        flowing(fleet)
+        for _ in range(rounds):
+            pause(0.5, 2.0)
+            before = fleet.postgres_pid()
+            os.kill(before, signal.SIGQUIT)
+            wait_until("PostgreSQL back", 60, lambda: fleet.postgres_pid() != before and fleet.sql("SELECT 1"))
+            wait_until("collector ready", 60, lambda: fleet.get("/readyz"))
+        expect_exact(account(fleet, writer.finish()))
+
+
+def outage(options, seconds):
+    """The collector is away under load; afterwards nothing is missing and the newest metrics come first."""
+    with Fleet(options.programs).up() as fleet:
+        writer = Writer(fleet, per_second=200)
+        writer.start()
+        flowing(fleet)
+        fleet.collector.stop()
+        time.sleep(seconds)
+        fleet.collector.start()
+        fleet.wait_ready()
+        back = time.monotonic()
+
+        def fresh():
+            age = fleet.query("time() - timestamp(node_load1)")
+            return age and float(age[0]["value"][1]) < 10
+        wait_until("newest metrics visible", 20, fresh)
+        print(f"  newest metrics visible {time.monotonic() - back:.1f} s after the collector's return")
+        result = account(fleet, writer.finish(), seconds=120 + seconds)
+        print(f"  drained {time.monotonic() - back:.1f} s after it")
+        expect_exact(result)
+
+
+RULE = """
+groups:
+  - name: test
+    interval: 1s
+    rules:
+      - alert: Busy
+        expr: node_load1 >= 0
+        for: {hold}
+        labels: {{severity: page}}
+        annotations: {{summary: "load is {{{{ $value }}}} on {{{{ $labels.host }}}}"}}
+"""
+
+
+def rule(options, hold):
+    """One rule to one message through receivers that first fail; the collector is killed on the way."""
+    script = [(500, {}), (429, {"Retry-After": "1"})]
+    hooks = {name: Receiver(script) for name in ("webhook", "slack", "discord")}
+    alerting = f"""
+route: {{receiver: team, group_by: [alertname]}}
+receivers:
+  - name: team
+    webhook_configs: [{{url: "{hooks['webhook'].url}"}}]
+    slack_configs: [{{api_url: "{hooks['slack'].url}", channel: "#ops"}}]
+    discord_configs: [{{webhook_url: "{hooks['discord'].url}"}}]
+"""
+    try:
+        with Fleet(options.programs, alerting_yaml=alerting, rules_yaml=RULE.format(hold=hold)).up() as fleet:
+            wait_until("transition committed", 90,
+                       lambda: int(fleet.sql("SELECT count(*) FROM petrel.outbox WHERE alerts::text LIKE '%Busy%'")) >= 3)
+            fleet.collector.kill(signal.SIGKILL)  # between transition and send, or between send and mark
+            fleet.collector.start()
+            fleet.wait_ready()
+            for name, hook in hooks.items():
+                wait_until(f"{name} delivered", 60, lambda: any("Busy" in str(r["body"]) for r in hook.delivered()))
+                busy = [r for r in hook.requests if "Busy" in str(r["body"])]
+                ids = {r["id"] for r in busy}
+                assert len(ids) == 1 and None not in ids, f"{name}: several ids {ids}"
+                print(f"  {name}: answers {[r['status'] for r in busy]}, one id {next(iter(ids))}")
+    finally:
+        for hook in hooks.values():
+            hook.close()
+
+
+def cpu(options, _):
+    """The answer of PromQL beside /proc/stat read here."""
+    def read():
+        with open("/proc/stat") as f:
+            fields = f.readline().split()[1:]
+        names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+        return time.time(), dict(zip(names, (int(x) / os.sysconf("SC_CLK_TCK") for x in fields)))
+    with Fleet(options.programs).up() as fleet:
+        time.sleep(2)
+        history = []
+        while len(history) < 70:
+            history.append(read())
+            time.sleep(1)
+        answer = {r["metric"]["mode"]: float(r["value"][1])
+                  for r in fleet.query("sum by (mode) (rate(node_cpu_seconds_total[1m]))")}
+        (t0, first), (t1, last) = history[-61], history[-1]
+        worst = 0.0
+        for mode, value in answer.items():
+            own = (last[mode] - first[mode]) / (t1 - t0)
+            worst = max(worst, abs(own - value))
+        total, count = sum(answer.values()), os.cpu_count()
+        print(f"  worst mode differs by {worst:.4f} core, the sum {total:.4f} of {count}")
+        assert len(answer) == 8 and worst <= 0.05 and abs(total - count) <= 0.02 * count, answer
+
+
+SCENARIOS = {
+    "agent-kills": (agent_kills, 100, 6), "collector-kills": (collector_kills, 50, 4),
+    "postgres-restarts": (postgres_restarts, 20, 2), "outage": (outage, 600, 15),
+    "rule": (rule, "30s", "2s"), "cpu": (cpu, 0, None),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--programs", required=True)
+    parser.add_argument("--rounds", help="rounds, seconds or `for`, by scenario")
+    parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    parser.add_argument("scenario", choices=["short", *SCENARIOS])
+    options = parser.parse_args()
+    random.seed(options.seed)
+    print(f"seed {options.seed}")
+    names = [n for n in SCENARIOS if SCENARIOS[n][2] is not None] if options.scenario == "short" else [options.scenario]
+    passed = failed = 0
+    for name in names:
+        run, full, few = SCENARIOS[name]
+        amount = few if options.scenario == "short" else type(full)(options.rounds or full)
+        started = time.monotonic()
+        print(f"{name} {amount}", flush=True)
+        try:
+            run(options, amount)
+            passed += 1
+        except Exception:
+            traceback.print_exc()
+            failed += 1
+        print(f"  {time.monotonic() - started:.0f} s", flush=True)
+    print(f"Faults: {passed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+main()
