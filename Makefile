@@ -1,12 +1,13 @@
 # Petrel. `make run` and `make test` are all one needs; both install the system packages they lack.
 
 SWIFT ?= swift
-RELEASE = -c release --static-swift-stdlib
+# A folder of its own: the two builds never wait for each other.
+RELEASE_SCRATCH = .build-release
+RELEASE = -c release --static-swift-stdlib --scratch-path $(RELEASE_SCRATCH)
 PROGRAMS = petrel-agent petrel-collector petrel
-RELEASE_DIR = .build/release
-DEBUG_DIR = .build/debug
+RELEASE_DIR = $(RELEASE_SCRATCH)/release
 
-.PHONY: run test bench format release debug-programs dependencies-build dependencies-run dependencies-test clean
+.PHONY: run test bench format release dependencies-build dependencies-run dependencies-test clean
 
 ## run: the whole of Petrel on this host, until Ctrl-C
 run: dependencies-run release
@@ -42,4 +43,4 @@ dependencies-test:
 	@packaging/local/dependencies.sh build run test
 
 clean:
-	rm -rf .build .petrel dist
+	rm -rf .build $(RELEASE_SCRATCH) .petrel dist
