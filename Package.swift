@@ -118,8 +118,8 @@ let shared: [Target] = [
 let agentStages: [Target] = [
     .target(name: "CJournal", path: "Sources/CJournal", publicHeadersPath: "include"),
     library("AgentRead", at: "agent/Read", ["Model", "World", "Exposition", "CJournal", log]),
-    library("AgentBatch", at: "agent/Batch", ["Model", "Wire"]),
-    library("AgentSpool", at: "agent/Spool", ["Model", "World", "Storage"]),
+    library("AgentBatch", at: "agent/Batch", ["Model", "Storage", "Wire"]),
+    library("AgentSpool", at: "agent/Spool", ["Model", "World", "Storage", "Wire"]),
     library(
         "AgentStream", at: "agent/Stream",
         [

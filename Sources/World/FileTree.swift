@@ -73,6 +73,9 @@ package protocol WorldFileTree: Sendable {
     func makeDirectory(_ path: String) throws(FileError)
     /// `fsync` of a directory: makes creations, renames and removals in it durable.
     func synchronizeDirectory(_ path: String) throws(FileError)
+    /// Opens (or creates, mode 0600) a file and takes an exclusive lock on it that ends when the file is closed or the
+    /// process dies; EWOULDBLOCK (11) where another holds it. A tree without locks throws ENOTSUP (95).
+    func lock(_ path: String) throws(FileError) -> any WorldFile
     /// The target of a symbolic link, as written.
     func readLink(_ path: String) throws(FileError) -> String
     /// Bytes that an unprivileged process may still write on the file system of `path`.
@@ -80,6 +83,10 @@ package protocol WorldFileTree: Sendable {
 }
 
 extension WorldFileTree {
+    package func lock(_ path: String) throws(FileError) -> any WorldFile {
+        throw FileError(operation: "flock", path: path, errno: 95)
+    }
+
     /// The whole content of a file, `/proc` files of size 0 included; EFBIG past `bytesMax`.
     package func contents(_ path: String, bytesMax: Int = 16 << 20) throws(FileError) -> [UInt8] {
         let file = try open(path, .read)
