@@ -1,6 +1,6 @@
 import Glibc
 package import Model
-package import World
+import World
 
 /// The machine's clocks: CLOCK_REALTIME for timestamps, CLOCK_MONOTONIC for intervals.
 package struct LiveClock: WorldClock {
@@ -11,7 +11,8 @@ package struct LiveClock: WorldClock {
     package var monotonicNanoseconds: Int64 { Self.read(CLOCK_MONOTONIC) }
 
     package func sleep(nanoseconds: Int64) async throws {
-        try await Task.sleep(for: .nanoseconds(max(0, nanoseconds)), clock: .suspending)
+        let wait = Duration.nanoseconds(nanoseconds < 0 ? Int64(0) : nanoseconds)
+        try await Task.sleep(for: wait, clock: SuspendingClock())
     }
 
     private static func read(_ clock: clockid_t) -> Int64 {

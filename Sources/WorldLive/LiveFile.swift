@@ -20,7 +20,7 @@ package final class LiveFile: WorldFile {
         var failure: Int32 = 0
         let bytes = [UInt8](unsafeUninitializedCapacity: max(0, count)) { buffer, filled in
             while filled < count, let start = buffer.baseAddress {
-                let got = pread(number, start + filled, count - filled, offset + Int64(filled))
+                let got = pread(number, start + filled, count - filled, off_t(offset) + filled)
                 if got > 0 {
                     filled += got
                 } else if got == 0 {
@@ -40,7 +40,7 @@ package final class LiveFile: WorldFile {
         let failure: Int32 = bytes.withUnsafeBytes { buffer in
             var done = 0
             while done < buffer.count, let start = buffer.baseAddress {
-                let put = pwrite(number, start + done, buffer.count - done, offset + Int64(done))
+                let put = pwrite(number, start + done, buffer.count - done, off_t(offset) + done)
                 if put > 0 {
                     done += put
                 } else if put == 0 {
@@ -59,13 +59,13 @@ package final class LiveFile: WorldFile {
     }
 
     package func truncate(to size: Int64) throws(FileError) {
-        try call("ftruncate") { ftruncate($0, size) }
+        try call("ftruncate") { ftruncate($0, off_t(size)) }
     }
 
     package func allocate(size: Int64) throws(FileError) {
         let number = descriptor.withLock { $0 }
-        var result: Int32
-        repeat { result = posix_fallocate(number, 0, size) } while result == EINTR
+        var result: Int32 = EINTR
+        while result == EINTR { result = posix_fallocate(number, 0, off_t(size)) }
         guard result == 0 else { throw error("posix_fallocate", result) }
     }
 
