@@ -200,6 +200,7 @@ let programs: [Target] = [
 let checks: [Target] = [
     tests("ModelTests", ["Model"]),
     tests("YAMLDocumentTests", ["Model", "YAMLDocument"]),
+    tests("GoTemplateTests", ["Model", "GoTemplate"]),
     tests("TidyTests", []),
     tests("CollectorNotifyTests", ["Model", "Storage", "World", "CollectorNotify", log]),
 ]

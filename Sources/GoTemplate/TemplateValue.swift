@@ -1,0 +1,138 @@
+package import Model
+
+/// A value that a template computes with: what Go's `interface{}` holds there.
+package indirect enum TemplateValue: Sendable {
+    /// Go's nil, and a missing key of `map`; prints as `<no value>`.
+    case null
+    case bool(Bool)
+    case int(Int)
+    case float(Double)
+    case string(String)
+    case list([TemplateValue])
+    /// Ranges in key order; a missing key is `null`.
+    case map([String: TemplateValue])
+    /// As `map[string]string` under `missingkey=zero`: a missing key is the empty string.
+    case stringMap([String: String])
+    /// An instant, UTC.
+    case time(TimestampNS)
+    case duration(nanoseconds: Int64)
+    case object(TemplateObject)
+    case function(TemplateFunction)
+}
+
+/// A value with fields and methods, as a Go struct or named type; an unknown field is an error.
+package struct TemplateObject: Sendable {
+    /// Names the type in error messages.
+    package var typeName: String
+    package var fields: [String: TemplateValue]
+    package var methods: [String: TemplateFunction]
+    /// The map, list or text it is beside its methods: what `range`, `len`, `index` and printing see.
+    package var base: TemplateValue?
+
+    package init(
+        _ typeName: String, fields: [String: TemplateValue] = [:],
+        methods: [String: TemplateFunction] = [:], base: TemplateValue? = nil
+    ) {
+        self.typeName = typeName
+        self.fields = fields
+        self.methods = methods
+        self.base = base
+    }
+}
+
+/// A function or method that templates call.
+package struct TemplateFunction: Sendable {
+    /// Gets the arguments in order, the piped one last; throws `GoTemplateError.function` for wrong ones.
+    package typealias Body =
+        @Sendable (_ arguments: [TemplateValue]) throws(GoTemplateError) -> TemplateValue
+
+    /// How many arguments it takes, inclusive.
+    package var arity: ClosedRange<Int>
+    package var body: Body
+
+    package init(_ arity: ClosedRange<Int>, _ body: @escaping Body) {
+        self.arity = arity
+        self.body = body
+    }
+}
+
+extension TemplateValue {
+    /// The name of the Go type, for error messages and `%T`.
+    package var typeName: String {
+        switch self {
+        case .null: "<nil>"
+        case .bool: "bool"
+        case .int: "int"
+        case .float: "float64"
+        case .string: "string"
+        case .list: "[]interface {}"
+        case .map: "map[string]interface {}"
+        case .stringMap: "map[string]string"
+        case .time: "time.Time"
+        case .duration: "time.Duration"
+        case .object(let object): object.typeName
+        case .function: "func"
+        }
+    }
+
+    /// Whether `if` takes it as true: not nil, zero or empty; a struct always is.
+    package var isTrue: Bool {
+        switch self {
+        case .null: false
+        case .bool(let value): value
+        case .int(let value): value != 0
+        case .float(let value): value != 0
+        case .string(let value): !value.isEmpty
+        case .list(let items): !items.isEmpty
+        case .map(let entries): !entries.isEmpty
+        case .stringMap(let entries): !entries.isEmpty
+        case .time, .function: true
+        case .duration(let nanoseconds): nanoseconds != 0
+        case .object(let object): object.base?.isTrue ?? true
+        }
+    }
+
+    /// The text that an action prints: Go's `%v`.
+    package var text: String {
+        switch self {
+        case .null: "<no value>"
+        case .bool(let value): value ? "true" : "false"
+        case .int(let value): String(value)
+        case .float(let value): GoFloat.shortest(value)
+        case .string(let value): value
+        case .list(let items): "[" + items.map(\.nestedText).joined(separator: " ") + "]"
+        case .map(let entries):
+            "map["
+                + entries.sorted { bytesPrecede($0.key, $1.key) }
+                .map { "\($0.key):\($0.value.nestedText)" }.joined(separator: " ") + "]"
+        case .stringMap(let entries):
+            "map["
+                + entries.sorted { bytesPrecede($0.key, $1.key) }.map { "\($0.key):\($0.value)" }
+                .joined(separator: " ") + "]"
+        case .time(let time): GoTime.text(time)
+        case .duration(let nanoseconds): GoTime.duration(nanoseconds)
+        case .object(let object):
+            object.base?.text
+                ?? "{"
+                + object.fields.sorted { bytesPrecede($0.key, $1.key) }
+                .map(\.value.nestedText).joined(separator: " ") + "}"
+        case .function: "func"
+        }
+    }
+
+    private var nestedText: String {
+        if case .null = self { return "<nil>" }
+        return text
+    }
+
+    /// The value without its methods.
+    var plain: TemplateValue {
+        if case .object(let object) = self, let base = object.base { return base.plain }
+        return self
+    }
+
+    /// A label set as `map[string]string`.
+    package static func labels(_ labels: Labels) -> TemplateValue {
+        .stringMap(Dictionary(uniqueKeysWithValues: labels.map { ($0.name, $0.value) }))
+    }
+}
