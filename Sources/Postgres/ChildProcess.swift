@@ -1,0 +1,141 @@
+import Dispatch
+import Glibc
+
+/// How a finished program ended: its exit status (128 + signal where it was killed) and what it printed.
+struct ChildOutcome: Sendable {
+    var status: Int32
+    /// Both outputs, at most `ChildProcess.outputBytesMax`.
+    var output: String
+}
+
+/// Runs a program to its end, in a session of its own so that a terminal's Ctrl-C does not reach it.
+enum ChildProcess {
+    static let outputBytesMax = 64 * 1024
+    /// `POSIX_SPAWN_SETSID`, a GNU extension that the C module hides. Source: glibc 2.36 spawn.h.
+    private static let newSession: Int16 = 0x80
+
+    /// `arguments[0]` is the program's absolute path. Its output goes to `outputPath`, which is made with mode 0600.
+    static func run(
+        _ arguments: [String], outputPath: String
+    ) async throws(PostgresError) -> ChildOutcome {
+        let result: Result<ChildOutcome, PostgresError> = await withCheckedContinuation { done in
+            DispatchQueue(label: "petrel.child").async {
+                do throws(PostgresError) {
+                    done.resume(
+                        returning: .success(try runNow(arguments, outputPath)))
+                } catch {
+                    done.resume(returning: .failure(error))
+                }
+            }
+        }
+        return try result.get()
+    }
+
+    private static func runNow(
+        _ arguments: [String], _ outputPath: String
+    ) throws(PostgresError) -> ChildOutcome {
+        var actions = posix_spawn_file_actions_t()
+        var attributes = posix_spawnattr_t()
+        posix_spawn_file_actions_init(&actions)
+        posix_spawnattr_init(&attributes)
+        defer {
+            posix_spawn_file_actions_destroy(&actions)
+            posix_spawnattr_destroy(&attributes)
+        }
+        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0)
+        posix_spawn_file_actions_addopen(
+            &actions, 1, outputPath, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
+        posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        posix_spawnattr_setflags(&attributes, newSession)
+        let environment = [
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "TZ=UTC",
+        ]
+        let argv = arguments.map { strdup($0) } + [nil]
+        let envp = environment.map { strdup($0) } + [nil]
+        defer { for copy in argv + envp { free(copy) } }
+        var child: pid_t = 0
+        let spawned = posix_spawn(&child, arguments[0], &actions, &attributes, argv, envp)
+        guard spawned == 0 else {
+            throw .cluster(
+                "cannot run \(arguments[0]): \(errorText(spawned)); check that it is installed")
+        }
+        var status: Int32 = 0
+        while waitpid(child, &status, 0) == -1 {
+            guard errno == EINTR else {
+                throw .cluster("cannot wait for \(arguments[0]): \(errorText(errno))")
+            }
+        }
+        let signal = status & 0x7f
+        return ChildOutcome(
+            status: signal == 0 ? (status >> 8) & 0xff : 128 + signal,
+            output: SmallFile.read(outputPath, bytesMax: outputBytesMax) ?? "")
+    }
+}
+
+/// The few file operations that a private cluster needs outside of PostgreSQL's own programs.
+enum SmallFile {
+    /// The first `bytesMax` bytes as text; nil where the file can't be read.
+    static func read(_ path: String, bytesMax: Int = 64 * 1024) -> String? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var buffer = [UInt8](repeating: 0, count: bytesMax)
+        var count = 0
+        while count < bytesMax {
+            let got = buffer.withUnsafeMutableBytes {
+                Glibc.read(descriptor, $0.baseAddress.map { $0 + count }, bytesMax - count)
+            }
+            if got < 0, errno == EINTR { continue }
+            guard got > 0 else { break }
+            count += got
+        }
+        return String(decoding: buffer[..<count], as: UTF8.self)
+    }
+
+    static func write(_ text: String, to path: String) throws(PostgresError) {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else {
+            throw .cluster("cannot write \(path): \(errorText(errno))")
+        }
+        defer { close(descriptor) }
+        let bytes = Array(text.utf8)
+        guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count else {
+            throw .cluster("cannot write \(path): \(errorText(errno))")
+        }
+    }
+
+    /// The entries of a directory; none where it can't be read.
+    static func list(_ path: String) -> [String] {
+        guard let directory = opendir(path) else { return [] }
+        defer { closedir(directory) }
+        var names: [String] = []
+        while let entry = readdir(directory) {
+            let name = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if name != ".", name != ".." { names.append(name) }
+        }
+        return names
+    }
+
+    static func status(_ path: String) -> stat? {
+        var facts = stat()
+        return stat(path, &facts) == 0 ? facts : nil
+    }
+
+    static func makeDirectory(_ path: String, mode: mode_t) throws(PostgresError) {
+        if let facts = status(path) {
+            guard facts.st_mode & S_IFMT == S_IFDIR else {
+                throw .cluster("\(path) is not a directory: move it away")
+            }
+            return
+        }
+        let parent = path.split(separator: "/").dropLast().joined(separator: "/")
+        if !parent.isEmpty { try makeDirectory("/" + parent, mode: 0o755) }
+        guard mkdir(path, mode) == 0 || errno == EEXIST else {
+            throw .cluster("cannot make \(path): \(errorText(errno)); choose a writable --data-dir")
+        }
+    }
+}
+
+func errorText(_ code: Int32) -> String { String(cString: strerror(code)) }

@@ -1,0 +1,121 @@
+import Glibc
+package import Logging
+
+/// Where a private cluster lives and how it runs.
+package struct PrivateClusterConfiguration: Sendable {
+    /// Absolute; the cluster is made in its folder `postgres`.
+    package var stateDirectory: String
+    /// Folder of `initdb`, `pg_ctl` and `postgres`; nil: the newest installed.
+    package var binaries: String?
+    /// The system user that runs the server where this process is root, for root must not.
+    package var systemUser: String
+    /// Search path for `pg_ctl` where no Debian layout is found.
+    package var searchPath: String
+    /// Lines for `petrel.conf`, after the defaults: `name = value`.
+    package var settings: [String]
+
+    package init(
+        stateDirectory: String, binaries: String? = nil, systemUser: String = "postgres",
+        searchPath: String = "/usr/local/bin:/usr/bin:/bin", settings: [String] = []
+    ) {
+        self.stateDirectory = stateDirectory
+        self.binaries = binaries
+        self.systemUser = systemUser
+        self.searchPath = searchPath
+        self.settings = settings
+    }
+}
+
+/// A PostgreSQL server of the collector's own, from the machine's installed binaries: unix socket only, in a folder that
+/// nobody else enters, started at need and stopped with the collector.
+///
+/// The server runs in a session of its own. A server that a killed collector left behind is adopted.
+package struct PrivateCluster: Sendable {
+    /// The role that owns the database `petrel`; no superuser, may make roles.
+    package static let owner = "petrel_owner"
+    /// `sockaddr_un` holds 108 bytes with the closing NUL. Source: unix(7).
+    package static let socketPathBytesMax = 107
+
+    /// Folder of the data files.
+    package let dataDirectory: String
+    /// Folder of the socket.
+    package let socketDirectory: String
+    /// Whether a running server was found and kept.
+    package let wasAdopted: Bool
+    private let tools: ClusterTools
+    private let logger: Logger
+
+    /// How the collector connects: as `petrel_owner` to the database `petrel`.
+    package var url: String { "host='\(socketDirectory)' user=\(Self.owner) dbname=petrel" }
+    /// How an administrator connects, as the server's superuser.
+    package var administratorURL: String { "host='\(socketDirectory)' user=postgres dbname=petrel" }
+
+    /// Makes the cluster where there is none, starts it where it does not run, and makes its owner and database.
+    /// Throws `cluster` with the remedy.
+    package static func start(
+        _ configuration: PrivateClusterConfiguration, logger: Logger
+    ) async throws -> PrivateCluster {
+        let place = try ClusterPlace.prepare(configuration, logger: logger)
+        let tools = ClusterTools(
+            binaries: try ClusterTools.findBinaries(configuration),
+            user: getuid() == 0 ? configuration.systemUser : nil, place: place)
+        if SmallFile.status(place.data + "/PG_VERSION") == nil { try await tools.initialise() }
+        try tools.checkVersion()
+        let wasRunning = await tools.isRunning()
+        if !wasRunning {
+            try await tools.writeSettings(configuration.settings)
+            try await tools.start()
+        }
+        let socket = try tools.socketInUse()
+        let cluster = PrivateCluster(
+            dataDirectory: place.data, socketDirectory: socket, wasAdopted: wasRunning,
+            tools: tools, logger: logger)
+        try await cluster.prepareDatabase()
+        logger.info(
+            wasRunning ? "adopted the running private PostgreSQL" : "started a private PostgreSQL",
+            metadata: ["data": "\(place.data)", "socket": "\(socket)"])
+        return cluster
+    }
+
+    /// Stops the server fast: sessions end, everything committed is kept. Returns when it is down.
+    package func stop() async throws(PostgresError) {
+        try await tools.stop(mode: "fast")
+    }
+
+    /// Stops the server as a crash would and starts it again: it recovers from its log.
+    package func crashAndRestart() async throws(PostgresError) {
+        try await tools.stop(mode: "immediate")
+        try await tools.start()
+    }
+
+    /// The server's process; nil where it does not run.
+    package var serverProcess: Int32? {
+        SmallFile.read(dataDirectory + "/postmaster.pid")?.split(separator: "\n").first.flatMap {
+            Int32($0)
+        }
+    }
+
+    private func prepareDatabase() async throws {
+        let pool = PostgresPool(
+            PostgresPoolConfiguration(
+                url: "host='\(socketDirectory)' user=postgres dbname=postgres", connectionsMax: 1),
+            logger: logger, random: { 1 })
+        let owner = Self.owner
+        do {
+            try await pool.withSession { session in
+                let role = try session.query(
+                    "SELECT 1 FROM pg_roles WHERE rolname = $1", [.text(owner)])
+                if role.count == 0 {
+                    try session.execute("CREATE ROLE \(owner) LOGIN CREATEROLE")
+                }
+                let database = try session.query(
+                    "SELECT 1 FROM pg_database WHERE datname = 'petrel'")
+                if database.count == 0 { try session.execute("CREATE DATABASE petrel OWNER \(owner)") }
+            }
+        } catch {
+            await pool.close()
+            throw error
+        }
+        await pool.close()
+    }
+}
