@@ -202,6 +202,11 @@ let checks: [Target] = [
     tests("YAMLDocumentTests", ["Model", "YAMLDocument"]),
     tests("GoTemplateTests", ["Model", "GoTemplate"]),
     tests("TidyTests", []),
+    tests("ExpositionTests", ["Model", "Exposition"]),
+    tests("AgentReadTests", ["Model", "World", "Exposition", "AgentRead"]),
+    tests(
+        "AgentExportTests",
+        ["AgentExport", nioCore, nioPosix, nioHTTP1, log, lifecycle]),
     tests("CollectorNotifyTests", ["Model", "Storage", "World", "CollectorNotify", log]),
 ]
 

@@ -1,0 +1,65 @@
+import Glibc
+import Model
+import World
+
+/// The node_exporter fixtures: `$PETREL_CONFORMANCE/node_exporter`, unpacked once into a folder of the system's
+/// temporary ones.
+enum Conformance {
+    static let folder: String = {
+        if let value = getenv("PETREL_CONFORMANCE") { return String(cString: value) }
+        return "../shared/conformance"
+    }()
+
+    static let isPresent = access(folder + "/node_exporter/fixtures.tgz", R_OK) == 0
+
+    /// The folder that holds `proc`, `sys` and `udev`; nil where unpacking failed.
+    static let fixtures: String? = {
+        var template = Array("/tmp/petrel-fixtures-XXXXXX".utf8CString)
+        guard mkdtemp(&template) != nil else { return nil }
+        let path = String(
+            decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let archive = folder + "/node_exporter/fixtures.tgz"
+        guard system("tar xzf '\(archive)' -C '\(path)'") == 0 else { return nil }
+        return path + "/collector/fixtures"
+    }()
+
+    /// Samples of the expected exposition as `name{a="b"}` → value, empty labels left out.
+    static func expectedSamples() throws -> [String: Double] {
+        let bytes = try PosixTree().contents(folder + "/node_exporter/e2e-vps-core.txt")
+        var samples: [String: Double] = [:]
+        for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n")
+        where !line.hasPrefix("#") {
+            guard let space = line.lastIndex(of: " "),
+                let value = Double(line[line.index(after: space)...])
+            else { continue }
+            samples[key(line[..<space])] = value
+        }
+        return samples
+    }
+
+    /// `name{a="",b="c"}` → `name{b="c"}`. Values here hold no escaped quotes.
+    static func key(_ text: Substring) -> String {
+        guard let brace = text.firstIndex(of: "{") else { return String(text) }
+        var labels: [String] = []
+        var rest = text[text.index(after: brace)...].dropLast()
+        while let equals = rest.firstIndex(of: "=") {
+            let name = rest[..<equals]
+            let valueStart = rest.index(equals, offsetBy: 2)
+            guard let quote = rest[valueStart...].firstIndex(of: "\"") else { break }
+            let value = rest[valueStart..<quote]
+            if !value.isEmpty { labels.append("\(name)=\"\(value)\"") }
+            rest = rest[quote...].dropFirst().drop { $0 == "," }
+        }
+        return labels.isEmpty
+            ? String(text[..<brace]) : "\(text[..<brace]){\(labels.joined(separator: ","))}"
+    }
+
+    /// The help and type lines of the expected exposition, without `# `.
+    static func expectedHeads() throws -> Set<String> {
+        let bytes = try PosixTree().contents(folder + "/node_exporter/e2e-vps-core.txt")
+        return Set(
+            String(decoding: bytes, as: UTF8.self).split(separator: "\n").filter {
+                $0.hasPrefix("# ")
+            }.map { String($0.dropFirst(2)) })
+    }
+}

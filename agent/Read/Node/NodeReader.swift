@@ -1,0 +1,54 @@
+package import Model
+import World
+
+/// One source of a host's metrics. The name is the `collector` label of `node_scrape_collector_success`.
+package protocol NodeReader: Sendable {
+    var name: String { get }
+    /// Reads the source once. Blocks; runs on a thread of its own and never twice at the same time.
+    func read(now: TimestampNS) throws(ReadError) -> [MetricFamily]
+}
+
+extension MetricFamily {
+    /// A gauge of one point.
+    static func gauge(_ name: String, help: String, _ value: Double) -> MetricFamily {
+        MetricFamily(name, .gauge, help: help, points: [Point(.empty, value)])
+    }
+
+    /// A counter of one point.
+    static func counter(_ name: String, help: String, _ value: Double) -> MetricFamily {
+        MetricFamily(name, .counter, help: help, points: [Point(.empty, value)])
+    }
+}
+
+extension Labels {
+    /// One label; an empty value leaves the empty set.
+    static func one(_ name: String, _ value: String) -> Labels {
+        Labels(sortedUnchecked: value.isEmpty ? [] : [Label(name, value)])
+    }
+
+    /// Two labels, `first` < `second` by name and neither value empty.
+    static func two(
+        _ first: String, _ firstValue: String, _ second: String, _ secondValue: String
+    ) -> Labels {
+        Labels(sortedUnchecked: [Label(first, firstValue), Label(second, secondValue)])
+    }
+}
+
+extension WorldFileTree {
+    /// `contents` with this target's error.
+    func bytes(_ path: String) throws(ReadError) -> [UInt8] {
+        do { return try contents(path) } catch { throw .file(error) }
+    }
+
+    /// The first line of a small file without its line end; nil where the file can't be read, as sysfs files often can't.
+    func firstLine(_ path: String) -> String? {
+        guard let bytes = try? contents(path, bytesMax: 64 * 1024) else { return nil }
+        return ProcText.string(bytes.prefix { $0 != 10 })
+    }
+
+    /// The whole number in a small file; nil where there is none.
+    func number(_ path: String) -> UInt64? {
+        guard let bytes = try? contents(path, bytesMax: 64 * 1024) else { return nil }
+        return ProcText.fields(bytes[...]).first.flatMap(ProcText.unsigned)
+    }
+}

@@ -1,0 +1,255 @@
+package import Model
+import Synchronization
+package import World
+
+/// The life of one reader's reading. Idle becomes running; running becomes idle when the reader returns or overdue at the
+/// deadline; overdue becomes idle when the reader returns after all.
+package struct ReaderRunStateMachine: Sendable {
+    private enum State {
+        case idle
+        /// Since, in nanoseconds of the monotonic clock.
+        case running(Int64)
+        case overdue(Int64)
+    }
+
+    /// What to do after an event.
+    package enum Action: Hashable, Sendable {
+        case start
+        /// Wait for the reading that is under way.
+        case join
+        /// The reading fails; nothing is started. Nanoseconds since the reader was started.
+        case fail(afterNanoseconds: Int64)
+        case deliver(afterNanoseconds: Int64)
+        /// The result is too late for anybody.
+        case discard
+        case nothing
+    }
+
+    private var state = State.idle
+
+    package init() {}
+
+    /// A reading is wanted.
+    package mutating func begin(now: Int64) -> Action {
+        switch state {
+        case .idle:
+            state = .running(now)
+            return .start
+        case .running: return .join
+        case .overdue(let start): return .fail(afterNanoseconds: now - start)
+        }
+    }
+
+    /// Whether a reading is under way and not overdue.
+    package var isRunning: Bool {
+        guard case .running = state else { return false }
+        return true
+    }
+
+    /// The reader returned.
+    package mutating func finish(now: Int64) -> Action {
+        defer { state = .idle }
+        switch state {
+        case .idle, .overdue: return .discard
+        case .running(let start): return .deliver(afterNanoseconds: now - start)
+        }
+    }
+
+    /// The deadline of the reading passed, or nobody waits for it any more.
+    package mutating func deadline(now: Int64) -> Action {
+        switch state {
+        case .idle, .overdue: return .nothing
+        case .running(let start):
+            state = .overdue(start)
+            return .fail(afterNanoseconds: now - start)
+        }
+    }
+}
+
+/// What became of one reader in one scrape.
+package struct ReaderOutcome: Sendable {
+    package var reader: String
+    package var durationNanoseconds: Int64
+    package var families: [MetricFamily]
+    /// Nil where the reader succeeded.
+    package var error: ReadError?
+}
+
+/// All readers of a host. Each runs on a thread of its own, so that a hung one fails alone: it is reported as failed,
+/// delays no other, and is not started again before it returns. One thread per reader is the bound.
+package final class NodeReaderSet: Sendable {
+    private let slots: [ReaderSlot]
+
+    /// `deadlineNanoseconds` bounds each reading; keep it within the scrape interval. Throws `system` where the host
+    /// refuses a thread.
+    package init(
+        readers: [any NodeReader], clock: any WorldClock,
+        deadlineNanoseconds: Int64 = 5_000_000_000
+    ) throws(ReadError) {
+        var slots: [ReaderSlot] = []
+        for reader in readers {
+            slots.append(try ReaderSlot(reader, clock, deadlineNanoseconds))
+        }
+        self.slots = slots
+    }
+
+    /// Reads every reader at once and returns within the deadline, or at once when cancelled. In the order of `readers`.
+    package func outcomes(now: TimestampNS) async -> [ReaderOutcome] {
+        await withTaskGroup(of: (Int, ReaderOutcome).self) { group in
+            for (index, slot) in slots.enumerated() {
+                group.addTask { (index, await slot.read(now: now)) }
+            }
+            var outcomes: [ReaderOutcome?] = Array(repeating: nil, count: slots.count)
+            for await (index, outcome) in group { outcomes[index] = outcome }
+            return outcomes.compactMap(\.self)
+        }
+    }
+
+    /// `outcomes` as families, with `node_scrape_collector_{duration_seconds,success}` of every reader.
+    package func scrape(now: TimestampNS) async -> [MetricFamily] {
+        Self.families(of: await outcomes(now: now))
+    }
+
+    /// The families of `outcomes` and the two that tell how each reader fared.
+    package static func families(of outcomes: [ReaderOutcome]) -> [MetricFamily] {
+        var duration = MetricFamily(
+            "node_scrape_collector_duration_seconds", .gauge,
+            help: "node_exporter: Duration of a collector scrape.")
+        var success = MetricFamily(
+            "node_scrape_collector_success", .gauge,
+            help: "node_exporter: Whether a collector succeeded.")
+        var families: [MetricFamily] = []
+        for outcome in outcomes {
+            let labels = Labels.one("collector", outcome.reader)
+            duration.points.append(.init(labels, Double(outcome.durationNanoseconds) / 1e9))
+            success.points.append(.init(labels, outcome.error == nil ? 1 : 0))
+            families += outcome.families
+        }
+        return families + [duration, success]
+    }
+}
+
+/// A reader, its thread and its state.
+private final class ReaderSlot: Sendable {
+    private typealias Waiting = CheckedContinuation<ReaderOutcome, Never>
+
+    private struct State {
+        var machine = ReaderRunStateMachine()
+        /// Who began the reading, then who joined it.
+        var waiting: [Waiting] = []
+        /// The reading was given up before its beginner waited.
+        var isGivenUp = false
+
+        mutating func takeWaiting() -> [Waiting] {
+            defer { waiting = [] }
+            return waiting
+        }
+    }
+
+    private let reader: any NodeReader
+    private let clock: any WorldClock
+    private let deadlineNanoseconds: Int64
+    private let thread: DedicatedThread
+    private let state = Mutex(State())
+
+    init(
+        _ reader: any NodeReader, _ clock: any WorldClock, _ deadlineNanoseconds: Int64
+    ) throws(ReadError) {
+        self.reader = reader
+        self.clock = clock
+        self.deadlineNanoseconds = deadlineNanoseconds
+        thread = try DedicatedThread()
+    }
+
+    func read(now: TimestampNS) async -> ReaderOutcome {
+        switch state.withLock({ $0.machine.begin(now: clock.monotonicNanoseconds) }) {
+        case .start: return await begin(now)
+        case .join: return await withCheckedContinuation { join($0) }
+        case .fail(let nanoseconds): return overdue(nanoseconds)
+        case .deliver, .discard, .nothing: preconditionFailure("begin starts, joins or fails")
+        }
+    }
+
+    /// The reading against its deadline.
+    private func begin(_ now: TimestampNS) async -> ReaderOutcome {
+        await withTaskGroup(of: ReaderOutcome?.self) { group in
+            group.addTask {
+                let outcome: ReaderOutcome = await withCheckedContinuation { self.start($0, now) }
+                return outcome
+            }
+            group.addTask {
+                // Cancelled by the reader's return, or by the agent's end: then nobody waits either.
+                try? await self.clock.sleep(nanoseconds: self.deadlineNanoseconds)
+                self.giveUp()
+                return nil
+            }
+            var result: ReaderOutcome?
+            for await outcome in group where outcome != nil {
+                result = outcome
+                group.cancelAll()
+            }
+            return result ?? overdue(deadlineNanoseconds)
+        }
+    }
+
+    private func start(_ waiting: Waiting, _ now: TimestampNS) {
+        let isGivenUp = state.withLock { state in
+            guard !state.isGivenUp, state.machine.isRunning else {
+                state.isGivenUp = false
+                _ = state.machine.finish(now: clock.monotonicNanoseconds)
+                return true
+            }
+            state.waiting.insert(waiting, at: 0)
+            return false
+        }
+        guard !isGivenUp else {
+            waiting.resume(returning: overdue(0))
+            return
+        }
+        thread.submit { self.work(now) }
+    }
+
+    private func join(_ waiting: Waiting) {
+        let isJoined = state.withLock { state in
+            guard state.machine.isRunning else { return false }
+            state.waiting.append(waiting)
+            return true
+        }
+        if !isJoined { waiting.resume(returning: overdue(0)) }
+    }
+
+    private func work(_ now: TimestampNS) {
+        var families: [MetricFamily] = []
+        var failure: ReadError?
+        do throws(ReadError) { families = try reader.read(now: now) } catch { failure = error }
+        let (waiting, action) = state.withLock { state in
+            (state.takeWaiting(), state.machine.finish(now: clock.monotonicNanoseconds))
+        }
+        guard case .deliver(let nanoseconds) = action else { return }
+        for continuation in waiting {
+            continuation.resume(
+                returning: ReaderOutcome(
+                    reader: reader.name, durationNanoseconds: nanoseconds, families: families,
+                    error: failure))
+        }
+    }
+
+    private func giveUp() {
+        let (waiting, action) = state.withLock { state in
+            let waiting = state.takeWaiting()
+            guard !waiting.isEmpty else {
+                state.isGivenUp = state.machine.isRunning
+                return (waiting, ReaderRunStateMachine.Action.nothing)
+            }
+            return (waiting, state.machine.deadline(now: clock.monotonicNanoseconds))
+        }
+        guard case .fail(let nanoseconds) = action else { return }
+        for continuation in waiting { continuation.resume(returning: overdue(nanoseconds)) }
+    }
+
+    private func overdue(_ nanoseconds: Int64) -> ReaderOutcome {
+        ReaderOutcome(
+            reader: reader.name, durationNanoseconds: nanoseconds, families: [],
+            error: .overdue(reader: reader.name))
+    }
+}

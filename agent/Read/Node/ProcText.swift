@@ -1,0 +1,77 @@
+import Glibc
+
+/// Reading the kernel's text files without making strings of what is only compared or converted.
+enum ProcText {
+    /// Calls `body` with each line, without line ends and without empty lines.
+    static func forEachLine(_ bytes: [UInt8], _ body: (ArraySlice<UInt8>) -> Void) {
+        var start = 0
+        while start < bytes.count {
+            let end = bytes[start...].firstIndex(of: 10) ?? bytes.count
+            if end > start { body(bytes[start..<end]) }
+            start = end + 1
+        }
+    }
+
+    /// The parts of a line between runs of spaces and tabs.
+    static func fields(_ line: ArraySlice<UInt8>) -> [ArraySlice<UInt8>] {
+        line.split { $0 == 32 || $0 == 9 || $0 == 10 }
+    }
+
+    /// A decimal number; nil where another byte or an overflow is in it.
+    static func unsigned(_ text: ArraySlice<UInt8>) -> UInt64? {
+        guard !text.isEmpty else { return nil }
+        var value: UInt64 = 0
+        for byte in text {
+            guard (48...57).contains(byte) else { return nil }
+            let (product, overflow) = value.multipliedReportingOverflow(by: 10)
+            let (sum, sumOverflow) = product.addingReportingOverflow(UInt64(byte - 48))
+            guard !overflow, !sumOverflow else { return nil }
+            value = sum
+        }
+        return value
+    }
+
+    /// A decimal number as a sample's value: exact below 2^53, rounded to nearest above.
+    static func number(_ text: ArraySlice<UInt8>) -> Double? { unsigned(text).map { Double($0) } }
+
+    /// A number with a point or an exponent.
+    static func decimal(_ text: ArraySlice<UInt8>) -> Double? { Double(string(text)) }
+
+    /// The text; bytes that are no UTF-8 become U+FFFD, never an error (some DMI and udev data has such bytes).
+    static func string(_ text: ArraySlice<UInt8>) -> String {
+        String(decoding: text, as: UTF8.self)
+    }
+
+    /// The text without spaces and tabs at its ends.
+    static func trimmed(_ text: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        var text = text
+        while let first = text.first, first == 32 || first == 9 { text.removeFirst() }
+        while let last = text.last, last == 32 || last == 9 { text.removeLast() }
+        return text
+    }
+
+    static func equals(_ text: ArraySlice<UInt8>, _ literal: StaticString) -> Bool {
+        guard text.count == literal.utf8CodeUnitCount else { return false }
+        return text.withUnsafeBytes { bytes in
+            guard let base = bytes.baseAddress else { return true }
+            return memcmp(base, literal.utf8Start, bytes.count) == 0
+        }
+    }
+
+    static func hasPrefix(_ text: ArraySlice<UInt8>, _ literal: StaticString) -> Bool {
+        equals(text.prefix(literal.utf8CodeUnitCount), literal)
+    }
+
+    /// The numbers of a kernel list such as `1,3-5,9`; at most 65,536 of them.
+    static func list(_ text: ArraySlice<UInt8>) -> [UInt64] {
+        var numbers: [UInt64] = []
+        for part in text.split(separator: UInt8(ascii: ",")) {
+            let ends = part.split(separator: UInt8(ascii: "-")).map(trimmed).map(unsigned)
+            guard let first = ends.first ?? nil, let last = ends.last ?? nil, first <= last,
+                last < 65_536
+            else { continue }
+            numbers += first...last
+        }
+        return numbers
+    }
+}
