@@ -121,6 +121,11 @@ package struct CertificateAuthority: Sendable {
         }
     }
 
+    /// Throws `requestRefused` where `request` would not be certified.
+    package static func check(request: [UInt8]) throws(IdentityError) {
+        _ = try checkedKey(of: request)
+    }
+
     private static func checkedKey(
         of request: [UInt8]
     ) throws(IdentityError) -> Certificate.PublicKey {

@@ -112,8 +112,20 @@ package protocol IngestWriter: Sendable {
     func store(
         _ batches: [IngestBatch], session: IngestSession
     ) async throws(StorageError) -> [IngestOutcome]
+    /// All that `store` does for one batch but the commit: throws `refused` where `store` would. The receiver searches
+    /// with it for the records that the storage does not take.
+    func rehearse(_ batch: IngestBatch, session: IngestSession) async throws(StorageError)
     /// Commits samples that the collector itself makes (its own metrics, presence, recording rules, ALERTS).
     func storeOwn(
         _ samples: [(SeriesDefinition, Sample)]
     ) async throws(StorageError)
+}
+
+extension IngestWriter {
+    /// A storage that can't rehearse takes no batch that it refused once: its records become a gap.
+    package func rehearse(
+        _ batch: IngestBatch, session: IngestSession
+    ) async throws(StorageError) {
+        throw .refused("this storage can't rehearse")
+    }
 }

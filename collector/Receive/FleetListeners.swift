@@ -1,0 +1,245 @@
+internal import GRPCCore
+internal import GRPCNIOTransportHTTP2Posix
+package import Identity
+package import Logging
+internal import Model
+internal import NIOCore
+package import NIOPosix
+package import ServiceLifecycle
+package import Storage
+internal import Synchronization
+internal import Wire
+internal import WireRPC
+package import World
+
+/// The receiving side of the collector: both listeners and what they share.
+package struct FleetReceiver: Sendable {
+    package let metrics: ReceiveMetrics
+    package let presence: PresenceBoard
+    package let board: SessionBoard
+    /// Where each listener is bound, once it is.
+    package let fleetAddress: BoundAddress
+    package let enrolmentAddress: BoundAddress
+    /// To be run in this order and shut down in reverse.
+    package let services: [any Service]
+
+    package init(
+        configuration: ReceiveConfiguration, authority: CertificateAuthority,
+        writer: any IngestWriter, registry: any FleetRegistry, clock: any WorldClock,
+        random: any RandomSource, eventLoops: MultiThreadedEventLoopGroup, log: Logger
+    ) {
+        let limits = configuration.limits
+        metrics = ReceiveMetrics()
+        presence = PresenceBoard()
+        board = SessionBoard(sessionsMax: limits.sessionsMax)
+        fleetAddress = BoundAddress()
+        enrolmentAddress = BoundAddress()
+        let audit = AuditTrail(registry: registry, clock: clock, metrics: metrics, log: log)
+        let gate = HandshakeGate(
+            verifier: PeerVerifier(authorities: [authority.certificate], fleet: authority.fleet),
+            board: board, clock: clock, metrics: metrics, audit: audit, log: log)
+        let parts = SessionParts(
+            writer: writer, registry: registry, clock: clock, metrics: metrics,
+            presence: presence, board: board, audit: audit, limits: limits, log: log)
+        let common = ListenerParts(
+            authority: authority, serverNames: configuration.serverNames, clock: clock,
+            random: random, eventLoops: eventLoops, gate: gate, board: board, limits: limits,
+            log: log)
+        let enrolment = FleetListener(
+            role: .enrolment, endpoint: configuration.enrolment, bound: enrolmentAddress,
+            service: EnrolmentHandler(
+                authority: authority, registry: registry, clock: clock, random: random,
+                metrics: metrics, audit: audit,
+                limiter: EnrolmentLimiter(limits: limits, now: clock.monotonicNanoseconds),
+                log: log), parts: common)
+        let fleet = FleetListener(
+            role: .fleet, endpoint: configuration.fleet, bound: fleetAddress,
+            service: FleetHandler(
+                authority: authority, gate: gate, parts: parts, random: random), parts: common)
+        let revocation = RevocationService(
+            registry: registry, board: board, presence: presence, clock: clock, log: log)
+        services = [audit, revocation, enrolment, fleet]
+    }
+}
+
+/// Where a listener is bound: known once it listens.
+package final class BoundAddress: Sendable {
+    private let state = Mutex<ReceiveConfiguration.Endpoint?>(nil)
+    private let announced: AsyncStream<Void>
+    private let announce: AsyncStream<Void>.Continuation
+
+    init() { (announced, announce) = AsyncStream.makeStream() }
+
+    func set(_ endpoint: ReceiveConfiguration.Endpoint) {
+        state.withLock { $0 = endpoint }
+        announce.finish()
+    }
+
+    /// Nil while the listener does not listen yet.
+    package var current: ReceiveConfiguration.Endpoint? { state.withLock { $0 } }
+
+    /// Waits until the listener listens; nil when cancelled before. One waiter at a time.
+    package func wait() async -> ReceiveConfiguration.Endpoint? {
+        for await _ in announced {}
+        return current
+    }
+}
+
+/// What both listeners need.
+struct ListenerParts: Sendable {
+    let authority: CertificateAuthority
+    let serverNames: [String]
+    let clock: any WorldClock
+    let random: any RandomSource
+    let eventLoops: MultiThreadedEventLoopGroup
+    let gate: HandshakeGate
+    let board: SessionBoard
+    let limits: ReceiveLimits
+    let log: Logger
+}
+
+/// A gRPC server with a certificate of its own, made at its start and again at half its life.
+///
+/// Agents trust the authority and not this certificate, so its key is never stored. Renewal restarts the server: streams
+/// end as unavailable and come back at once.
+struct FleetListener: Service {
+    enum Role: String, Sendable {
+        /// Server TLS alone: the client has no certificate yet and checks the server by its token.
+        case enrolment
+        /// Mutual TLS; certificates are judged by `HandshakeGate`.
+        case fleet
+    }
+
+    let role: Role
+    let endpoint: ReceiveConfiguration.Endpoint
+    let bound: BoundAddress
+    let service: any RegistrableRPCService
+    let parts: ListenerParts
+
+    /// HTTP/2 flow control window, bytes.
+    static let windowBytes = 1 << 20
+
+    func run() async throws {
+        while try await serveOnce() {}
+    }
+
+    /// Serves until the certificate's half life (true) or until shut down (false).
+    private func serveOnce() async throws -> Bool {
+        let server = GRPCServer(transport: try transport(), services: [service])
+        let halfLife = CertificateAuthority.serverLifeMS / 2 * 1_000_000
+        let isShuttingDown = Mutex(false)
+        return try await withGracefulShutdownHandler {
+            try await withThrowingTaskGroup(of: Bool.self) { group in
+                group.addTask {
+                    try await serve(server)
+                    return true
+                }
+                group.addTask {
+                    if let address = try? await server.transport.listeningAddress {
+                        announce(address)
+                    }
+                    do {
+                        try await parts.clock.sleep(nanoseconds: halfLife)
+                    } catch {
+                        return false
+                    }
+                    parts.log.notice("the \(role.rawValue) listener renews its certificate")
+                    stop(server, .restart)
+                    return false
+                }
+                // Only the server's own end counts; the timer is cancelled with it.
+                while let isServed = try await group.next() {
+                    if isServed { group.cancelAll() }
+                }
+            }
+            return !Task.isCancelled && !isShuttingDown.withLock { $0 }
+        } onGracefulShutdown: {
+            isShuttingDown.withLock { $0 = true }
+            stop(server, .shutdown)
+        }
+    }
+
+    private func serve(_ server: GRPCServer<HTTP2ServerTransport.Posix>) async throws {
+        do {
+            try await server.serve()
+        } catch is CancellationError {
+            return
+        } catch {
+            throw ReceiveError.cannotListen(
+                address: endpoint.address, port: endpoint.port, detail: "\(error)")
+        }
+    }
+
+    private func stop(_ server: GRPCServer<HTTP2ServerTransport.Posix>, _ end: SessionEnd) {
+        server.beginGracefulShutdown()
+        if role == .fleet { parts.board.endAll(end) }
+    }
+
+    private func announce(_ address: GRPCNIOTransportHTTP2Posix.SocketAddress) {
+        if let four = address.ipv4 {
+            bound.set(.init(address: four.host, port: four.port))
+        } else if let six = address.ipv6 {
+            bound.set(.init(address: six.host, port: six.port))
+        }
+    }
+
+    private func transport() throws -> HTTP2ServerTransport.Posix {
+        let key = SigningKey()
+        let certificate: FleetCertificate
+        do {
+            certificate = try parts.authority.issueServer(
+                key: key, names: parts.serverNames, random: parts.random,
+                now: parts.clock.now.milliseconds)
+        } catch {
+            throw ReceiveError.identity(error)
+        }
+        // The authority goes along so that a joining host can compare it with its token.
+        let chain = [certificate, parts.authority.certificate].map {
+            TLSConfig.CertificateSource.bytes($0.der, format: .der)
+        }
+        let privateKey = TLSConfig.PrivateKeySource.bytes(Array(key.pem.utf8), format: .pem)
+        let security: HTTP2ServerTransport.Posix.TransportSecurity
+        switch role {
+        case .enrolment:
+            security = .tls(certificateChain: chain, privateKey: privateKey) {
+                $0.requireALPN = true
+            }
+        case .fleet:
+            let gate = parts.gate
+            security = .mTLS(certificateChain: chain, privateKey: privateKey) {
+                $0.requireALPN = true
+                $0.trustRoots = .certificates([
+                    .bytes(parts.authority.certificate.der, format: .der)
+                ])
+                $0.customVerificationCallback = { gate.verify($0, $1) }
+            }
+        }
+        return HTTP2ServerTransport.Posix(
+            address: addressBytes(endpoint.address)?.count == 16
+                ? .ipv6(host: endpoint.address, port: endpoint.port)
+                : .ipv4(host: endpoint.address, port: endpoint.port),
+            transportSecurity: security, config: transportConfiguration,
+            eventLoopGroup: parts.eventLoops)
+    }
+
+    private var transportConfiguration: HTTP2ServerTransport.Posix.Config {
+        .defaults {
+            $0.http2.targetWindowSize = Self.windowBytes
+            $0.http2.maxConcurrentStreams = 16
+            $0.connection.maxIdleTime = .seconds(60)
+            $0.connection.keepalive.time = .seconds(15)
+            $0.connection.keepalive.timeout = .seconds(5)
+            $0.connection.keepalive.clientBehavior.minPingIntervalWithoutCalls = .seconds(5)
+            $0.connection.keepalive.clientBehavior.allowWithoutCalls = true
+            $0.rpc.maxRequestPayloadSize =
+                role == .fleet ? parts.limits.messageBytesMax : parts.limits.enrolmentBytesMax
+            let gate = parts.gate
+            let secondsMax = parts.limits.handshakeSecondsMax
+            $0.channelDebuggingCallbacks.onAcceptTCPConnection = { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try gate.watch(channel, secondsMax: secondsMax)
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+internal import Model
+internal import Storage
+
+/// Why the collector does not take something. The raw value is the `reason` label of metrics.
+enum RefusalKind: String, Hashable, Sendable {
+    case invalid
+    case unavailable
+    case outOfOrder = "out_of_order"
+    case fenced
+    case hello
+    case identity
+}
+
+/// A refusal to be sent.
+struct RefusalNotice: Hashable, Sendable {
+    var kind: RefusalKind
+    var sequence: UInt64 = 0
+    var expectedSequence: UInt64 = 0
+    var retryAfterMS: UInt32 = 0
+    var detail: String
+}
+
+/// What an agent says first.
+struct HelloFacts: Hashable, Sendable {
+    var protocolVersion: UInt32
+    /// Nil for a kind that this collector does not know.
+    var kind: StreamKind?
+    var epoch: UInt64
+}
+
+/// The order of a session: a hello, then batches by contiguous sequence.
+///
+/// A refused batch leaves the session waiting: whatever was sent behind it is dropped without a word until the awaited
+/// sequence arrives, so a full window causes one refusal and not eight.
+struct SessionMachine: Hashable, Sendable {
+    enum State: Hashable, Sendable {
+        /// Becomes `opening` by an acceptable hello, else `ended`.
+        case greeting
+        /// Becomes `open` once the storage gave a session, else `ended`.
+        case opening
+        /// Becomes `ended` by a fence.
+        case open(session: IngestSession, next: UInt64, isWaiting: Bool)
+        case ended
+    }
+
+    enum HelloVerdict: Hashable, Sendable {
+        case open(kind: StreamKind, epoch: UInt64)
+        case refuse(RefusalNotice)
+    }
+
+    enum BatchVerdict: Hashable, Sendable {
+        case take
+        case drop
+        case refuse(RefusalNotice)
+    }
+
+    /// What came of storing some batches.
+    struct Settlement: Hashable, Sendable {
+        /// Acknowledge through this sequence.
+        var ackThrough: UInt64?
+        var refusal: RefusalNotice?
+        /// A number was used again for other content.
+        var integrityAlerts = 0
+        /// Which of the batches are newly committed, and which had been before.
+        var stored: [Int] = []
+        var duplicates: [Int] = []
+    }
+
+    static let protocolVersion: UInt32 = 1
+    private(set) var state: State = .greeting
+
+    var isEnded: Bool { state == .ended }
+
+    var session: IngestSession? {
+        guard case .open(let session, _, _) = state else { return nil }
+        return session
+    }
+
+    mutating func hello(_ hello: HelloFacts) -> HelloVerdict {
+        guard case .greeting = state else {
+            state = .ended
+            return .refuse(RefusalNotice(kind: .hello, detail: "a second hello on one stream"))
+        }
+        state = .ended
+        guard hello.protocolVersion == Self.protocolVersion else {
+            return .refuse(
+                RefusalNotice(
+                    kind: .hello,
+                    detail: "protocol \(hello.protocolVersion) is not spoken here, only "
+                        + "\(Self.protocolVersion); upgrade the older side"))
+        }
+        guard let kind = hello.kind else {
+            return .refuse(RefusalNotice(kind: .hello, detail: "unknown kind of stream"))
+        }
+        guard hello.epoch != 0 else {
+            return .refuse(RefusalNotice(kind: .hello, detail: "epoch 0 names no spool"))
+        }
+        state = .opening
+        return .open(kind: kind, epoch: hello.epoch)
+    }
+
+    /// The storage gave a session whose last committed sequence is `lastSequence`.
+    mutating func opened(_ session: IngestSession, lastSequence: UInt64) {
+        precondition(state == .opening, "a session opens once, after its hello")
+        state = .open(session: session, next: lastSequence &+ 1, isWaiting: false)
+    }
+
+    mutating func end() { state = .ended }
+
+    /// A batch of the stream's sequence arrived.
+    mutating func batch(sequence: UInt64) -> BatchVerdict {
+        switch state {
+        case .greeting, .opening:
+            state = .ended
+            return .refuse(RefusalNotice(kind: .hello, detail: "a batch came before the hello"))
+        case .ended: return .drop
+        case .open(let session, let next, let isWaiting):
+            if sequence == next || sequence < next && !isWaiting {
+                state = .open(
+                    session: session, next: max(next, sequence &+ 1), isWaiting: false)
+                return .take
+            }
+            guard !isWaiting else { return .drop }
+            state = .open(session: session, next: next, isWaiting: true)
+            return .refuse(
+                RefusalNotice(
+                    kind: .outOfOrder, sequence: sequence, expectedSequence: next,
+                    detail: "batch \(next) is missing before batch \(sequence)"))
+        }
+    }
+
+    /// The batch `sequence` that was taken is refused: the stream goes on only when it comes again.
+    mutating func refused(_ sequence: UInt64) {
+        guard case .open(let session, _, _) = state else { return }
+        state = .open(session: session, next: sequence, isWaiting: true)
+    }
+
+    /// The storage answered for the batches `sequences` in order.
+    mutating func settle(_ sequences: [UInt64], _ outcomes: [IngestOutcome]) -> Settlement {
+        precondition(sequences.count == outcomes.count, "an outcome a batch")
+        var settlement = Settlement()
+        for (index, outcome) in outcomes.enumerated() {
+            switch outcome {
+            case .stored:
+                settlement.stored.append(index)
+                settlement.ackThrough = sequences[index]
+            case .duplicate(let sameDigest):
+                settlement.duplicates.append(index)
+                settlement.ackThrough = sequences[index]
+                if !sameDigest { settlement.integrityAlerts += 1 }
+            case .outOfOrder(let expected):
+                refused(expected)
+                settlement.refusal = RefusalNotice(
+                    kind: .outOfOrder, sequence: sequences[index], expectedSequence: expected,
+                    detail: "batch \(expected) is missing before batch \(sequences[index])")
+                return settlement
+            case .fenced:
+                state = .ended
+                settlement.refusal = RefusalNotice(
+                    kind: .fenced, sequence: sequences[index],
+                    detail: "a newer connection of this stream exists; if it lasts, two agents "
+                        + "run with one identity")
+                return settlement
+            }
+        }
+        return settlement
+    }
+}
