@@ -146,8 +146,8 @@ let collectorStages: [Target] = [
     library(
         "CollectorQuery", at: "collector/Query",
         [
-            "Model", "Storage", "LinearRegex", "PromQLSyntax", "PromQL", "LogQLSyntax", "LogQL",
-            log,
+            "Model", "World", "Storage", "LinearRegex", "PromQLSyntax", "PromQL", "LogQLSyntax",
+            "LogQL", log,
         ]),
     library(
         "CollectorEvaluate", at: "collector/Evaluate",
@@ -201,7 +201,16 @@ let checks: [Target] = [
     tests("ModelTests", ["Model"]),
     tests("YAMLDocumentTests", ["Model", "YAMLDocument"]),
     tests("GoTemplateTests", ["Model", "GoTemplate"]),
+    tests("RulesTests", ["Model", "Storage", "GoTemplate", "YAMLDocument", "Rules"]),
     tests("TidyTests", []),
+    tests("LogQLSyntaxTests", ["Model", "LogQLSyntax"]),
+    tests("LogQLTests", ["Model", "LogQLSyntax", "LogQL"]),
+    tests(
+        "CollectorQueryTests",
+        ["Model", "World", "Storage", "PromQL", "LogQL", "CollectorQuery"]),
+    tests(
+        "CollectorWebTests",
+        ["Model", "World", "Storage", "PromQL", "LogQL", "CollectorQuery", "CollectorWeb"]),
     tests("ExpositionTests", ["Model", "Exposition"]),
     tests("AgentReadTests", ["Model", "World", "Exposition", "AgentRead"]),
     tests(
