@@ -1,0 +1,153 @@
+import Glibc
+import Model
+import PromQLSyntax
+
+extension Evaluator {
+    func evaluate(_ binary: BinaryPlan, _ grid: StepGrid) throws(QueryError) -> Value {
+        let lhs = try evaluate(binary.lhs, grid)
+        let rhs = try evaluate(binary.rhs, grid)
+        switch (lhs, rhs) {
+        case (.scalar(let left), .scalar(let right)):
+            let result = zip(left, right).map { scalarResult(binary.operation, $0, $1) }
+            release(series: 1, grid)
+            return .scalar(result)
+        case (.vector(let rows), .scalar(let numbers)):
+            release(series: 1, grid)
+            return .vector(withScalars(binary, rows, numbers, isScalarLeft: false))
+        case (.scalar(let numbers), .vector(let rows)):
+            release(series: 1, grid)
+            return .vector(withScalars(binary, rows, numbers, isScalarLeft: true))
+        case (.vector(let left), .vector(let right)):
+            let matching = binary.matching ?? VectorMatching()
+            let rows: [Row]
+            if binary.operation.isSet {
+                rows = try setOperation(binary.operation, left, right, matching, grid)
+            } else {
+                rows = try matchedOperation(binary, left, right, matching, grid)
+            }
+            try hold(series: rows.count, grid)
+            release(series: left.count + right.count, grid)
+            return .vector(rows)
+        case (.string, _), (_, .string):
+            throw .unsupported("a string operand of \(binary.operation.rawValue)")
+        }
+    }
+
+    /// A vector with a scalar: the vector's samples are kept, replaced or filtered in place.
+    private func withScalars(
+        _ binary: BinaryPlan, _ rows: [Row], _ numbers: [Double], isScalarLeft: Bool
+    ) -> [Row] {
+        let operation = binary.operation
+        var result: [Row] = []
+        result.reserveCapacity(rows.count)
+        for var row in rows {
+            var isEmpty = true
+            for step in row.values.indices {
+                let value = row.values[step]
+                guard !Row.isAbsent(value) else { continue }
+                let left = isScalarLeft ? numbers[step] : value
+                let right = isScalarLeft ? value : numbers[step]
+                if operation.isComparison {
+                    let holds = compare(operation, left, right)
+                    if binary.returnsBool {
+                        row.values[step] = holds ? 1 : 0
+                    } else if !holds {
+                        row.values[step] = Row.absent
+                        continue
+                    }
+                } else {
+                    row.values[step] = calculate(operation, left, right)
+                }
+                isEmpty = false
+            }
+            if isEmpty { continue }
+            if !operation.isComparison || binary.returnsBool { row.dropsName = true }
+            result.append(row)
+        }
+        release(points: (rows.count - result.count) * numbers.count)
+        return result
+    }
+
+    private func setOperation(
+        _ operation: BinaryOperator, _ left: [Row], _ right: [Row], _ matching: VectorMatching,
+        _ grid: StepGrid
+    ) throws(QueryError) -> [Row] {
+        let groups = MatchGroups(matching)
+        let leftKeys = left.map { groups.key($0.labels) }
+        let rightKeys = right.map { groups.key($0.labels) }
+        var rows: [Row]
+        switch operation {
+        case .and, .unless:
+            let present = presence(right, rightKeys, grid)
+            rows = []
+            for (var row, key) in zip(left, leftKeys) {
+                let other = present[key]
+                for step in row.values.indices {
+                    let isMatched = other?[step] ?? false
+                    if isMatched != (operation == .and) { row.values[step] = Row.absent }
+                }
+                if !row.isEmpty { rows.append(row) }
+            }
+        default:
+            let present = presence(left, leftKeys, grid)
+            rows = left
+            for (var row, key) in zip(right, rightKeys) {
+                if let other = present[key] {
+                    for step in row.values.indices where other[step] {
+                        row.values[step] = Row.absent
+                    }
+                }
+                if !row.isEmpty { rows.append(row) }
+            }
+        }
+        return grid.count > 1 ? try joined(rows) : rows
+    }
+
+    /// For each match group, the steps at which any of its rows has a sample.
+    private func presence(
+        _ rows: [Row], _ keys: [Labels], _ grid: StepGrid
+    ) -> [Labels: [Bool]] {
+        var present: [Labels: [Bool]] = [:]
+        for (row, key) in zip(rows, keys) {
+            for step in row.values.indices where !Row.isAbsent(row.values[step]) {
+                present[key, default: [Bool](repeating: false, count: grid.count)][step] = true
+            }
+        }
+        return present
+    }
+}
+
+/// The value of a scalar operation; comparisons yield 0 or 1.
+private func scalarResult(_ operation: BinaryOperator, _ left: Double, _ right: Double) -> Double {
+    guard operation.isComparison else { return calculate(operation, left, right) }
+    return compare(operation, left, right) ? 1 : 0
+}
+
+func compare(_ operation: BinaryOperator, _ left: Double, _ right: Double) -> Bool {
+    switch operation {
+    case .equal: left == right
+    case .notEqual: left != right
+    case .less: left < right
+    case .lessOrEqual: left <= right
+    case .greater: left > right
+    case .greaterOrEqual: left >= right
+    case .or, .and, .unless, .atan2, .trimUpper, .trimLower, .add, .subtract, .multiply,
+        .divide, .modulo, .power:
+        preconditionFailure("\(operation.rawValue) doesn't compare")
+    }
+}
+
+func calculate(_ operation: BinaryOperator, _ left: Double, _ right: Double) -> Double {
+    switch operation {
+    case .add: left + right
+    case .subtract: left - right
+    case .multiply: left * right
+    case .divide: left / right
+    case .modulo: fmod(left, right)
+    case .power: pow(left, right)
+    case .atan2: Glibc.atan2(left, right)
+    case .trimUpper, .trimLower: Row.absent
+    case .or, .and, .unless, .equal, .notEqual, .less, .lessOrEqual, .greater, .greaterOrEqual:
+        preconditionFailure("\(operation.rawValue) doesn't calculate")
+    }
+}

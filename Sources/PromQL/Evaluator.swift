@@ -1,0 +1,155 @@
+import Model
+import PromQLSyntax
+
+/// Evaluates a plan over the data that was read for it: every node for all steps of its grid at once.
+///
+/// One evaluator serves one query and is used by one thread.
+final class Evaluator {
+    let data: [[SeriesColumns]]
+    let parameters: QueryParameters
+    private let isCancelled: () -> Bool
+    private(set) var annotations: [Annotation] = []
+    private var seenAnnotations: Set<Annotation> = []
+    /// Samples and points held at the moment.
+    private var held = 0
+
+    init(data: [[SeriesColumns]], parameters: QueryParameters, isCancelled: @escaping () -> Bool) {
+        self.data = data
+        self.parameters = parameters
+        self.isCancelled = isCancelled
+    }
+
+    /// The value of `plan` at each time of `grid`.
+    func evaluate(_ plan: Plan, _ grid: StepGrid) throws(QueryError) -> Value {
+        try checkCancelled()
+        switch plan {
+        case .number(let number):
+            try hold(grid.count)
+            return .scalar([Double](repeating: number, count: grid.count))
+        case .string(let text): return .string(text)
+        case .time:
+            try hold(grid.count)
+            return .scalar((0..<grid.count).map { Double(grid.time($0)) / 1000 })
+        case .selector(let selector): return .vector(try selectRows(selector, grid, .values))
+        case .sampleTimes(let selector):
+            return .vector(try selectRows(selector, grid, .sampleTimes))
+        case .invariant(let inner): return try repeated(try evaluate(inner, grid.first), grid)
+        case .negation(let inner): return negated(try evaluate(inner, grid))
+        case .binary(let binary): return try evaluate(binary, grid)
+        case .aggregation(let aggregation): return .vector(try evaluate(aggregation, grid))
+        case .call(let call): return try evaluate(call, grid)
+        case .rangeCall(let call): return .vector(try evaluate(call, grid))
+        }
+    }
+
+    /// The rows of a plan that is known to yield a vector; none for another type.
+    func rows(_ plan: Plan, _ grid: StepGrid) throws(QueryError) -> [Row] {
+        guard case .vector(let rows) = try evaluate(plan, grid) else { return [] }
+        return rows
+    }
+
+    /// The numbers of a plan that is known to yield a scalar; NaN for another type.
+    func scalars(_ plan: Plan, _ grid: StepGrid) throws(QueryError) -> [Double] {
+        guard case .scalar(let numbers) = try evaluate(plan, grid) else {
+            return [Double](repeating: .nan, count: grid.count)
+        }
+        return numbers
+    }
+
+    /// The text of a string literal; empty for another type.
+    func text(_ plan: Plan, _ grid: StepGrid) throws(QueryError) -> String {
+        guard case .string(let text) = try evaluate(plan, grid) else { return "" }
+        return text
+    }
+
+    /// Adds a remark once.
+    func remark(_ severity: Annotation.Severity, _ message: String, at position: Int) {
+        let annotation = Annotation(severity, message, offset: position)
+        if seenAnnotations.insert(annotation).inserted { annotations.append(annotation) }
+    }
+
+    /// Counts `points` more as held; call it before allocating them.
+    func hold(_ points: Int) throws(QueryError) {
+        held += points
+        guard held <= parameters.limits.samplesMax else {
+            throw .samplesExceeded(max: parameters.limits.samplesMax)
+        }
+    }
+
+    /// Counts `series` columns of `grid` more as held.
+    func hold(series: Int, _ grid: StepGrid) throws(QueryError) {
+        guard series <= parameters.limits.seriesMax else {
+            throw .seriesExceeded(max: parameters.limits.seriesMax)
+        }
+        let (points, overflow) = series.multipliedReportingOverflow(by: grid.count)
+        guard !overflow else { throw .samplesExceeded(max: parameters.limits.samplesMax) }
+        try hold(points)
+    }
+
+    /// Counts the columns of operands as given back.
+    func release(series: Int, _ grid: StepGrid) { release(points: series * grid.count) }
+
+    func release(points: Int) { held -= points }
+
+    func checkCancelled() throws(QueryError) {
+        if isCancelled() { throw .canceled }
+    }
+
+    private func repeated(_ value: Value, _ grid: StepGrid) throws(QueryError) -> Value {
+        switch value {
+        case .string: return value
+        case .scalar(let numbers):
+            try hold(grid.count)
+            return .scalar([Double](repeating: numbers.first ?? .nan, count: grid.count))
+        case .vector(var rows):
+            try hold(series: rows.count, grid)
+            for index in rows.indices {
+                let value = rows[index].values.first ?? Row.absent
+                rows[index].values = [Double](repeating: value, count: grid.count)
+            }
+            return .vector(rows)
+        }
+    }
+
+    private func negated(_ value: Value) -> Value {
+        switch value {
+        case .string: return value
+        case .scalar(let numbers): return .scalar(numbers.map { -$0 })
+        case .vector(let rows): return .vector(mapped(rows) { -$0 })
+        }
+    }
+
+    /// `rows` with `transform` applied to every sample, without their names.
+    func mapped(_ rows: consuming [Row], _ transform: (Double) -> Double) -> [Row] {
+        for index in rows.indices {
+            rows[index].dropsName = true
+            for step in rows[index].values.indices {
+                let value = rows[index].values[step]
+                if !Row.isAbsent(value) { rows[index].values[step] = transform(value) }
+            }
+        }
+        return rows
+    }
+
+    /// Rows with equal labels joined into one where they don't overlap.
+    ///
+    /// Throws `duplicateLabelset` where they do. Source: Prometheus 3.14 `rangeEval`.
+    func joined(_ rows: [Row]) throws(QueryError) -> [Row] {
+        var indices: [Labels: Int] = [:]
+        indices.reserveCapacity(rows.count)
+        var result: [Row] = []
+        result.reserveCapacity(rows.count)
+        for row in rows {
+            guard let index = indices[row.labels] else {
+                indices[row.labels] = result.count
+                result.append(row)
+                continue
+            }
+            for step in row.values.indices where !Row.isAbsent(row.values[step]) {
+                guard Row.isAbsent(result[index].values[step]) else { throw .duplicateLabelset }
+                result[index].values[step] = row.values[step]
+            }
+        }
+        return result
+    }
+}

@@ -1,0 +1,91 @@
+import Model
+import PromQLSyntax
+
+/// An expression with every time, name and selector resolved, ready to be evaluated over a step grid.
+indirect enum Plan {
+    case number(Double)
+    case string(String)
+    /// `time()`: the evaluation time in seconds.
+    case time
+    case selector(SelectorPlan)
+    /// `timestamp(selector)`: the times of the samples that the selector finds.
+    case sampleTimes(SelectorPlan)
+    /// A part that doesn't depend on the evaluation time: evaluated at the first step, repeated for the others.
+    case invariant(Plan)
+    case negation(Plan)
+    case binary(BinaryPlan)
+    case aggregation(AggregationPlan)
+    case call(CallPlan)
+    case rangeCall(RangeCallPlan)
+}
+
+/// A selector and where it looks.
+struct SelectorPlan {
+    /// Index of the selector's request.
+    var request: Int
+    var offset: Int64
+    /// The time of `@`, which replaces the evaluation time.
+    var anchor: Int64?
+    var edges: RangeEdges
+    /// Byte offset of the selector in the query.
+    var position: Int
+
+    /// The time the selector looks at when evaluated at `time`.
+    func reference(at time: Int64) -> Int64 { (anchor ?? time) - offset }
+}
+
+/// The range vector that a range function reads.
+struct RangePlan {
+    enum Source {
+        case selector
+        /// The inner expression and the times it is evaluated at.
+        case subquery(Plan, StepGrid)
+    }
+
+    var source: Source
+    /// Offset and anchor of the selector or the subquery; `request` counts for a selector only.
+    var selector: SelectorPlan
+    /// Length of the window, exclusive at its start, inclusive at its end.
+    var duration: Int64
+}
+
+/// A function of a range vector.
+struct RangeCallPlan {
+    var function: RangeFunction
+    var range: RangePlan
+    /// The other arguments, scalars in the order written.
+    var scalars: [Plan]
+    /// Byte offset of the first argument, where remarks point.
+    var position: Int
+    /// The labels of `absent_over_time`.
+    var absentLabels: Labels
+}
+
+/// A function of instant vectors, scalars and strings.
+struct CallPlan {
+    var function: InstantFunction
+    var arguments: [Plan]
+    /// Byte offsets of the arguments.
+    var positions: [Int]
+    /// Byte offset of the call.
+    var position: Int
+    /// The labels of `absent`.
+    var absentLabels: Labels
+}
+
+struct BinaryPlan {
+    var operation: BinaryOperator
+    var lhs: Plan
+    var rhs: Plan
+    var returnsBool: Bool
+    var matching: VectorMatching?
+}
+
+struct AggregationPlan {
+    var operation: AggregationOperator
+    var operand: Plan
+    var parameter: Plan?
+    var parameterPosition: Int
+    var grouping: Set<String>
+    var isWithout: Bool
+}

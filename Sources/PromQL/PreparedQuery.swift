@@ -1,0 +1,167 @@
+package import Model
+package import PromQLSyntax
+
+/// A query made ready for its time range: what to read, and what to make of it.
+///
+/// Pure: reading `selections` is the caller's work, and so is measuring time.
+package struct PreparedQuery: Sendable {
+    /// What to read, one a distinct selector and time range; `evaluate` takes the answers in this order.
+    package let selections: [SelectorRequest]
+    private let parameters: QueryParameters
+    private let plan: TopPlan
+    private let grid: StepGrid
+
+    private enum TopPlan: Sendable {
+        case value(Plan)
+        /// An instant query for a range vector.
+        case range(RangePlan)
+    }
+
+    /// Plans `expression`, as parsed, for `parameters`.
+    ///
+    /// Throws `invalidParameter` for impossible times or durations, `invalidRangeQueryType`, `stepsExceeded`,
+    /// `depthExceeded`, `samplesExceeded` for a subquery of too many steps, `invalidRangeEdges`, `unsupported`.
+    package init(
+        _ expression: Expression, parameters: QueryParameters
+    ) throws(QueryError) {
+        self.parameters = parameters
+        grid = try Self.grid(parameters)
+        let rangeMS = parameters.end.rawValue - parameters.start.rawValue
+        let resolved: Expression
+        do {
+            resolved = try expression.resolvingDurations(
+                stepMS: rangeMS == 0 ? 0 : parameters.stepMS, rangeMS: rangeMS)
+        } catch {
+            throw .invalidParameter(name: "query", reason: error.message)
+        }
+        let type = resolved.valueType
+        if !parameters.isInstant, type == .string || type == .matrix {
+            throw .invalidRangeQueryType(type.documentedName)
+        }
+        var planner = Planner(parameters)
+        if type == .matrix, let range = try planner.planRange(resolved, grid, depth: 0) {
+            plan = .range(range)
+        } else {
+            plan = .value(try planner.plan(resolved, grid))
+        }
+        selections = planner.requests
+    }
+
+    /// The result over `data`, where `data[i]` are the series of `selections[i]` in ascending label order.
+    ///
+    /// Samples outside the requested range are allowed and ignored. `isCancelled` is asked often; once true, throws
+    /// `canceled`. O(samples + series × steps) for most queries.
+    package func evaluate(
+        _ data: [[SeriesColumns]], isCancelled: @escaping () -> Bool = { false }
+    ) throws(QueryError) -> QueryResult {
+        precondition(data.count == selections.count, "one answer a selection")
+        let samples = data.reduce(0) { sum, series in
+            series.reduce(sum) { $0 + $1.values.count }
+        }
+        let evaluator = Evaluator(data: data, parameters: parameters, isCancelled: isCancelled)
+        try evaluator.hold(samples)
+        let value: QueryValue
+        switch plan {
+        case .range(let range):
+            value = .matrix(try rangeVector(range, evaluator))
+        case .value(let plan):
+            let result = try evaluator.evaluate(plan, grid)
+            value = parameters.isInstant ? try instantValue(result) : try matrix(result)
+        }
+        return QueryResult(
+            value: value, annotations: evaluator.annotations, samplesRead: samples)
+    }
+
+    private static func grid(_ parameters: QueryParameters) throws(QueryError) -> StepGrid {
+        let start = parameters.start.rawValue
+        let end = parameters.end.rawValue
+        if parameters.isInstant {
+            guard start == end else {
+                throw .invalidParameter(name: "end", reason: "an instant query has one time")
+            }
+            return StepGrid(start: start, end: end, step: 1)
+        }
+        guard parameters.stepMS > 0 else {
+            throw .invalidParameter(
+                name: "step",
+                reason: "zero or negative query resolution step widths are not accepted. "
+                    + "Try a positive integer")
+        }
+        guard end >= start else {
+            throw .invalidParameter(
+                name: "end", reason: "end timestamp must not be before start time")
+        }
+        let (length, overflow) = end.subtractingReportingOverflow(start)
+        guard !overflow, length / parameters.stepMS <= Int64(parameters.limits.stepsMax) else {
+            throw .stepsExceeded(max: parameters.limits.stepsMax)
+        }
+        return StepGrid(start: start, end: end, step: parameters.stepMS)
+    }
+
+    private func instantValue(_ value: Value) throws(QueryError) -> QueryValue {
+        let time = TimestampMS(grid.start)
+        switch value {
+        case .scalar(let numbers): return .scalar(Sample(time, numbers[0]))
+        case .string(let text): return .string(text, at: time)
+        case .vector(let rows):
+            var seen: Set<Labels> = []
+            var elements: [VectorElement] = []
+            elements.reserveCapacity(rows.count)
+            for row in rows where !Row.isAbsent(row.values[0]) {
+                let labels = row.dropsName ? row.labels.droppingMetadata() : row.labels
+                guard seen.insert(labels).inserted else { throw .duplicateLabelset }
+                elements.append(
+                    VectorElement(labels: labels, sample: Sample(time, row.values[0])))
+            }
+            return .vector(elements)
+        }
+    }
+
+    /// The rows as series in label order; rows that differed in their dropped names only are joined.
+    private func matrix(_ value: Value) throws(QueryError) -> QueryValue {
+        switch value {
+        case .string: return .matrix([])
+        case .scalar(let numbers):
+            return .matrix([columns(Row(labels: .empty, dropsName: false, values: numbers))])
+        case .vector(let rows):
+            let named = rows.map { row in
+                var row = row
+                if row.dropsName { row.labels = row.labels.droppingMetadata() }
+                return row
+            }
+            let evaluator = Evaluator(data: [], parameters: parameters, isCancelled: { false })
+            let series = try evaluator.joined(named).map(columns)
+                .filter { !$0.values.isEmpty }
+            return .matrix(series.sorted { $0.labels < $1.labels })
+        }
+    }
+
+    private func columns(_ row: Row) -> SeriesColumns {
+        var columns = SeriesColumns(labels: row.labels)
+        columns.timestamps.reserveCapacity(row.values.count)
+        columns.values.reserveCapacity(row.values.count)
+        for step in row.values.indices where !Row.isAbsent(row.values[step]) {
+            columns.timestamps.append(grid.time(step))
+            columns.values.append(row.values[step])
+        }
+        return columns
+    }
+
+    private func rangeVector(
+        _ range: RangePlan, _ evaluator: Evaluator
+    ) throws(QueryError) -> [SeriesColumns] {
+        let windows = Windows(range, grid)
+        var result: [SeriesColumns] = []
+        for series in try evaluator.rangeSeries(range, grid) {
+            let lower = firstIndex(after: windows.start(0), in: series.timestamps, from: 0)
+            let upper = firstIndex(after: windows.end(0), in: series.timestamps, from: lower)
+            guard lower < upper else { continue }
+            result.append(
+                SeriesColumns(
+                    labels: series.dropsName ? series.labels.droppingMetadata() : series.labels,
+                    timestamps: Array(series.timestamps[lower..<upper]),
+                    values: Array(series.values[lower..<upper])))
+        }
+        return result.sorted { $0.labels < $1.labels }
+    }
+}

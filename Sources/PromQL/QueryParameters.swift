@@ -1,0 +1,78 @@
+package import Model
+
+/// The bounds of one query; passing one ends it with a `QueryError` that names the bound.
+package struct QueryLimits: Hashable, Sendable {
+    /// Samples in memory at once: those read, and the points (steps × series) of every value being computed.
+    package var samplesMax: Int
+    /// Series that one selector may select, and rows that one operator may yield.
+    package var seriesMax: Int
+    /// Steps of a range query.
+    package var stepsMax: Int
+    /// Nesting of an expression.
+    package var depthMax: Int
+
+    package init(
+        samplesMax: Int = 50_000_000, seriesMax: Int = 200_000, stepsMax: Int = 11_000,
+        depthMax: Int = 128
+    ) {
+        self.samplesMax = samplesMax
+        self.seriesMax = seriesMax
+        self.stepsMax = stepsMax
+        self.depthMax = depthMax
+    }
+}
+
+/// When and within which bounds a query is evaluated.
+package struct QueryParameters: Hashable, Sendable {
+    /// The first evaluation time.
+    package var start: TimestampMS
+    /// The last evaluation time at most, inclusive; equal to `start` for an instant query.
+    package var end: TimestampMS
+    /// Milliseconds between evaluation times; 0 for an instant query.
+    package var stepMS: Int64
+    /// How far back, exclusive, an instant selector looks for a sample, in milliseconds.
+    package var lookbackDeltaMS: Int64
+    /// The step of a subquery that names none, in milliseconds.
+    package var subqueryStepMS: Int64
+    package var limits: QueryLimits
+
+    package init(
+        start: TimestampMS, end: TimestampMS, stepMS: Int64, lookbackDeltaMS: Int64 = 300_000,
+        subqueryStepMS: Int64 = 60_000, limits: QueryLimits = QueryLimits()
+    ) {
+        self.start = start
+        self.end = end
+        self.stepMS = stepMS
+        self.lookbackDeltaMS = lookbackDeltaMS
+        self.subqueryStepMS = subqueryStepMS
+        self.limits = limits
+    }
+
+    /// An instant query at `time`.
+    package init(
+        at time: TimestampMS, lookbackDeltaMS: Int64 = 300_000, subqueryStepMS: Int64 = 60_000,
+        limits: QueryLimits = QueryLimits()
+    ) {
+        self.init(
+            start: time, end: time, stepMS: 0, lookbackDeltaMS: lookbackDeltaMS,
+            subqueryStepMS: subqueryStepMS, limits: limits)
+    }
+
+    /// Whether this is an instant query, whose result is a vector, scalar, string or range vector.
+    package var isInstant: Bool { stepMS == 0 }
+}
+
+/// What a query needs of storage for one selector: the series that satisfy all `matchers`, in a time range.
+package struct SelectorRequest: Hashable, Sendable {
+    package var matchers: [LabelMatcher]
+    /// Exclusive.
+    package var after: TimestampMS
+    /// Inclusive.
+    package var through: TimestampMS
+
+    package init(matchers: [LabelMatcher], after: TimestampMS, through: TimestampMS) {
+        self.matchers = matchers
+        self.after = after
+        self.through = through
+    }
+}

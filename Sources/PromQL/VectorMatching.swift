@@ -1,0 +1,205 @@
+import Model
+import PromQLSyntax
+
+/// How labels fall into match groups.
+struct MatchGroups {
+    let isOn: Bool
+    private let names: Set<String>
+
+    init(_ matching: VectorMatching) {
+        isOn = matching.isOn
+        names = Set(matching.labels).union(matching.isOn ? [] : [Labels.metricNameLabel])
+    }
+
+    /// The labels that series must share to match.
+    func key(_ labels: Labels) -> Labels {
+        isOn ? labels.keeping(names) : labels.dropping(names)
+    }
+}
+
+/// Arithmetic and comparison between two vectors.
+///
+/// Groups are found once for all steps; inside a group every pair of a "many" and a "one" row is computed as a column.
+/// At each step a group has at most one "one" sample, else the match is ambiguous. Source: Prometheus 3.14 `VectorBinop`.
+extension Evaluator {
+    func matchedOperation(
+        _ binary: BinaryPlan, _ left: [Row], _ right: [Row], _ matching: VectorMatching,
+        _ grid: StepGrid
+    ) throws(QueryError) -> [Row] {
+        let isSwapped = matching.cardinality == .oneToMany
+        let many = isSwapped ? right : left
+        let one = isSwapped ? left : right
+        let fillOne = isSwapped ? matching.fillLeft : matching.fillRight
+        let fillMany = isSwapped ? matching.fillRight : matching.fillLeft
+        let hasFill = fillOne != nil || fillMany != nil
+        if many.isEmpty || one.isEmpty, !hasFill { return [] }
+        let groups = MatchGroups(matching)
+        var members = GroupMembers()
+        for (index, row) in many.enumerated() { members.add(groups.key(row.labels), many: index) }
+        for (index, row) in one.enumerated() { members.add(groups.key(row.labels), one: index) }
+        let manyAny = hasFill ? nil : anyPresent(many, grid)
+        var join = Join(
+            binary: binary, matching: matching, isSwapped: isSwapped, steps: grid.count)
+        for (number, group) in members.groups.enumerated() {
+            if number & 63 == 0 { try checkCancelled() }
+            let manyRows = group.many.map { many[$0] }
+            let oneRows = group.one.map { one[$0] }
+            try rejectDuplicates(oneRows, group.key, isSwapped, manyAny)
+            let (pairs, overflow) = manyRows.count.multipliedReportingOverflow(by: oneRows.count)
+            guard !overflow, join.rows.count + pairs <= parameters.limits.seriesMax else {
+                throw .seriesExceeded(max: parameters.limits.seriesMax)
+            }
+            try hold(series: pairs, grid)
+            try join.add(group.key, manyRows, oneRows, fillMany: fillMany, fillOne: fillOne)
+            release(series: pairs, grid)
+        }
+        return grid.count > 1 ? try joined(join.rows) : join.rows
+    }
+
+    /// Throws where two rows of the "one" side have a sample at the same step (and the other side has any).
+    private func rejectDuplicates(
+        _ rows: [Row], _ key: Labels, _ isSwapped: Bool, _ manyAny: [Bool]?
+    ) throws(QueryError) {
+        guard rows.count > 1 else { return }
+        for step in rows[0].values.indices where manyAny?[step] ?? true {
+            let present = rows.filter { !Row.isAbsent($0.values[step]) }
+            guard present.count > 1 else { continue }
+            let names = present.prefix(2).map(\.labels.promQLText).sorted(by: bytesPrecede)
+            throw .duplicateSeries(
+                group: key.promQLText, side: isSwapped ? "left" : "right", first: names[0],
+                second: names[1])
+        }
+    }
+
+    private func anyPresent(_ rows: [Row], _ grid: StepGrid) -> [Bool] {
+        var present = [Bool](repeating: false, count: grid.count)
+        for row in rows {
+            for step in row.values.indices where !Row.isAbsent(row.values[step]) {
+                present[step] = true
+            }
+        }
+        return present
+    }
+}
+
+/// The row numbers of both sides by match group, in the order groups appear.
+private struct GroupMembers {
+    struct Group {
+        var key: Labels
+        var many: [Int] = []
+        var one: [Int] = []
+    }
+
+    private(set) var groups: [Group] = []
+    private var indices: [Labels: Int] = [:]
+
+    mutating func add(_ key: Labels, many index: Int) { groups[group(key)].many.append(index) }
+    mutating func add(_ key: Labels, one index: Int) { groups[group(key)].one.append(index) }
+
+    private mutating func group(_ key: Labels) -> Int {
+        if let index = indices[key] { return index }
+        indices[key] = groups.count
+        groups.append(Group(key: key))
+        return groups.count - 1
+    }
+}
+
+/// Computes the pairs of match groups and keeps watch over the uniqueness of their results.
+private struct Join {
+    let binary: BinaryPlan
+    let matching: VectorMatching
+    let isSwapped: Bool
+    let steps: Int
+    private(set) var rows: [Row] = []
+
+    init(binary: BinaryPlan, matching: VectorMatching, isSwapped: Bool, steps: Int) {
+        self.binary = binary
+        self.matching = matching
+        self.isSwapped = isSwapped
+        self.steps = steps
+    }
+
+    mutating func add(
+        _ key: Labels, _ many: [Row], _ one: [Row], fillMany: Double?, fillOne: Double?
+    ) throws(QueryError) {
+        var seen: [Labels: [Bool]] = [:]
+        let needsCheck = many.count > 1
+        var manySides = many
+        var oneSides = one
+        if let fillOne, !many.isEmpty {
+            oneSides.append(filler(key, fillOne, missing: one, wanted: nil))
+        }
+        if let fillMany, !one.isEmpty {
+            manySides.append(filler(key, fillMany, missing: many, wanted: one))
+        }
+        for manyRow in manySides {
+            for oneRow in oneSides {
+                let labels = resultLabels(manyRow.labels, oneRow.labels)
+                try pair(labels, manyRow, oneRow, &seen, needsCheck: needsCheck)
+            }
+        }
+    }
+
+    /// A row of `value` at the steps where no row of `rows` has a sample (and one of `wanted` has, where given).
+    private func filler(
+        _ key: Labels, _ value: Double, missing rows: [Row], wanted others: [Row]?
+    ) -> Row {
+        var values = [Double](repeating: Row.absent, count: steps)
+        for step in 0..<steps {
+            let isMissing = rows.allSatisfy { Row.isAbsent($0.values[step]) }
+            let isWanted = others?.contains { !Row.isAbsent($0.values[step]) } ?? true
+            if isMissing, isWanted { values[step] = value }
+        }
+        return Row(labels: key, dropsName: false, values: values)
+    }
+
+    private mutating func pair(
+        _ labels: Labels, _ many: Row, _ one: Row,
+        _ seen: inout [Labels: [Bool]], needsCheck: Bool
+    ) throws(QueryError) {
+        let operation = binary.operation
+        let isOneToOne = matching.cardinality == .oneToOne
+        var values = [Double](repeating: Row.absent, count: steps)
+        var taken: [Bool]?
+        let group = isOneToOne ? Labels.empty : labels
+        if needsCheck { taken = seen[group] ?? [Bool](repeating: false, count: steps) }
+        var isEmpty = true
+        for step in 0..<steps {
+            guard !Row.isAbsent(many.values[step]), !Row.isAbsent(one.values[step]) else {
+                continue
+            }
+            if taken?[step] == true { throw isOneToOne ? .implicitManyToOne : .ambiguousGrouping }
+            taken?[step] = true
+            let left = isSwapped ? one.values[step] : many.values[step]
+            let right = isSwapped ? many.values[step] : one.values[step]
+            if operation.isComparison {
+                let holds = compare(operation, left, right)
+                if binary.returnsBool {
+                    values[step] = holds ? 1 : 0
+                } else if holds {
+                    values[step] = left
+                } else {
+                    continue
+                }
+            } else {
+                values[step] = calculate(operation, left, right)
+            }
+            isEmpty = false
+        }
+        if let taken { seen[group] = taken }
+        if !isEmpty {
+            rows.append(Row(labels: labels, dropsName: binary.returnsBool, values: values))
+        }
+    }
+
+    /// Source: Prometheus 3.14 `resultMetric`.
+    private func resultLabels(_ many: Labels, _ one: Labels) -> Labels {
+        var labels = binary.operation.isComparison ? many : many.droppingMetadata()
+        if matching.cardinality == .oneToOne {
+            let names = Set(matching.labels)
+            labels = matching.isOn ? labels.keeping(names) : labels.dropping(names)
+        }
+        for name in matching.included { labels = labels.setting(name, one[name]) }
+        return labels
+    }
+}
