@@ -1,0 +1,33 @@
+package import Identity
+
+/// Why the agent could not join, renew or stream.
+package enum StreamError: Error, Sendable, CustomStringConvertible {
+    case identity(IdentityError)
+    /// The collector showed a certificate that is not acceptable.
+    case collectorRefused(PeerRefusal, address: String)
+    /// No connection came about.
+    case unreachable(address: String, detail: String)
+    /// The collector refused the call and said why.
+    case refused(detail: String)
+    /// Neither the token nor the caller names the collector.
+    case noCollectorAddress
+    /// The answer does not fit the question.
+    case badAnswer(String)
+    case cancelled
+
+    package var description: String {
+        switch self {
+        case .identity(let error): "\(error)"
+        case .collectorRefused(let refusal, let address):
+            "the collector at \(address) is not the one of this fleet: \(refusal.explanation)"
+        case .unreachable(let address, let detail):
+            "the collector at \(address) can't be reached (\(detail)); check the address, its "
+                + "firewall and that petrel-collector runs"
+        case .refused(let detail): "the collector refused: \(detail)"
+        case .noCollectorAddress:
+            "the token names no collector; say where it is with --collector HOST"
+        case .badAnswer(let detail): "the collector's answer is not usable: \(detail)"
+        case .cancelled: "cancelled"
+        }
+    }
+}

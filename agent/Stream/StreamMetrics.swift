@@ -1,0 +1,105 @@
+package import Model
+internal import Synchronization
+
+/// Counters of the agent's sending side. Safe from any thread.
+package final class StreamMetrics: Sendable {
+    private struct Figures {
+        var isConnected = false
+        var acknowledged: UInt64 = 0
+        var connections: UInt64 = 0
+        var refusals: [String: UInt64] = [:]
+    }
+
+    private struct State {
+        var streams: [StreamKind: Figures] = [:]
+        var certificateNotAfter: TimestampMS?
+        var renewals: UInt64 = 0
+        var renewalFailures: UInt64 = 0
+    }
+
+    private let state = Mutex(State())
+
+    package init() {}
+
+    func connected(_ kind: StreamKind) {
+        change(kind) {
+            $0.isConnected = true
+            $0.connections += 1
+        }
+    }
+    func disconnected(_ kind: StreamKind) { change(kind) { $0.isConnected = false } }
+    func acknowledged(_ kind: StreamKind, _ sequence: UInt64) {
+        change(kind) { $0.acknowledged = sequence }
+    }
+    func refused(_ kind: StreamKind, _ reason: String) {
+        change(kind) { $0.refusals[reason, default: 0] += 1 }
+    }
+    func certificate(notAfter: TimestampMS) {
+        state.withLock { $0.certificateNotAfter = notAfter }
+    }
+    func renewal(succeeded: Bool) {
+        state.withLock { state in
+            if succeeded { state.renewals += 1 } else { state.renewalFailures += 1 }
+        }
+    }
+
+    /// Whether the stream has a connection that the collector welcomed.
+    package func isConnected(_ kind: StreamKind) -> Bool {
+        state.withLock { $0.streams[kind]?.isConnected ?? false }
+    }
+
+    /// Every counter as families for `/metrics`.
+    package func families() -> [MetricFamily] {
+        let now = state.withLock { $0 }
+        let streams = StreamKind.allCases.map { ($0, now.streams[$0] ?? Figures()) }
+        func perStream(
+            _ name: String, _ type: MetricType, _ help: String, _ value: (Figures) -> Double
+        ) -> MetricFamily {
+            MetricFamily(
+                name, type, help: help,
+                points: streams.map { .init(["stream": $0.0.name], value($0.1)) })
+        }
+        let refusals = streams.flatMap { kind, figures in
+            figures.refusals.sorted { bytesPrecede($0.key, $1.key) }.map { reason, count in
+                MetricFamily.Point(["stream": kind.name, "reason": reason], Double(count))
+            }
+        }
+        var families = [
+            perStream(
+                "petrel_agent_stream_connected", .gauge,
+                "1 while the collector has welcomed the stream.", { $0.isConnected ? 1 : 0 }),
+            perStream(
+                "petrel_agent_stream_acked_sequence", .gauge,
+                "Highest sequence committed at the collector.", { Double($0.acknowledged) }),
+            perStream(
+                "petrel_agent_stream_connections_total", .counter, "Connections welcomed.",
+                { Double($0.connections) }),
+            perStream(
+                "petrel_agent_stream_reconnects_total", .counter,
+                "Connections welcomed after the first.",
+                { Double($0.connections > 0 ? $0.connections - 1 : 0) }),
+            MetricFamily(
+                "petrel_agent_stream_refusals_total", .counter,
+                help: "Refusals of the collector.", points: refusals),
+            MetricFamily(
+                "petrel_agent_certificate_renewals_total", .counter,
+                help: "Certificates renewed, and attempts that failed.",
+                points: [
+                    .init(["outcome": "failed"], Double(now.renewalFailures)),
+                    .init(["outcome": "renewed"], Double(now.renewals)),
+                ]),
+        ]
+        if let end = now.certificateNotAfter {
+            families.append(
+                MetricFamily(
+                    "petrel_agent_certificate_expiry_timestamp_seconds", .gauge,
+                    help: "When the agent's certificate expires.",
+                    points: [.init(.empty, end.seconds)]))
+        }
+        return families
+    }
+
+    private func change(_ kind: StreamKind, _ body: (inout Figures) -> Void) {
+        state.withLock { body(&$0.streams[kind, default: Figures()]) }
+    }
+}
