@@ -1,5 +1,5 @@
 /// A function of a range vector; the raw value is its name.
-enum RangeFunction: String {
+enum RangeFunction: String, Sendable {
     case rate, irate, increase, delta, idelta, deriv, changes, resets
     case predictLinear = "predict_linear"
     case doubleExponentialSmoothing = "double_exponential_smoothing"
@@ -34,7 +34,7 @@ enum RangeFunction: String {
 }
 
 /// A function of instant vectors, scalars and strings; the raw value is its name.
-enum InstantFunction: String {
+enum InstantFunction: String, Sendable {
     case abs, absent, acos, acosh, asin, asinh, atan, atanh, ceil, clamp, cos, cosh, deg, exp
     case floor, hour, ln, log2, log10, minute, month, pi, rad, round, scalar, sgn, sin, sinh
     case sort, sqrt, tan, tanh, timestamp, vector, year

@@ -2,7 +2,7 @@ import Model
 import PromQLSyntax
 
 /// An expression with every time, name and selector resolved, ready to be evaluated over a step grid.
-indirect enum Plan {
+indirect enum Plan: Sendable {
     case number(Double)
     case string(String)
     /// `time()`: the evaluation time in seconds.
@@ -20,7 +20,7 @@ indirect enum Plan {
 }
 
 /// A selector and where it looks.
-struct SelectorPlan {
+struct SelectorPlan: Sendable {
     /// Index of the selector's request.
     var request: Int
     var offset: Int64
@@ -35,8 +35,8 @@ struct SelectorPlan {
 }
 
 /// The range vector that a range function reads.
-struct RangePlan {
-    enum Source {
+struct RangePlan: Sendable {
+    enum Source: Sendable {
         case selector
         /// The inner expression and the times it is evaluated at.
         case subquery(Plan, StepGrid)
@@ -50,7 +50,7 @@ struct RangePlan {
 }
 
 /// A function of a range vector.
-struct RangeCallPlan {
+struct RangeCallPlan: Sendable {
     var function: RangeFunction
     var range: RangePlan
     /// The other arguments, scalars in the order written.
@@ -62,7 +62,7 @@ struct RangeCallPlan {
 }
 
 /// A function of instant vectors, scalars and strings.
-struct CallPlan {
+struct CallPlan: Sendable {
     var function: InstantFunction
     var arguments: [Plan]
     /// Byte offsets of the arguments.
@@ -73,7 +73,7 @@ struct CallPlan {
     var absentLabels: Labels
 }
 
-struct BinaryPlan {
+struct BinaryPlan: Sendable {
     var operation: BinaryOperator
     var lhs: Plan
     var rhs: Plan
@@ -81,7 +81,7 @@ struct BinaryPlan {
     var matching: VectorMatching?
 }
 
-struct AggregationPlan {
+struct AggregationPlan: Sendable {
     var operation: AggregationOperator
     var operand: Plan
     var parameter: Plan?
