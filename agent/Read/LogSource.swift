@@ -1,0 +1,45 @@
+package import Model
+
+/// A source of log entries that is read in chunks by one caller at a time. Calls block: run them on a `DedicatedThread`.
+package protocol LogSource: AnyObject, Sendable {
+    /// The `source` of its positions.
+    var source: String { get }
+    /// Up to `max` entries, or nil where none came within `waitMilliseconds`. The chunk's position resumes after it.
+    /// Throws where the source can't be read now; a later call tries again.
+    func next(max: Int, waitMilliseconds: Int) throws(ReadError) -> LogReadChunk?
+}
+
+/// Limits that hold for every log source.
+package enum LogLimits {
+    /// A chunk ends after the entry that passes this, whatever `max` says. Bytes.
+    package static let chunkBytesMax = 1 << 20
+    /// How many stream label sets a source keeps ready.
+    static let streamsMax = 512
+}
+
+/// A log source on a thread of its own, for callers that must not block.
+package final class LogSourceRunner: Sendable {
+    private let log: any LogSource
+    private let thread: DedicatedThread
+
+    /// Throws `system` where the host refuses a thread.
+    package init(_ log: any LogSource) throws(ReadError) {
+        self.log = log
+        thread = try DedicatedThread()
+    }
+
+    package var source: String { log.source }
+
+    /// `LogSource.next` without blocking the caller's thread. Returns within about `waitMilliseconds`.
+    package func next(max: Int, waitMilliseconds: Int) async throws(ReadError) -> LogReadChunk? {
+        let log = log
+        let result: Result<LogReadChunk?, ReadError> = await thread.run {
+            do throws(ReadError) {
+                return .success(try log.next(max: max, waitMilliseconds: waitMilliseconds))
+            } catch {
+                return .failure(error)
+            }
+        }
+        return try result.get()
+    }
+}
