@@ -152,8 +152,7 @@ let collectorStages: [Target] = [
     library(
         "CollectorEvaluate", at: "collector/Evaluate",
         [
-            "Model", "World", "Storage", "PromQLSyntax", "PromQL", "Rules", "GoTemplate", log,
-            lifecycle,
+            "Model", "World", "Storage", "Rules", "GoTemplate", log, lifecycle,
         ]),
     library(
         "CollectorNotify", at: "collector/Notify",
@@ -202,6 +201,12 @@ let checks: [Target] = [
     tests("YAMLDocumentTests", ["Model", "YAMLDocument"]),
     tests("GoTemplateTests", ["Model", "GoTemplate"]),
     tests("RulesTests", ["Model", "Storage", "GoTemplate", "YAMLDocument", "Rules"]),
+    tests("WorldLiveTests", ["Model", "World", "WorldLive"]),
+    tests("WireTests", ["Model", "World", "Wire", "Simulation", protobuf]),
+    tests("AgentBatchTests", ["Model", "Storage", "Wire", "AgentBatch", protobuf]),
+    tests(
+        "AgentSpoolTests",
+        ["Model", "World", "WorldLive", "Storage", "Wire", "Simulation", "AgentSpool"]),
     tests("TidyTests", []),
     tests("LogQLSyntaxTests", ["Model", "LogQLSyntax"]),
     tests("LogQLTests", ["Model", "LogQLSyntax", "LogQL"]),
@@ -216,6 +221,9 @@ let checks: [Target] = [
     tests(
         "AgentExportTests",
         ["AgentExport", nioCore, nioPosix, nioHTTP1, log, lifecycle]),
+    tests(
+        "CollectorEvaluateTests",
+        ["Model", "World", "Storage", "GoTemplate", "Rules", "CollectorEvaluate", log]),
     tests("CollectorNotifyTests", ["Model", "Storage", "World", "CollectorNotify", log]),
 ]
 

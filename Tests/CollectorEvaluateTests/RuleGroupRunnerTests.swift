@@ -1,0 +1,183 @@
+import CollectorEvaluate
+import GoTemplate
+import Logging
+import Model
+import Rules
+import Storage
+import Synchronization
+import Testing
+import World
+
+/// The collector around a rule group, in memory: what the expressions answer, what was committed.
+private final class FakeCollector: AlertStore, IngestWriter, WorldClock {
+    struct State {
+        var answers: [String: [EvaluatedElement]] = [:]
+        var refusesCommits = false
+        var records: [Labels: AlertRecord] = [:]
+        var transitions: [AlertTransition] = []
+        var messages: [OutboxMessage] = []
+        var samples: [(Labels, Sample)] = []
+        var nextID = 0
+    }
+    let state = Mutex(State())
+
+    var now: TimestampNS { TimestampNS(0) }
+    var monotonicNanoseconds: Int64 { 0 }
+    func sleep(nanoseconds: Int64) async throws { throw CancellationError() }
+
+    func loadAlerts() async throws(StorageError) -> [AlertRecord] { [] }
+    func commit(
+        _ records: [AlertRecord], _ transitions: [AlertTransition], _ messages: [OutboxMessage]
+    ) async throws(StorageError) {
+        guard !state.withLock({ $0.refusesCommits }) else { throw .unavailable("down") }
+        state.withLock {
+            for record in records { $0.records[record.labels] = record }
+            $0.transitions += transitions
+            $0.messages += messages
+        }
+    }
+
+    func storageGeneration() async throws(StorageError) -> String { "g" }
+    func openSession(
+        host: HostName, kind: StreamKind, epoch: UInt64
+    ) async throws(StorageError) -> (session: IngestSession, lastSequence: UInt64) {
+        throw .refused("not used")
+    }
+    func intern(
+        _ series: [SeriesDefinition], host: HostName
+    ) async throws(StorageError) -> [SeriesID?] { [] }
+    func store(
+        _ batches: [IngestBatch], session: IngestSession
+    ) async throws(StorageError) -> [IngestOutcome] { [] }
+    func storeOwn(_ samples: [(SeriesDefinition, Sample)]) async throws(StorageError) {
+        state.withLock { $0.samples += samples.map { ($0.0.labels, $0.1) } }
+    }
+
+    func dependencies() -> EvaluateDependencies {
+        EvaluateDependencies(
+            query: { text, _ in
+                guard let answer = self.state.withLock({ $0.answers[text] }) else {
+                    throw StorageError.unavailable("no answer for \(text)")
+                }
+                return answer
+            },
+            plan: { alerts, now in
+                self.state.withLock {
+                    $0.nextID += 1
+                    return [
+                        OutboxMessage(
+                            id: "m\($0.nextID)", receiver: "team", integration: "webhook/0",
+                            groupKey: "{}", groupLabels: .empty, alerts: alerts, createdAt: now)
+                    ]
+                }
+            },
+            templates: { now, answers in
+                TemplateEnvironment(now: now, query: TemplateEnvironment.answers(answers))
+            }, alerts: self, writer: self, clock: self)
+    }
+}
+
+@Suite("Rule groups")
+struct RuleGroupRunnerTests {
+    private let fake = FakeCollector()
+
+    private func runner(_ yaml: String) throws -> RuleGroupRunner {
+        let groups = try RuleFile.parse(yaml, file: "r.yaml", validateExpression: { _ in nil })
+        return RuleGroupRunner(
+            group: try #require(groups.first), records: [], dependencies: fake.dependencies(),
+            configuration: EvaluateConfiguration(), logger: Logger(label: "test"))
+    }
+
+    private static let busy = """
+        groups:
+          - name: g
+            rules:
+              - alert: Busy
+                expr: load
+                for: 30s
+                annotations: {summary: "{{ $value }}"}
+        """
+
+    private func answer(_ expression: String, _ elements: [EvaluatedElement]?) {
+        fake.state.withLock { $0.answers[expression] = elements }
+    }
+
+    private var messages: [OutboxMessage] { fake.state.withLock { $0.messages } }
+
+    @Test("pending, firing, repeated, resolved: told once each")
+    func life() async throws {
+        let runner = try runner(Self.busy)
+        answer("load", [EvaluatedElement(labels: ["host": "h1"], value: 2)])
+        await runner.evaluate(at: TimestampMS(0))
+        #expect(messages.isEmpty)
+        await runner.evaluate(at: TimestampMS(30_000))
+        #expect(messages.count == 1)
+        #expect(messages.last?.alerts.first?.isFiring == true)
+        #expect(messages.last?.alerts.first?.annotations["summary"] == "2")
+        await runner.evaluate(at: TimestampMS(45_000))
+        #expect(messages.count == 1)
+        await runner.evaluate(at: TimestampMS(30_000 + 4 * 3_600_000))
+        #expect(messages.count == 2)
+        answer("load", [])
+        await runner.evaluate(at: TimestampMS(40_000 + 4 * 3_600_000))
+        #expect(messages.count == 3)
+        #expect(messages.last?.alerts.first?.isFiring == false)
+        await runner.evaluate(at: TimestampMS(55_000 + 4 * 3_600_000))
+        #expect(messages.count == 3)
+        let states = fake.state.withLock { $0.transitions.map(\.to) }
+        #expect(states == [.pending, .firing, .inactive])
+    }
+
+    @Test("a change that could not be committed is told when it can")
+    func commitFails() async throws {
+        let runner = try runner(Self.busy)
+        answer("load", [EvaluatedElement(labels: ["host": "h1"], value: 2)])
+        await runner.evaluate(at: TimestampMS(0))
+        fake.state.withLock { $0.refusesCommits = true }
+        await runner.evaluate(at: TimestampMS(30_000))
+        #expect(runner.snapshot.records(ofRuleAt: 0).map(\.state) == [.pending])
+        fake.state.withLock { $0.refusesCommits = false }
+        await runner.evaluate(at: TimestampMS(45_000))
+        #expect(messages.count == 1)
+        #expect(runner.snapshot.records(ofRuleAt: 0).map(\.state) == [.firing])
+    }
+
+    @Test("a failing expression is the rule's health and moves no alert")
+    func queryFails() async throws {
+        let runner = try runner(Self.busy)
+        answer("load", [EvaluatedElement(labels: ["host": "h1"], value: 2)])
+        await runner.evaluate(at: TimestampMS(0))
+        answer("load", nil)
+        await runner.evaluate(at: TimestampMS(30_000))
+        #expect(!runner.snapshot.health[0].lastError.isEmpty)
+        #expect(runner.snapshot.records(ofRuleAt: 0).map(\.state) == [.pending])
+    }
+
+    @Test("recorded series are written under the rule's name")
+    func recording() async throws {
+        let runner = try runner(
+            "groups: [{name: g, rules: [{record: 'job:load', expr: load, labels: {a: b}}]}]")
+        answer("load", [EvaluatedElement(labels: ["host": "h1"], value: 2)])
+        await runner.evaluate(at: TimestampMS(1000))
+        let written = fake.state.withLock { $0.samples }
+        #expect(written.count == 1)
+        #expect(
+            written.first?.0 == ["__name__": "job:load", "a": "b", "host": "h1"])
+        #expect(written.first?.1 == Sample(TimestampMS(1000), 2))
+    }
+
+    @Test("the grid holds its interval, whatever the clock does")
+    func grid() throws {
+        let groups = try RuleFile.parse(
+            "groups: [{name: g, interval: 5s}]", file: "r.yaml", validateExpression: { _ in nil })
+        let grid = EvaluationGrid(try #require(groups.first))
+        for now: Int64 in [-7_001, -1, 0, 4_999, 5_000, 1_700_000_000_123] {
+            let tick = grid.tick(at: TimestampMS(now))
+            #expect(tick.rawValue <= now && now - tick.rawValue < 5_000)
+            #expect((1...5_000).contains(grid.wait(at: TimestampMS(now))))
+            #expect(grid.tick(at: tick) == tick)
+            #expect(grid.missed(from: tick, to: tick.advanced(byMilliseconds: 15_000)) == 2)
+            #expect(grid.missed(from: tick, to: tick.advanced(byMilliseconds: -15_000)) == 0)
+        }
+    }
+}
