@@ -66,6 +66,12 @@ package final class LinearRegex: Sendable {
                 return String(cString: name)
             }
         }
+        var seen: Set<String> = []
+        for name in groupNames {
+            guard let name, !seen.insert(name).inserted else { continue }
+            throw .invalidPattern(
+                pattern: pattern, reason: "duplicate capture group name: \(name)")
+        }
     }
 
     deinit { cre2_delete(handle) }
@@ -189,12 +195,9 @@ package struct RegexMatch: Sendable {
         return String(decoding: subject[range], as: UTF8.self)
     }
 
-    /// The text of the group called `name`; of several, the first that took part.
+    /// The text of the group called `name`; nil where there is no such group or it took no part.
     package func text(named name: String) -> String? {
-        for (index, groupName) in names.enumerated() where groupName == name {
-            if let text = text(index + 1) { return text }
-        }
-        return nil
+        names.firstIndex(of: name).flatMap { text($0 + 1) }
     }
 
     /// `template` with `$1`, `${1}`, `$name` and `${name}` replaced by groups and `$$` by a dollar. An unknown group is
