@@ -167,9 +167,8 @@ let web: [Target] = [
     library(
         "CollectorWeb", at: "collector/Web",
         [
-            "Model", "World", "Storage", "QueryMath", "Exposition", "PromQLSyntax", "PromQL",
-            "LogQLSyntax", "LogQL", "Rules", "Routing", "CollectorQuery", "CollectorEvaluate",
-            "CollectorNotify", hummingbird, nioCore, nioPosix, log, lifecycle,
+            "Model", "World", "Storage", "QueryMath", "Exposition", "PromQL", "CollectorQuery",
+            hummingbird, nioCore, nioPosix, log, lifecycle,
         ])
 ]
 
@@ -224,6 +223,15 @@ let checks: [Target] = [
     tests(
         "CollectorEvaluateTests",
         ["Model", "World", "Storage", "GoTemplate", "Rules", "CollectorEvaluate", log]),
+    tests("IdentityTests", ["Model", "World", "WorldLive", "Simulation", "Identity"]),
+    tests("AgentStreamTests", ["Model", "AgentStream"]),
+    tests(
+        "CollectorReceiveTests",
+        [
+            "Model", "World", "WorldLive", "Storage", "Wire", "WireRPC", "Identity",
+            "AgentStream", "CollectorReceive", grpc, grpcTransport, nioPosix, log, lifecycle,
+            protobuf,
+        ]),
     tests("CollectorNotifyTests", ["Model", "Storage", "World", "CollectorNotify", log]),
 ]
 

@@ -1,0 +1,60 @@
+import Model
+import Storage
+import World
+
+/// A clock that stands at 100 s; sleeps end when they are cancelled, or at once where it is told so.
+struct FixedClock: WorldClock {
+    var endsSleeps = false
+    var now: TimestampNS { TimestampNS(100_000_000_000) }
+    var monotonicNanoseconds: Int64 { 0 }
+    func sleep(nanoseconds: Int64) async throws {
+        if endsSleeps { return }
+        let (stream, _) = AsyncStream.makeStream(of: Void.self)
+        for await _ in stream {}
+        throw CancellationError()
+    }
+}
+
+/// Answers every selection with the same series.
+struct FakeMetricReader: MetricReader {
+    var answer: [SeriesColumns] = []
+    var error: StorageError?
+    /// Never answers until it is cancelled.
+    var hangs = false
+
+    func select(
+        _ selections: [SeriesSelection], limits: ReadLimits
+    ) async throws(StorageError) -> [[SeriesColumns]] {
+        if hangs {
+            let (stream, _) = AsyncStream.makeStream(of: Void.self)
+            for await _ in stream {}
+            throw .cancelled
+        }
+        if let error { throw error }
+        return selections.map { _ in answer }
+    }
+    func labelNames(_ scope: LabelScope) async throws(StorageError) -> [String] { [] }
+    func labelValues(
+        _ name: String, _ scope: LabelScope
+    ) async throws(StorageError) -> [String] { [] }
+    func series(_ scope: LabelScope) async throws(StorageError) -> [Labels] { [] }
+    func metadata(
+        metric: String?
+    ) async throws(StorageError) -> [String: [MetricMetadata]] { [:] }
+}
+
+/// Gives its pages one by one and counts them.
+struct FakeLogReader: LogReader {
+    var pages: [LogPage] = []
+
+    func forEachPage(
+        _ selection: LogSelection, _ body: @Sendable (LogPage) throws -> Bool
+    ) async throws {
+        for page in pages where try !body(page) { return }
+    }
+    func logLabelNames(_ scope: LabelScope) async throws(StorageError) -> [String] { [] }
+    func logLabelValues(
+        _ name: String, _ scope: LabelScope
+    ) async throws(StorageError) -> [String] { [] }
+    func logStreams(_ scope: LabelScope) async throws(StorageError) -> [Labels] { [] }
+}

@@ -1,0 +1,143 @@
+import CollectorQuery
+import Model
+import PromQL
+import Storage
+import Testing
+
+/// From a text to an answer or to one kind of failure.
+@Suite("Query services")
+struct QueryServiceTests {
+    static let up = SeriesColumns(
+        labels: ["__name__": "up", "host": "a"], timestamps: [90_000, 100_000], values: [0, 1])
+
+    static func metrics(
+        _ reader: FakeMetricReader, clock: FixedClock = FixedClock(),
+        limits: MetricQueryLimits = MetricQueryLimits()
+    ) -> MetricQueryService {
+        MetricQueryService(
+            reader: reader, clock: clock, executor: globalConcurrentExecutor, limits: limits)
+    }
+
+    @Test("an instant query reads, evaluates and answers")
+    func instant() async throws {
+        let service = Self.metrics(FakeMetricReader(answer: [Self.up]))
+        let answer = try await service.instant("up + 1", at: TimestampMS(100_000))
+        #expect(
+            answer.value
+                == .vector([
+                    VectorElement(labels: ["host": "a"], sample: Sample(TimestampMS(100_000), 2))
+                ]))
+    }
+
+    @Test("a range query answers a matrix")
+    func range() async throws {
+        let service = Self.metrics(FakeMetricReader(answer: [Self.up]))
+        let answer = try await service.range(
+            "up", from: TimestampMS(90_000), through: TimestampMS(100_000),
+            stepMilliseconds: 10_000)
+        #expect(answer.value == .matrix([Self.up]))
+    }
+
+    @Test(
+        "what can't be answered has its kind",
+        arguments: [
+            ("up +", QueryFailure.Kind.badData), ("up * on(x) up", .execution),
+        ])
+    func failures(text: String, kind: QueryFailure.Kind) async {
+        var other = Self.up
+        other.labels = ["__name__": "up", "host": "b"]
+        let service = Self.metrics(FakeMetricReader(answer: [Self.up, other]))
+        await #expect {
+            try await service.instant(text, at: TimestampMS(100_000))
+        } throws: {
+            ($0 as? QueryFailure)?.kind == kind
+        }
+    }
+
+    @Test(
+        "a storage error has its kind",
+        arguments: [
+            (StorageError.unavailable("x"), QueryFailure.Kind.unavailable),
+            (.limitExceeded(limit: "series", maximum: 1), .execution),
+            (.badMatcher("x"), .badData), (.corrupt("x"), .internal), (.cancelled, .canceled),
+        ])
+    func storage(error: StorageError, kind: QueryFailure.Kind) async {
+        let service = Self.metrics(FakeMetricReader(error: error))
+        await #expect {
+            try await service.instant("up", at: TimestampMS(0))
+        } throws: {
+            ($0 as? QueryFailure)?.kind == kind
+        }
+    }
+
+    @Test("a query that takes too long ends as a time-out")
+    func timeout() async {
+        let service = Self.metrics(
+            FakeMetricReader(hangs: true), clock: FixedClock(endsSleeps: true))
+        await #expect {
+            try await service.instant("up", at: TimestampMS(0))
+        } throws: {
+            ($0 as? QueryFailure)?.kind == .timeout
+        }
+    }
+
+    @Test("11,000 points are the bound of a range query")
+    func points() async throws {
+        let service = Self.metrics(FakeMetricReader())
+        _ = try await service.range(
+            "1", from: TimestampMS(0), through: TimestampMS(10_999_000), stepMilliseconds: 1000)
+        await #expect(
+            throws: QueryFailure(
+                .badData,
+                "exceeded maximum resolution of 11,000 points per timeseries. "
+                    + "Try decreasing the query resolution (?step=XX)")
+        ) {
+            try await service.range(
+                "1", from: TimestampMS(0), through: TimestampMS(11_001_000),
+                stepMilliseconds: 1000)
+        }
+    }
+
+    @Test("a log query stops at its limit and at its budget")
+    func logs() async throws {
+        let line = LogEntry(timestamp: TimestampNS(5), line: Array("0123456789".utf8))
+        let page = LogPage(
+            streams: [["app": "x"]], streamIndexes: [0, 0], entries: [line, line])
+        let reader = FakeLogReader(pages: [page, page, page])
+        let request = LogQueryService.RangeRequest(
+            text: #"{app="x"} |= "5""#, from: TimestampNS(0), to: TimestampNS(10), entriesMax: 3)
+        let service = LogQueryService(reader: reader, clock: FixedClock())
+        guard
+            case .streams(let streams, let lineCount, _) = try await service.range(request)
+        else {
+            Issue.record("no streams")
+            return
+        }
+        #expect(streams.map(\.entries.count) == [3])
+        #expect(lineCount == 3)
+
+        let small = LogQueryService(
+            reader: reader, clock: FixedClock(), limits: LogQueryLimits(scannedBytesMax: 15))
+        await #expect {
+            try await small.range(request)
+        } throws: {
+            ($0 as? QueryFailure)?.kind == .execution
+        }
+    }
+
+    @Test("an instant question for lines is refused, one for numbers answered")
+    func instantLogs() throws {
+        let service = LogQueryService(reader: FakeLogReader(), clock: FixedClock())
+        #expect(throws: QueryFailure.self) {
+            try service.instant(#"{app="x"}"#, at: TimestampNS(0))
+        }
+        guard
+            case .vector(let samples) = try service.instant(
+                "vector(1)+vector(1)", at: TimestampNS(4_000_000_000))
+        else {
+            Issue.record("no vector")
+            return
+        }
+        #expect(samples.map(\.1) == [Sample(TimestampMS(4000), 2)])
+    }
+}

@@ -1,0 +1,219 @@
+package import Model
+package import PromQL
+import PromQLSyntax
+package import Storage
+package import World
+
+/// A PromQL answer, ready for any surface.
+package struct MetricAnswer: Sendable {
+    package var value: QueryValue
+    /// With positions, distinct, in ascending order.
+    package var warnings: [String]
+    package var infos: [String]
+
+    package init(value: QueryValue, warnings: [String] = [], infos: [String] = []) {
+        self.value = value
+        self.warnings = warnings
+        self.infos = infos
+    }
+}
+
+/// The bounds of metric queries.
+package struct MetricQueryLimits: Hashable, Sendable {
+    package var evaluation: QueryLimits
+    package var read: ReadLimits
+    /// The longest time one query may take, also where its asker grants more.
+    package var timeoutMilliseconds: Int64
+
+    package init(
+        evaluation: QueryLimits = QueryLimits(), read: ReadLimits = ReadLimits(),
+        timeoutMilliseconds: Int64 = 120_000
+    ) {
+        self.evaluation = evaluation
+        self.read = read
+        self.timeoutMilliseconds = timeoutMilliseconds
+    }
+}
+
+/// Answers PromQL from a `MetricReader`.
+///
+/// Evaluation runs on an executor of its own, so that a long query never holds up the event loops or other tasks; the
+/// gate bounds how many run at once.
+package struct MetricQueryService: Sendable {
+    /// What a request may choose for itself.
+    package struct Options: Hashable, Sendable {
+        /// Nil, or more than the limit: the limit.
+        package var timeoutMilliseconds: Int64?
+        /// Nil: five minutes.
+        package var lookbackDeltaMilliseconds: Int64?
+
+        package init() {}
+    }
+
+    /// What a metadata question is about; a nil end stands for the end of time on that side.
+    package struct Scope: Hashable, Sendable {
+        package var matcherSets: [[LabelMatcher]]
+        package var start: TimestampMS?
+        package var end: TimestampMS?
+
+        package init(
+            matcherSets: [[LabelMatcher]] = [], start: TimestampMS? = nil, end: TimestampMS? = nil
+        ) {
+            self.matcherSets = matcherSets
+            self.start = start
+            self.end = end
+        }
+
+        /// Within the years 1 to 9999, which every store can compare with.
+        fileprivate var bounded: LabelScope {
+            let range: ClosedRange<Int64> = -62_135_596_800_000...253_402_300_799_999
+            return LabelScope(
+                matcherSets: matcherSets,
+                start: TimestampMS(
+                    start.map { $0.rawValue.clamped(to: range) } ?? range.lowerBound),
+                end: TimestampMS(end.map { $0.rawValue.clamped(to: range) } ?? range.upperBound))
+        }
+    }
+
+    package let limits: MetricQueryLimits
+    private let reader: any MetricReader
+    private let clock: any WorldClock
+    private let gate: QueryGate
+    private let executor: any TaskExecutor
+
+    package init(
+        reader: any MetricReader, clock: any WorldClock, executor: any TaskExecutor,
+        gate: QueryGate = QueryGate(), limits: MetricQueryLimits = MetricQueryLimits()
+    ) {
+        self.reader = reader
+        self.clock = clock
+        self.executor = executor
+        self.gate = gate
+        self.limits = limits
+    }
+
+    /// The value of `text` at `time`. Throws `QueryFailure`.
+    package func instant(
+        _ text: String, at time: TimestampMS, options: Options = Options()
+    ) async throws(QueryFailure) -> MetricAnswer {
+        let parameters = QueryParameters(
+            at: time, lookbackDeltaMS: options.lookbackDeltaMilliseconds ?? 300_000,
+            limits: limits.evaluation)
+        return try await answer(text, parameters, options)
+    }
+
+    /// The values of `text` from `start` through `end`, every `stepMilliseconds` (above 0). Throws `QueryFailure`.
+    package func range(
+        _ text: String, from start: TimestampMS, through end: TimestampMS,
+        stepMilliseconds: Int64, options: Options = Options()
+    ) async throws(QueryFailure) -> MetricAnswer {
+        let (span, overflow) = end.rawValue.subtractingReportingOverflow(start.rawValue)
+        guard !overflow, span / stepMilliseconds <= Int64(limits.evaluation.stepsMax) - 1 else {
+            let error = QueryError.stepsExceeded(max: limits.evaluation.stepsMax)
+            throw QueryFailure(.badData, error.description)
+        }
+        let parameters = QueryParameters(
+            start: start, end: end, stepMS: stepMilliseconds,
+            lookbackDeltaMS: options.lookbackDeltaMilliseconds ?? 300_000,
+            limits: limits.evaluation)
+        return try await answer(text, parameters, options)
+    }
+
+    /// The canonical text of a query. Throws `QueryFailure` (`badData`).
+    package func format(_ text: String) throws(QueryFailure) -> String {
+        try Self.parse(text).description
+    }
+
+    /// The matchers of selectors such as `up{job="a"}`, one list a selector. Throws `QueryFailure` with the parser's
+    /// text alone.
+    package func matcherSets(_ selectors: [String]) throws(QueryFailure) -> [[LabelMatcher]] {
+        var sets: [[LabelMatcher]] = []
+        for selector in selectors {
+            do { sets.append(try PromQLParser.parseSelector(selector)) } catch {
+                throw QueryFailure(.badData, error.description)
+            }
+        }
+        return sets
+    }
+
+    package func labelNames(_ scope: Scope) async throws(QueryFailure) -> [String] {
+        do { return try await reader.labelNames(scope.bounded) } catch {
+            throw QueryFailure(error)
+        }
+    }
+
+    package func labelValues(
+        _ name: String, _ scope: Scope
+    ) async throws(QueryFailure) -> [String] {
+        do { return try await reader.labelValues(name, scope.bounded) } catch {
+            throw QueryFailure(error)
+        }
+    }
+
+    package func series(_ scope: Scope) async throws(QueryFailure) -> [Labels] {
+        do { return try await reader.series(scope.bounded) } catch { throw QueryFailure(error) }
+    }
+
+    package func metadata(
+        metric: String?
+    ) async throws(QueryFailure) -> [String: [MetricMetadata]] {
+        do { return try await reader.metadata(metric: metric) } catch {
+            throw QueryFailure(error)
+        }
+    }
+
+    private static func parse(_ text: String) throws(QueryFailure) -> Expression {
+        do { return try PromQLParser.parse(text) } catch {
+            throw QueryFailure(.badData, "invalid parameter \"query\": \(error)")
+        }
+    }
+
+    private func answer(
+        _ text: String, _ parameters: QueryParameters, _ options: Options
+    ) async throws(QueryFailure) -> MetricAnswer {
+        let expression = try Self.parse(text)
+        let query: PreparedQuery
+        do { query = try PreparedQuery(expression, parameters: parameters) } catch {
+            guard case .invalidRangeQueryType = error else { throw QueryFailure(any: error) }
+            throw QueryFailure(.badData, "invalid parameter \"query\": \(error)")
+        }
+        let timeout = min(
+            options.timeoutMilliseconds ?? limits.timeoutMilliseconds, limits.timeoutMilliseconds)
+        let service = self
+        do {
+            // The time in the queue counts too.
+            let result = try await withQueryDeadline(milliseconds: timeout, clock: clock) {
+                try await service.gate.run { try await service.evaluate(query) }
+            }
+            return Self.answer(result, text)
+        } catch { throw QueryFailure(any: error) }
+    }
+
+    private func evaluate(_ query: PreparedQuery) async throws -> QueryResult {
+        let selections = query.selections.map {
+            SeriesSelection(matchers: $0.matchers, after: $0.after, through: $0.through)
+        }
+        let data =
+            selections.isEmpty ? [] : try await reader.select(selections, limits: limits.read)
+        try Task.checkCancellation()
+        return try await withTaskExecutorPreference(executor) {
+            try query.evaluate(data, isCancelled: { Task.isCancelled })
+        }
+    }
+
+    private static func answer(_ result: QueryResult, _ text: String) -> MetricAnswer {
+        func texts(_ severity: Annotation.Severity) -> [String] {
+            Set(
+                result.annotations.filter { $0.severity == severity }.map { $0.text(in: text) }
+            ).sorted(by: bytesPrecede)
+        }
+        return MetricAnswer(
+            value: result.value, warnings: texts(.warning), infos: texts(.info))
+    }
+}
+
+extension Int64 {
+    fileprivate func clamped(to range: ClosedRange<Int64>) -> Int64 {
+        Swift.min(Swift.max(self, range.lowerBound), range.upperBound)
+    }
+}

@@ -1,0 +1,115 @@
+import CollectorQuery
+import Model
+import PromQL
+
+/// Answers in the form of the Prometheus HTTP API. Source: Prometheus 3.14 `web/api/v1.Response`.
+enum PrometheusEnvelope {
+    /// Warnings and infos of an answer, each. Source: Prometheus 3.14 `maxAnnotations`.
+    static let annotationsMax = 10
+
+    static func success(
+        warnings: [String] = [], infos: [String] = [], capacity: Int = 1024,
+        _ data: (inout JSONWriter) -> Void
+    ) -> WebResponse {
+        var json = JSONWriter(capacity: capacity)
+        json.object { json in
+            json.key("status")
+            json.string("success")
+            json.key("data")
+            data(&json)
+            write(warnings, as: "warnings", to: &json)
+            write(infos, as: "infos", to: &json)
+        }
+        return .json(json)
+    }
+
+    static func failure(_ failure: QueryFailure) -> WebResponse {
+        self.failure(failure.kind.status, failure.kind.rawValue, failure.message)
+    }
+
+    static func failure(_ status: Int, _ type: String, _ message: String) -> WebResponse {
+        var json = JSONWriter()
+        json.object { json in
+            json.key("status")
+            json.string("error")
+            json.key("errorType")
+            json.string(type)
+            json.key("error")
+            json.string(message)
+        }
+        return .json(json, status: status)
+    }
+
+    static func labels(_ labels: Labels, to json: inout JSONWriter) {
+        json.object { json in
+            for label in labels {
+                json.key(label.name)
+                json.string(label.value)
+            }
+        }
+    }
+
+    static func strings(_ strings: [String], to json: inout JSONWriter) {
+        json.array { json in for string in strings { json.string(string) } }
+    }
+
+    /// `{"resultType": …, "result": …}`.
+    static func value(_ value: QueryValue, limit: Int, to json: inout JSONWriter) {
+        json.object { json in
+            json.key("resultType")
+            switch value {
+            case .scalar(let sample):
+                json.string("scalar")
+                json.key("result")
+                json.sample(sample.timestamp.rawValue, sample.value)
+            case .string(let text, let time):
+                json.string("string")
+                json.key("result")
+                json.array { json in
+                    json.seconds(ofMilliseconds: time.rawValue)
+                    json.string(text)
+                }
+            case .vector(let elements):
+                json.string("vector")
+                json.key("result")
+                json.array { json in
+                    for element in elements.prefix(limit) { vectorElement(element, to: &json) }
+                }
+            case .matrix(let series):
+                json.string("matrix")
+                json.key("result")
+                json.array { json in
+                    for one in series.prefix(limit) { matrixElement(one, to: &json) }
+                }
+            }
+        }
+    }
+
+    private static func vectorElement(_ element: VectorElement, to json: inout JSONWriter) {
+        json.object { json in
+            json.key("metric")
+            labels(element.labels, to: &json)
+            json.key("value")
+            json.sample(element.sample.timestamp.rawValue, element.sample.value)
+        }
+    }
+
+    static func matrixElement(_ series: SeriesColumns, to json: inout JSONWriter) {
+        json.object { json in
+            json.key("metric")
+            labels(series.labels, to: &json)
+            json.key("values")
+            json.array { json in
+                for index in series.timestamps.indices {
+                    json.sample(series.timestamps[index], series.values[index])
+                }
+            }
+        }
+    }
+
+    private static func write(_ texts: [String], as key: String, to json: inout JSONWriter) {
+        guard !texts.isEmpty else { return }
+        json.key(key)
+        strings(Array(texts.prefix(annotationsMax)), to: &json)
+    }
+}

@@ -1,0 +1,138 @@
+package import CollectorQuery
+package import Model
+package import Storage
+package import World
+
+/// A rule as the Prometheus API shows it.
+package struct RuleStatus: Hashable, Sendable {
+    package enum Kind: Hashable, Sendable {
+        case recording
+        case alerting(
+            forMilliseconds: Int64, keepFiringForMilliseconds: Int64, annotations: Labels,
+            alerts: [AlertRecord])
+    }
+
+    package enum Health: String, Hashable, Sendable {
+        case ok, err, unknown
+    }
+
+    /// The alert's name or the recorded metric's.
+    package var name: String
+    package var query: String
+    package var labels: Labels
+    package var kind: Kind
+    package var health: Health
+    /// Empty where the last evaluation went well.
+    package var lastError: String
+    package var evaluationSeconds: Double
+    /// Nil before the first.
+    package var lastEvaluation: TimestampMS?
+
+    package init(
+        name: String, query: String, labels: Labels = .empty, kind: Kind,
+        health: Health = .unknown, lastError: String = "", evaluationSeconds: Double = 0,
+        lastEvaluation: TimestampMS? = nil
+    ) {
+        self.name = name
+        self.query = query
+        self.labels = labels
+        self.kind = kind
+        self.health = health
+        self.lastError = lastError
+        self.evaluationSeconds = evaluationSeconds
+        self.lastEvaluation = lastEvaluation
+    }
+}
+
+/// A rule group as the Prometheus API shows it.
+package struct RuleGroupStatus: Hashable, Sendable {
+    package var name: String
+    package var file: String
+    package var intervalSeconds: Double
+    /// Most alerts or series of a rule; 0: no bound.
+    package var limit: Int
+    package var rules: [RuleStatus]
+    package var evaluationSeconds: Double
+    package var lastEvaluation: TimestampMS?
+
+    package init(
+        name: String, file: String, intervalSeconds: Double, limit: Int = 0, rules: [RuleStatus],
+        evaluationSeconds: Double = 0, lastEvaluation: TimestampMS? = nil
+    ) {
+        self.name = name
+        self.file = file
+        self.intervalSeconds = intervalSeconds
+        self.limit = limit
+        self.rules = rules
+        self.evaluationSeconds = evaluationSeconds
+        self.lastEvaluation = lastEvaluation
+    }
+}
+
+/// How a test notification to one integration of a receiver went.
+package struct NotifyTestOutcome: Hashable, Sendable {
+    /// `webhook/0`.
+    package var integration: String
+    /// Empty on success; holds no secret.
+    package var error: String
+    /// The receiver's HTTP status; nil where no answer came.
+    package var status: Int?
+
+    package init(integration: String, error: String, status: Int? = nil) {
+        self.integration = integration
+        self.error = error
+        self.status = status
+    }
+}
+
+/// What the HTTP surfaces show, given by the program that wires them.
+package struct WebDependencies: Sendable {
+    package var version: String
+    /// Commit of the build; empty where unknown.
+    package var revision: String
+    package var clock: any WorldClock
+    package var metrics: MetricQueryService
+    package var logs: LogQueryService
+    /// Every rule group, in the order of files and of groups in them.
+    package var ruleGroups: @Sendable () async -> [RuleGroupStatus]
+    /// Alerts that are pending, firing or freshly resolved.
+    package var alerts: @Sendable () async throws -> [AlertRecord]
+    package var hosts: @Sendable () async throws -> [FleetHost]
+    /// The newest attempts first, at most that many.
+    package var deliveries:
+        @Sendable (Int) async throws -> [(message: OutboxMessage, attempt: DeliveryAttempt)]
+    /// Sends a test notification to the receiver of that name; nil where there is none.
+    package var notifyTest: @Sendable (String) async throws -> [NotifyTestOutcome]?
+    /// Throws while the collector can't do its work; the error's text says why.
+    package var checkReadiness: @Sendable () async throws -> Void
+    /// The collector's own metrics.
+    package var ownMetrics: @Sendable () async -> [MetricFamily]
+
+    package init(
+        version: String, revision: String = "", clock: any WorldClock,
+        metrics: MetricQueryService, logs: LogQueryService,
+        ruleGroups: @escaping @Sendable () async -> [RuleGroupStatus],
+        alerts: @escaping @Sendable () async throws -> [AlertRecord],
+        hosts: @escaping @Sendable () async throws -> [FleetHost],
+        deliveries:
+            @escaping @Sendable (Int) async throws -> [(
+                message: OutboxMessage, attempt: DeliveryAttempt
+            )],
+        notifyTest: @escaping @Sendable (String) async throws -> [NotifyTestOutcome]?,
+        checkReadiness: @escaping @Sendable () async throws -> Void,
+        ownMetrics: @escaping @Sendable () async -> [MetricFamily]
+    ) {
+        self.version = version
+        self.revision = revision
+        self.clock = clock
+        self.metrics = metrics
+        self.logs = logs
+        self.ruleGroups = ruleGroups
+        self.alerts = alerts
+        self.hosts = hosts
+        self.deliveries = deliveries
+        self.notifyTest = notifyTest
+        self.checkReadiness = checkReadiness
+        self.ownMetrics = ownMetrics
+    }
+}

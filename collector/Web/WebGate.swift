@@ -1,0 +1,88 @@
+/// Who may ask, from which page, and what every answer carries.
+///
+/// The API on loopback asks for no token, so a web page must not reach it through the operator's browser: names that
+/// resolve to loopback (DNS rebinding) are told apart by `Host`, pages of other sites by `Origin`.
+struct WebGate: Sendable {
+    private let hostNames: Set<String>
+    private let allowedOrigins: Set<String>
+
+    init(_ configuration: WebConfiguration) {
+        hostNames = Set(configuration.hostNames.map { $0.lowercased() })
+        allowedOrigins = Set(configuration.allowedOrigins.map { $0.lowercased() })
+    }
+
+    /// Throws `WebRefusal` for a `Host` that is not ours, and for a change asked for by another site's page.
+    func admit(_ request: WebRequest) throws(WebRefusal) {
+        guard let host = request.headers["host"], let name = Self.hostName(host),
+            LoopbackName.contains(name) || hostNames.contains(name)
+        else {
+            throw WebRefusal(
+                421,
+                "this server does not answer for the host of the request; use 127.0.0.1 or "
+                    + "localhost, or add the name to http.host_names")
+        }
+        guard request.method == "POST", Self.changesState(request.path) else { return }
+        if let origin = request.headers["origin"], !allows(origin) {
+            throw WebRefusal(403, "a page of \(origin) may not do this")
+        }
+        if let site = request.headers["sec-fetch-site"], site == "cross-site" {
+            throw WebRefusal(403, "a page of another site may not do this")
+        }
+    }
+
+    /// The headers of an answer to `request`, beside its own.
+    func headers(for request: WebRequest) -> [(name: String, value: String)] {
+        var headers = Self.securityHeaders
+        guard let origin = request.headers["origin"], !origin.isEmpty else { return headers }
+        headers.append((name: "vary", value: "Origin"))
+        guard allows(origin) else { return headers }
+        headers += [
+            (name: "access-control-allow-origin", value: origin),
+            (
+                name: "access-control-allow-headers",
+                value: "Accept, Authorization, Content-Type, Origin"
+            ),
+            (name: "access-control-allow-methods", value: "GET, POST, OPTIONS"),
+            (name: "access-control-expose-headers", value: "Date"),
+        ]
+        return headers
+    }
+
+    private func allows(_ origin: String) -> Bool {
+        let origin = origin.lowercased()
+        if allowedOrigins.contains(origin) { return true }
+        guard let separator = origin.firstRange(of: "://") else { return false }
+        return Self.hostName(String(origin[separator.upperBound...]))
+            .map(LoopbackName.contains) ?? false
+    }
+
+    /// Everything but our own API's POSTs only reads.
+    private static func changesState(_ path: [String]) -> Bool { path.first == "api" }
+
+    /// `[::1]:9600` → `::1`; nil where it is no authority.
+    private static func hostName(_ authority: String) -> String? {
+        let authority = authority.lowercased()
+        if authority.hasPrefix("[") {
+            guard let end = authority.firstIndex(of: "]") else { return nil }
+            return String(authority[authority.index(after: authority.startIndex)..<end])
+        }
+        let parts = authority.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count <= 2, let name = parts.first, !name.isEmpty else { return nil }
+        return String(name)
+    }
+
+    /// Source: OWASP Secure Headers Project.
+    private static let securityHeaders = [
+        (
+            name: "content-security-policy",
+            value: "default-src 'none'; style-src 'self'; img-src 'self' data:; "
+                + "connect-src 'self'; base-uri 'none'; form-action 'none'; "
+                + "frame-ancestors 'none'"
+        ),
+        (name: "x-content-type-options", value: "nosniff"),
+        (name: "x-frame-options", value: "DENY"),
+        (name: "referrer-policy", value: "no-referrer"),
+        (name: "cross-origin-opener-policy", value: "same-origin"),
+        (name: "cache-control", value: "no-store"),
+    ]
+}

@@ -1,0 +1,129 @@
+import Hummingbird
+package import Logging
+import NIOCore
+package import ServiceLifecycle
+
+/// The HTTP server: carries requests to a `WebSite` and its answers back.
+package struct WebService: Service {
+    private let configuration: WebConfiguration
+    private let site: WebSite
+    private let logger: Logger
+    private let onListening: @Sendable (Int) async -> Void
+
+    /// Throws `WebError` where the configuration is not safe. `onListening` is called with the port that was bound.
+    package init(
+        configuration: WebConfiguration, site: WebSite, logger: Logger,
+        onListening: @escaping @Sendable (Int) async -> Void = { _ in }
+    ) throws(WebError) {
+        try configuration.validate()
+        self.configuration = configuration
+        self.site = site
+        self.logger = logger
+        self.onListening = onListening
+    }
+
+    /// Serves until graceful shutdown. Throws where the address can't be bound.
+    package func run() async throws {
+        let onListening = onListening
+        let application = Application(
+            responder: WebResponder(site: site, bodyBytesMax: configuration.bodyBytesMax),
+            server: .http1(
+                configuration: .init(idleTimeout: .seconds(configuration.idleSecondsMax))),
+            configuration: ApplicationConfiguration(
+                address: .hostname(configuration.address, port: configuration.port)),
+            onServerRunning: { channel in
+                await onListening(channel.localAddress?.port ?? 0)
+            },
+            logger: logger)
+        try await application.run()
+    }
+}
+
+/// Between Hummingbird's messages and ours.
+struct WebResponder: HTTPResponder {
+    typealias Context = BasicRequestContext
+
+    let site: WebSite
+    let bodyBytesMax: Int
+
+    func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
+        guard Self.mayTakeLong(request.head.path ?? "") else {
+            return try await answer(request, body: request.body)
+        }
+        // A query whose asker hangs up is cancelled. It costs the connection: what follows on it is not read.
+        var response = try await request.body.consumeWithCancellationOnInboundClose { body in
+            try await answer(request, body: body)
+        }
+        response.headers[.connection] = "close"
+        return response
+    }
+
+    private static func mayTakeLong(_ path: String) -> Bool {
+        let path = path.prefix { $0 != "?" }
+        return path.hasSuffix("/query") || path.hasSuffix("/query_range")
+    }
+
+    private func answer(_ request: Request, body: RequestBody) async throws -> Response {
+        let path = (try? Self.path(request.head.path ?? "/")) ?? []
+        do throws(WebRefusal) {
+            return Self.response(await site.respond(to: try await read(request, body)))
+        } catch { return Self.response(site.refuse(error, path: path)) }
+    }
+
+    private func read(
+        _ request: Request, _ body: RequestBody
+    ) async throws(WebRefusal) -> WebRequest {
+        let target = request.head.path ?? "/"
+        var parameters = try FormParameters(
+            target.utf8.drop { $0 != UInt8(ascii: "?") }.dropFirst())
+        let bytes = try await collect(request, body)
+        var headers: [String: String] = [:]
+        for field in request.headers { headers[field.name.canonicalName] = field.value }
+        headers["host"] = request.head.authority
+        let type = (headers["content-type"] ?? "").lowercased().prefix { $0 != ";" && $0 != " " }
+        if request.method == .post, type == "application/x-www-form-urlencoded" {
+            parameters = try FormParameters(bytes).merging(parameters)
+        }
+        return WebRequest(
+            method: request.method.rawValue, path: try Self.path(target), parameters: parameters,
+            headers: headers, body: bytes)
+    }
+
+    private func collect(
+        _ request: Request, _ body: RequestBody
+    ) async throws(WebRefusal) -> [UInt8] {
+        let tooLong = WebRefusal(413, "the request body is longer than \(bodyBytesMax) bytes")
+        if let length = request.headers[.contentLength].flatMap({ Int($0) }),
+            length > bodyBytesMax
+        {
+            throw tooLong
+        }
+        do {
+            return Array(buffer: try await body.collect(upTo: bodyBytesMax))
+        } catch is NIOTooManyBytesError { throw tooLong } catch {
+            throw WebRefusal(400, "the request body can't be read")
+        }
+    }
+
+    private static func path(_ target: String) throws(WebRefusal) -> [String] {
+        var segments: [String] = []
+        let path = Array(target.utf8).prefix { $0 != UInt8(ascii: "?") }
+        for segment in path.split(separator: UInt8(ascii: "/")) {
+            segments.append(try PercentCoding.decode(segment, plusIsSpace: false))
+        }
+        return segments
+    }
+
+    private static func response(_ response: WebResponse) -> Response {
+        var headers = HTTPFields()
+        for (name, value) in response.headers {
+            if let name = HTTPField.Name(name) {
+                headers.append(HTTPField(name: name, value: value))
+            }
+        }
+        return Response(
+            status: HTTPResponse.Status(code: response.status), headers: headers,
+            body: response.body.isEmpty
+                ? ResponseBody() : ResponseBody(byteBuffer: ByteBuffer(bytes: response.body)))
+    }
+}
