@@ -76,14 +76,17 @@ extension SpoolStore {
 
     /// Reads the segments' heads and the last one whole. False where sequences were used that nothing accounts for.
     private mutating func recoverSegments(hasLedger: Bool) throws(FileError) -> Bool {
+        // What a killed process left may be in the page cache alone: it is durable before it is believed.
+        try tree.synchronizeDirectory(segmentDirectory)
         let names = try tree.list(segmentDirectory)
         let firsts = names.compactMap { SegmentFormat.first(fileName: $0) }.sorted()
         var isWhole = true
         for (index, first) in firsts.enumerated() {
             let path = segmentDirectory + "/" + SegmentFormat.fileName(first: first)
             let next = index + 1 < firsts.count ? firsts[index + 1] : nil
-            let file = try tree.open(path, .read)
+            let file = try tree.open(path, next == nil ? .readWrite : .read)
             defer { file.close() }
+            if next == nil { try file.synchronize() }
             let bytes = try file.read(at: 0, count: SegmentFormat.headerBytes)
             guard let header = SegmentHeader(bytes), header.first == first,
                 header.epoch == ledger.epoch, header.kind == kind

@@ -22,6 +22,8 @@ struct StateFile: Sendable {
             try file.synchronize()
             try tree.synchronizeDirectory(directory)
         }
+        // A killed process may have left its last slot in the page cache alone.
+        try file.synchronize()
         var best: (ledger: SpoolLedger, version: UInt64)?
         for slot in 0..<2 {
             let bytes = try file.read(
