@@ -199,6 +199,7 @@ let checks: [Target] = [
     tests("ModelTests", ["Model"]),
     tests("YAMLDocumentTests", ["Model", "YAMLDocument"]),
     tests("GoTemplateTests", ["Model", "GoTemplate"]),
+    tests("RoutingTests", ["Model", "GoTemplate", "YAMLDocument", "Routing"]),
     tests("RulesTests", ["Model", "Storage", "GoTemplate", "YAMLDocument", "Rules"]),
     tests("WorldLiveTests", ["Model", "World", "WorldLive"]),
     tests("WireTests", ["Model", "World", "Wire", "Simulation", protobuf]),
@@ -232,6 +233,8 @@ let checks: [Target] = [
             "AgentStream", "CollectorReceive", grpc, grpcTransport, nioPosix, log, lifecycle,
             protobuf,
         ]),
+    tests("QueryMathTests", ["QueryMath"]),
+    tests("PromQLTests", ["Model", "QueryMath", "PromQLSyntax", "PromQL", "PromQLScript"]),
     tests("CollectorNotifyTests", ["Model", "Storage", "World", "CollectorNotify", log]),
 ]
 

@@ -41,7 +41,7 @@ extension Evaluator {
                 remarkQuantiles(numbers, at: call.positions[number + 2])
                 for row in quantileRows(groups, input, grid, numbers, call.positions[0]) {
                     var named = row
-                    let text = GoFloat.general(numbers.first ?? .nan)
+                    let text = GoFloat.openMetrics(numbers.first ?? .nan)
                     named.labels = row.labels.setting(label, text)
                     result.append(named)
                 }

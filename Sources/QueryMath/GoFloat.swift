@@ -26,6 +26,15 @@ package enum GoFloat {
         return decimal.plain
     }
 
+    /// As a label value of OpenMetrics (`le`, `quantile`): `'g'`, with `.0` where nothing else says it is no integer.
+    package static func openMetrics(_ value: Double) -> String {
+        let text = general(value, exponentMax: 6)
+        guard value.isFinite, !text.utf8.contains(where: { $0 == 46 || $0 == 101 }) else {
+            return text
+        }
+        return text + ".0"
+    }
+
     private static func special(_ value: Double) -> String? {
         if value.isNaN { return "NaN" }
         if value.isInfinite { return value < 0 ? "-Inf" : "+Inf" }

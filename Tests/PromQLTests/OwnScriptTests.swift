@@ -1,0 +1,139 @@
+import PromQLScript
+import Testing
+
+/// Own scripts: what the engine must do at the edges of windows, staleness, matching and dropping of names.
+struct OwnScriptTests {
+    @Test(arguments: [
+        """
+        load 10s
+          counter_total 0+10x10
+          gauge 1 2 3 4 5 6
+
+        # Windows are open on the left.
+        eval instant at 30s count_over_time(gauge[20s])
+          {} 2
+
+        eval instant at 30s sum_over_time(gauge[20001ms])
+          {} 9
+
+        eval instant at 30s last_over_time(gauge[10s])
+          gauge 4
+
+        eval range from 0 to 50s step 10s max_over_time(gauge[20s])
+          {} 1 2 3 4 5 6
+
+        eval range from 0 to 50s step 10s min_over_time(gauge[20s])
+          {} 1 1 2 3 4 5
+
+        eval instant at 60s rate(counter_total[1m])
+          expect no_info
+          {} 1
+
+        eval instant at 60s increase(counter_total[1m] offset 20s)
+          {} 40
+        """,
+        """
+        load 1m
+          metric{a="x"} 1 stale 3
+          metric{a="y"} 1 _ _ _ _ _ 7
+
+        eval instant at 1m metric
+          metric{a="y"} 1
+
+        eval range from 0 to 3m step 1m metric{a="x"}
+          metric{a="x"} 1 _ 3 3
+
+        eval instant at 4m59s999ms metric{a="y"}
+          metric{a="y"} 1
+
+        eval instant at 5m metric{a="y"}
+
+        # Staleness markers are no samples of a range.
+        eval instant at 2m count_over_time(metric{a="x"}[5m])
+          {a="x"} 2
+        """,
+        """
+        load 1m
+          left{host="a",cpu="0"} 1
+          left{host="a",cpu="1"} 2
+          right{host="a",role="db"} 10
+          twin{host="a",n="1"} 1
+          twin{host="a",n="2"} 2
+
+        eval instant at 0m left * on(host) group_left(role) right
+          {host="a",cpu="0",role="db"} 10
+          {host="a",cpu="1",role="db"} 20
+
+        eval instant at 0m left + on(host) right
+          expect fail msg: multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)
+
+        eval instant at 0m right + on(host) twin
+          expect fail regex: found duplicate series for the match group \\{host="a"\\} on the right hand-side.*many-to-many
+
+        eval instant at 0m left - on(host, cpu) group_left left{cpu="1"}
+          {host="a",cpu="1"} 0
+
+        eval instant at 0m left unless on(cpu) left{cpu="1"}
+          left{host="a",cpu="0"} 1
+
+        eval instant at 0m {__name__=~"left|right"} * 2
+          {host="a",cpu="0"} 2
+          {host="a",cpu="1"} 4
+          {host="a",role="db"} 20
+
+        eval instant at 0m -{__name__=~"left|twin", cpu=~"0|"}
+          {host="a",cpu="0"} -1
+          {host="a",n="1"} -1
+          {host="a",n="2"} -2
+        """,
+        """
+        load 15s
+          a 0+1x20
+          b 0+1x20
+
+        eval instant at 2m avg_over_time(a[1m:30s])
+          {} 7
+
+        eval range from 1m to 2m step 30s a @ 60 + b
+          {} 8 10 12
+
+        eval range from 1m to 2m step 30s time() - start()
+          {} 0 30 60
+
+        eval instant at 2m label_replace(a, "n", "$1x", "__name__", "(.*)")
+          a 8
+
+        eval instant at 2m label_replace(a, "n", "${1}x", "__name__", "(.*)")
+          a{n="ax"} 8
+
+        eval instant at 2m sort_desc({__name__=~"a|b"} * 2 or vector(100))
+          expect fail
+
+        eval instant at 2m bottomk(1, a or b)
+          a 8
+        """,
+    ])
+    func passes(script: String) {
+        let report = ScriptRunner.run(text: script, name: "own")
+        #expect(report.failures == [])
+        #expect(report.passed >= 5)
+    }
+
+    @Test(arguments: [
+        ("eval instant at 0m 1 + 1\n  3", "2.0, expected 3.0"),
+        ("load 1m\n  a 1\n\neval instant at 0m a\n  a 2", "expected 2.0"),
+        ("load 1m\n  a 1\n\neval instant at 0m a", "unexpected series"),
+        ("eval instant at 0m a\n  a 2", "not found"),
+        ("eval instant at 0m 1\n  expect fail\n", "should fail"),
+        ("load 1m\n  a {{count:1}}\n\neval instant at 0m a", "native histograms"),
+        ("load 1m\n  a 1 2\n\neval range from 0 to 1m step 1m a\n  a 1 3", "expected 3.0"),
+        ("nonsense", "invalid command"),
+    ])
+    func reportsFailures(script: String, reason: String) throws {
+        let report = ScriptRunner.run(text: script, name: "own")
+        #expect(report.failed == 1)
+        #expect(report.passed == 0)
+        let failure = try #require(report.failures.first)
+        #expect(failure.contains(reason))
+    }
+}

@@ -1,0 +1,38 @@
+import QueryMath
+import Testing
+
+struct GoFloatTests {
+    @Test(arguments: [
+        (0.0, "0"), (-0.0, "-0"), (1.0, "1"), (100.0, "100"), (0.1, "0.1"),
+        (1e20, "100000000000000000000"),
+        (1e21, "1e+21"), (1.5e22, "1.5e+22"), (1e-6, "0.000001"), (9.9e-7, "9.9e-07"),
+        (-2.5e-10, "-2.5e-10"), (1e100, "1e+100"), (Double.leastNonzeroMagnitude, "5e-324"),
+        (1.7976931348623157e308, "1.7976931348623157e+308"), (123456789.125, "123456789.125"),
+        (.infinity, "+Inf"), (-.infinity, "-Inf"), (.nan, "NaN"),
+    ])
+    func json(value: Double, expected: String) {
+        #expect(GoFloat.json(value) == expected)
+    }
+
+    @Test(arguments: [
+        (1e21, "1000000000000000000000"), (1e-7, "0.0000001"), (12.5, "12.5"),
+        (1e22, "10000000000000000000000"),
+    ])
+    func plain(value: Double, expected: String) {
+        #expect(GoFloat.plain(value) == expected)
+    }
+
+    @Test(arguments: [
+        (1e-5, "1e-05"), (0.0001, "0.0001"), (1e20, "100000000000000000000"), (1e21, "1e+21"),
+    ])
+    func general(value: Double, expected: String) {
+        #expect(GoFloat.general(value) == expected)
+    }
+
+    @Test(arguments: [
+        (1.0, "1.0"), (0.0, "0.0"), (0.25, "0.25"), (1e6, "1e+06"), (.infinity, "+Inf"),
+    ])
+    func openMetrics(value: Double, expected: String) {
+        #expect(GoFloat.openMetrics(value) == expected)
+    }
+}
