@@ -6,10 +6,7 @@ import YAMLDocument
 
 @Suite("Rule files")
 struct RuleFileTests {
-    /// Stands for the parser of PromQL: refuses what ends in an operator.
-    static func validate(_ expression: String) -> String? {
-        expression.hasSuffix("+") ? "unexpected end of input" : nil
-    }
+    static func validate(_ expression: String) -> String? { RuleExpression.problem(expression) }
 
     static let conformance =
         ProcessInfo.processInfo.environment["PETREL_CONFORMANCE"] ?? "../shared/conformance"
@@ -99,7 +96,12 @@ struct RuleFileTests {
             ),
             (
                 rules("  - alert: A\n    expr: 'up +'"),
-                "r.yaml:5:11: `expr`: does not parse: unexpected end of input"
+                "r.yaml:5:11: `expr`: does not parse: 1:5: parse error: unexpected end of input"
+            ),
+            (
+                rules("  - alert: A\n    expr: up[5m]"),
+                "r.yaml:5:11: `expr`: does not parse: a rule needs an instant vector or a scalar, "
+                    + "not a range vector"
             ),
             (
                 rules("  - {record: a, expr: up, for: 5m}"),
