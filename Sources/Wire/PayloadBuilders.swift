@@ -1,0 +1,120 @@
+import FoundationEssentials
+package import Model
+
+/// Writes the payload of one metrics batch: definitions, and samples of one scrape.
+package struct MetricsPayloadBuilder: Sendable {
+    private var message = Petrel_Fleet_V1_MetricsBatch()
+    private var scrape = Petrel_Fleet_V1_Scrape()
+    private var values: [UInt8] = []
+    private var definitionBytes = 0
+    private var lastID: Int64 = 0
+
+    package init(timestamp: TimestampMS) { scrape.timestampMs = timestamp.rawValue }
+
+    /// Samples so far.
+    package var count: Int { scrape.seriesDeltas.count }
+
+    /// At least the bytes that `finish` will give.
+    package var bytesBound: Int { 64 + definitionBytes + values.count + count * 6 }
+
+    /// Why the labels of a series can't be sent; nil where they can.
+    package static func problem(with labels: Labels) -> String? {
+        switch LabelPairs.labels(LabelPairs.pairs(labels)) {
+        case .success: labels.metricName.isEmpty ? "no metric name" : nil
+        case .failure(let problem): problem.text
+        }
+    }
+
+    /// Names a series that the dictionary does not have yet; `help` with the family's first series only.
+    package mutating func define(_ id: UInt32, _ labels: Labels, _ type: MetricType, help: String?)
+    {
+        var definition = Petrel_Fleet_V1_SeriesDefinition()
+        definition.id = id
+        definition.labels = LabelPairs.pairs(labels)
+        definition.type = type.wire
+        definition.help = help.map { String($0.prefix(WireLimits.helpBytesMax / 4)) } ?? ""
+        definitionBytes += definition.labels.reduce(32 + definition.help.utf8.count) {
+            $0 + $1.utf8.count + 4
+        }
+        message.definitions.append(definition)
+    }
+
+    package mutating func add(_ id: UInt32, _ value: Double) {
+        scrape.seriesDeltas.append(Int32(truncatingIfNeeded: Int64(id) - lastID))
+        lastID = Int64(id)
+        ValuesCodec.append(value, to: &values)
+    }
+
+    /// The payload.
+    package func finish() -> [UInt8] {
+        var message = message
+        var scrape = scrape
+        scrape.values = .init(values)
+        message.scrapes = [scrape]
+        return serialized(message)
+    }
+}
+
+/// Writes the payload of one log batch.
+package struct LogPayloadBuilder: Sendable {
+    private var message = Petrel_Fleet_V1_LogBatch()
+    private var bytes = 64
+
+    package init() {}
+
+    /// Entries so far.
+    package var count: Int { message.records.count }
+
+    /// At least the bytes that `finish` will give.
+    package var bytesBound: Int { bytes }
+
+    /// At least the bytes that an entry takes.
+    package static func bytesBound(_ entry: LogEntry) -> Int {
+        entry.metadata.reduce(48 + entry.line.count) {
+            $0 + $1.name.utf8.count + $1.value.utf8.count + 12
+        }
+    }
+
+    /// Why the labels of a stream can't be sent; nil where they can.
+    package static func problem(with labels: Labels) -> String? {
+        switch LabelPairs.labels(LabelPairs.pairs(labels)) {
+        case .success: nil
+        case .failure(let problem): problem.text
+        }
+    }
+
+    /// Why an entry can't be sent; nil where it can.
+    package static func problem(with entry: LogEntry) -> String? {
+        if entry.line.count > LogEntry.lineBytesMax { return "a line of \(entry.line.count) bytes" }
+        if entry.metadata.count > WireLimits.metadataMax { return "too many metadata fields" }
+        for field in entry.metadata
+        where field.name.utf8.count > WireLimits.labelNameBytesMax
+            || field.value.utf8.count > WireLimits.metadataValueBytesMax
+        {
+            return "metadata field '\(field.name.prefix(64))' too long"
+        }
+        return nil
+    }
+
+    package mutating func define(_ id: UInt32, _ labels: Labels) {
+        var definition = Petrel_Fleet_V1_LogStreamDefinition()
+        definition.id = id
+        definition.labels = LabelPairs.pairs(labels)
+        bytes += definition.labels.reduce(32) { $0 + $1.utf8.count + 4 }
+        message.definitions.append(definition)
+    }
+
+    package mutating func add(_ stream: UInt32, _ entry: LogEntry) {
+        var record = Petrel_Fleet_V1_LogRecord()
+        record.stream = stream
+        record.timestampNs = entry.timestamp.rawValue
+        record.line = .init(entry.line)
+        record.level = entry.level ?? ""
+        record.metadata = LabelPairs.pairs(entry.metadata)
+        bytes += Self.bytesBound(entry)
+        message.records.append(record)
+    }
+
+    /// The payload.
+    package func finish() -> [UInt8] { serialized(message) }
+}
