@@ -1,45 +1,67 @@
 package import AsyncHTTPClient
+import Model
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+package import Routing
 package import Storage
+package import World
 
 /// Sends one message to one integration.
 package protocol NotificationSender: Sendable {
     /// Never throws for what the network or the receiver does: that is the outcome.
-    func send(_ message: OutboxMessage, to integration: Integration) async -> AttemptOutcome
+    func send(_ message: OutboxMessage, to integration: ReceiverIntegration) async -> AttemptOutcome
 }
 
 /// Sends over HTTP, through the one outbound client of the collector: no redirects, bounded answers, bounded time.
 package struct HTTPNotificationSender: NotificationSender {
     /// Bytes of an answer that are read, for the error text and Discord's retry_after.
     package static let answerBytesMax = 16 * 1024
+    /// Milliseconds for one attempt where the receiver names no time-out.
+    package static let timeoutMilliseconds: Int64 = 10_000
 
     private let client: HTTPClient
-    private let externalURL: String
+    private let renderer: MessageRenderer
+    private let clock: any WorldClock
+    private let readSecret: @Sendable (String) throws -> String
 
-    /// `client` must not follow redirects; `externalURL` is where a person finds the collector, empty for nowhere.
-    package init(client: HTTPClient, externalURL: String) {
+    /// `client` must not follow redirects; `readSecret` reads the text of a secret's file.
+    package init(
+        client: HTTPClient, renderer: MessageRenderer, clock: any WorldClock,
+        readSecret: @escaping @Sendable (String) throws -> String
+    ) {
         self.client = client
-        self.externalURL = externalURL
+        self.renderer = renderer
+        self.clock = clock
+        self.readSecret = readSecret
     }
 
-    package func send(_ message: OutboxMessage, to integration: Integration) async -> AttemptOutcome
-    {
+    package func send(
+        _ message: OutboxMessage, to integration: ReceiverIntegration
+    ) async -> AttemptOutcome {
         do {
-            var request = HTTPClientRequest(url: integration.url)
+            let settings = HTTPSettings(integration)
+            var request = HTTPClientRequest(url: try reveal(settings.url))
             request.method = .POST
             request.headers.add(name: "Content-Type", value: "application/json")
             request.headers.add(name: "User-Agent", value: "petrel-collector")
             // The same on every attempt and repeat, so that a receiver can drop what it has seen.
             request.headers.add(name: "Idempotency-Key", value: message.id)
             request.headers.add(name: "webhook-id", value: message.id)
-            if let authorization = integration.authorization {
-                request.headers.add(name: "Authorization", value: authorization)
+            switch settings.authorization {
+            case .none: break
+            case .scheme(let scheme, let secret):
+                request.headers.add(
+                    name: "Authorization", value: "\(scheme) \(try reveal(secret))")
+            case .basic(let username, let password):
+                request.setBasicAuth(username: username, password: try reveal(password))
             }
-            request.body = .bytes(ByteBuffer(bytes: try body(message, integration.shape)))
+            request.body = .bytes(
+                ByteBuffer(
+                    bytes: try renderer.body(
+                        message, integration, now: clock.now.milliseconds)))
             let response = try await client.execute(
-                request, timeout: .milliseconds(integration.timeoutMilliseconds))
+                request, timeout: .milliseconds(settings.timeoutMilliseconds))
             let text = await answer(response)
             return .answered(
                 status: Int(response.status.code),
@@ -51,20 +73,36 @@ package struct HTTPNotificationSender: NotificationSender {
         }
     }
 
-    private func body(_ message: OutboxMessage, _ shape: Integration.Shape) throws -> [UInt8] {
-        switch shape {
-        case .webhook(let alertCountMax):
-            try WebhookPayload(
-                message, externalURL: externalURL, alertCountMax: alertCountMax
-            ).body()
-        case .slack(let channel, let username):
-            try SlackPayload(
-                message, channel: channel, username: username, externalURL: externalURL
-            ).body()
-        case .discord(let username, let avatarURL, let content):
-            try DiscordPayload(
-                message, username: username, avatarURL: avatarURL, content: content
-            ).body()
+    private func reveal(_ secret: Secret) throws -> String {
+        switch secret {
+        case .text(let text): text
+        case .file(let path): try readSecret(path)
+        }
+    }
+
+    private struct HTTPSettings {
+        var url: Secret
+        var authorization: ReceiverHTTP.Authorization
+        var timeoutMilliseconds: Int64
+
+        init(_ integration: ReceiverIntegration) {
+            let timeout: PrometheusDuration?
+            switch integration.kind {
+            case .webhook(let webhook):
+                (url, authorization) = (webhook.url, webhook.http.authorization)
+                timeout = webhook.timeout
+            case .slack(let slack):
+                (url, authorization) = (slack.url, slack.http.authorization)
+                timeout = slack.timeout
+            case .discord(let discord):
+                (url, authorization) = (discord.url, discord.http.authorization)
+                timeout = nil
+            }
+            let asked = timeout?.milliseconds ?? 0
+            timeoutMilliseconds =
+                asked > 0
+                ? min(asked, HTTPNotificationSender.timeoutMilliseconds)
+                : HTTPNotificationSender.timeoutMilliseconds
         }
     }
 

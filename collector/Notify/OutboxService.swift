@@ -5,25 +5,6 @@ package import Storage
 import Synchronization
 package import World
 
-/// What is configured now: integrations by `receiver/name`.
-package struct IntegrationDirectory: Sendable {
-    private let byKey: [String: Integration]
-
-    package init(_ integrations: [Integration]) {
-        byKey = Dictionary(
-            integrations.map { ("\($0.receiver)/\($0.name)", $0) }, uniquingKeysWith: { $1 })
-    }
-
-    package func integration(receiver: String, name: String) -> Integration? {
-        byKey["\(receiver)/\(name)"]
-    }
-
-    /// Integrations of one receiver, by name.
-    package func integrations(of receiver: String) -> [Integration] {
-        byKey.values.filter { $0.receiver == receiver }.sorted { bytesPrecede($0.name, $1.name) }
-    }
-}
-
 /// Bounds of the outbox worker.
 package struct OutboxConfiguration: Sendable {
     /// Messages taken at a time; each is sent on its own, so one slow receiver holds nobody up for longer than its
@@ -42,7 +23,7 @@ package struct OutboxConfiguration: Sendable {
 /// At least once: a crash between sending and settling repeats the message, with the same id.
 package final class OutboxService: Service {
     private let store: any OutboxStore
-    private let directory: IntegrationDirectory
+    private let directory: ReceiverDirectory
     private let sender: any NotificationSender
     private let clock: any WorldClock
     private let random: any RandomSource
@@ -57,7 +38,7 @@ package final class OutboxService: Service {
     }
 
     package init(
-        store: any OutboxStore, directory: IntegrationDirectory, sender: any NotificationSender,
+        store: any OutboxStore, directory: ReceiverDirectory, sender: any NotificationSender,
         clock: any WorldClock, random: any RandomSource,
         configuration: OutboxConfiguration = OutboxConfiguration(), logger: Logger
     ) {

@@ -2,20 +2,46 @@ package import Storage
 
 /// The body of a Slack incoming webhook: one attachment, coloured by state.
 ///
-/// Text from alerts is escaped (`&`, `<`, `>`), so a label can neither ping a channel nor hide a link.
+/// The standard text is escaped (`&`, `<`, `>`), so a label can neither ping a channel nor hide a link; a receiver's own
+/// templates are its author's and stay as they are.
 /// Source: Slack "Formatting text for app surfaces"; Alertmanager 0.34 `notify/slack`.
 package struct SlackPayload: Encodable, Sendable {
+    /// What a receiver's templates came to; nil takes the standard text.
+    package struct Texts: Sendable {
+        var channel: String?
+        var username: String?
+        var iconEmoji: String?
+        var iconURL: String?
+        var color: String?
+        var title: String?
+        var titleLink: String?
+        var pretext: String?
+        var text: String?
+        var fallback: String?
+        var footer: String?
+        var fields: [Field] = []
+    }
+
+    /// A field of the attachment.
+    package struct Field: Encodable, Sendable {
+        var title: String
+        var value: String
+        var short: Bool
+    }
+
     struct Attachment: Encodable, Sendable {
         var color: String
         var fallback: String
         var title: String
         var titleLink: String?
+        var pretext: String?
         var text: String
+        var fields: [Field]?
         var footer: String
-        var markdownIn = ["text"]
+        var markdownIn = ["fallback", "pretext", "text"]
 
         private enum CodingKeys: String, CodingKey {
-            case color, fallback, title, text, footer
+            case color, fallback, title, pretext, text, fields, footer
             case titleLink = "title_link"
             case markdownIn = "mrkdwn_in"
         }
@@ -23,24 +49,43 @@ package struct SlackPayload: Encodable, Sendable {
 
     var channel: String?
     var username: String?
+    var iconEmoji: String?
+    var iconURL: String?
+    var linkNames: Bool?
     var attachments: [Attachment]
 
-    /// `channel` and `username` nil leave the choice to the webhook. `title` and `text` nil take the standard ones.
+    private enum CodingKeys: String, CodingKey {
+        case channel, username, attachments
+        case iconEmoji = "icon_emoji"
+        case iconURL = "icon_url"
+        case linkNames = "link_names"
+    }
+
+    static let titleCharactersMax = 1024
+    static let textCharactersMax = 7000
+
+    /// `externalURL` is where a person finds the collector, empty for nowhere.
     package init(
-        _ message: OutboxMessage, channel: String?, username: String?, externalURL: String,
-        title: String? = nil, text: String? = nil
+        _ message: OutboxMessage, _ texts: Texts, linksNames: Bool, externalURL: String
     ) {
         let standard = NotificationText(message)
-        let shownTitle = NotificationText.cut(Self.escape(title ?? standard.title), to: 1024)
-        let body = text ?? standard.paragraphs.joined(separator: "\n\n")
-        self.channel = channel
-        self.username = username
+        let title = NotificationText.cut(
+            texts.title ?? Self.escape(standard.title), to: Self.titleCharactersMax)
+        let body = texts.text ?? Self.escape(standard.paragraphs.joined(separator: "\n\n"))
+        channel = texts.channel
+        username = texts.username
+        iconEmoji = texts.iconEmoji
+        iconURL = texts.iconURL
+        linkNames = linksNames ? true : nil
         attachments = [
             Attachment(
-                color: standard.isFiring ? "danger" : "good", fallback: shownTitle,
-                title: shownTitle, titleLink: externalURL.isEmpty ? nil : externalURL,
-                text: NotificationText.cut(Self.escape(body), to: 7000),
-                footer: "petrel \(message.id)")
+                color: texts.color ?? (standard.isFiring ? "danger" : "good"),
+                fallback: texts.fallback ?? title, title: title,
+                titleLink: texts.titleLink ?? (externalURL.isEmpty ? nil : externalURL),
+                pretext: texts.pretext,
+                text: NotificationText.cut(body, to: Self.textCharactersMax),
+                fields: texts.fields.isEmpty ? nil : texts.fields,
+                footer: texts.footer ?? "petrel \(message.id)")
         ]
     }
 
