@@ -7,7 +7,7 @@ enum GoTime {
 
         init(_ time: TimestampNS) {
             let text = Array(
-                RFC3339.text(TimestampNS(time.rawValue - floorRest(time.rawValue))).utf8)
+                RFC3339.text(time).utf8)
             let number = { (range: Range<Int>) in
                 Int(String(decoding: text[range], as: UTF8.self)) ?? 0
             }
@@ -18,7 +18,7 @@ enum GoTime {
             minute = number(14..<16)
             second = number(17..<19)
             nanosecond = Int(floorRest(time.rawValue))
-            let seconds = (time.rawValue - floorRest(time.rawValue)) / 1_000_000_000
+            let seconds = wholeSeconds(time.rawValue)
             let days = seconds >= 0 ? seconds / 86_400 : (seconds - 86_399) / 86_400
             // 1970-01-01 was a Thursday.
             weekday = Int(((days + 4) % 7 + 7) % 7)
@@ -29,6 +29,11 @@ enum GoTime {
     private static func floorRest(_ nanoseconds: Int64) -> Int64 {
         let rest = nanoseconds % 1_000_000_000
         return rest < 0 ? rest + 1_000_000_000 : rest
+    }
+
+    /// Rounded down.
+    private static func wholeSeconds(_ nanoseconds: Int64) -> Int64 {
+        nanoseconds / 1_000_000_000 - (nanoseconds % 1_000_000_000 < 0 ? 1 : 0)
     }
 
     /// `time.Time.String`: `2015-06-23 13:19:44.128 +0000 UTC`.
@@ -149,7 +154,7 @@ enum GoTime {
                 .string(format(time, try arguments[0].requireString()))
             },
             "Unix": TemplateFunction(0...0) { _ in
-                .int(Int((time.rawValue - floorRest(time.rawValue)) / 1_000_000_000))
+                .int(Int(wholeSeconds(time.rawValue)))
             },
             "UTC": TemplateFunction(0...0) { _ in .time(time) },
             "String": TemplateFunction(0...0) { _ in .string(text(time)) },

@@ -230,8 +230,9 @@ package struct NotificationTemplate: Sendable {
             },
             "now": TemplateFunction(0...0) { _ in .time(environment.now.nanoseconds) },
             "since": TemplateFunction(1...1) { (a) throws(GoTemplateError) in
-                .duration(
-                    nanoseconds: environment.now.nanoseconds.rawValue - (try time(a[0])).rawValue)
+                let now = environment.now.nanoseconds.rawValue
+                let (past, overflow) = now.subtractingReportingOverflow(try time(a[0]).rawValue)
+                return .duration(nanoseconds: overflow ? .max : past)
             },
             "date": TemplateFunction(2...2) { (a) throws(GoTemplateError) in
                 .string(GoTime.format(try time(a[1]), try a[0].requireString()))
