@@ -128,7 +128,9 @@ extension ExpressionParser {
             return try arithmetic(.parenthesized(inner.value), from: first)
         case .keyword(.step), .keyword(.range):
             try advance()
-            try expect(.leftParenthesis)
+            let expected = "number, duration, step(), or range()"
+            try expect(
+                .leftParenthesis, in: "subquery or range selector", expected: expected)
             try expect(.rightParenthesis)
             return try arithmetic(first.kind == .keyword(.step) ? .step : .range, from: first)
         case .keyword(.minOf), .keyword(.maxOf):

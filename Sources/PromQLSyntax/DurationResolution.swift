@@ -20,17 +20,15 @@ extension Expression {
     ) throws(DurationResolutionError) -> Expression {
         let scope = DurationScope(
             stepSeconds: Double(stepMS) / 1000, rangeSeconds: Double(rangeMS) / 1000)
-        return try resolvingDurations(scope)
+        return try mapNodes { (node) throws(DurationResolutionError) -> Expression in
+            try node.resolvingOwnDurations(scope)
+        }
     }
 
-    private func resolvingDurations(
+    private func resolvingOwnDurations(
         _ scope: DurationScope
     ) throws(DurationResolutionError) -> Expression {
-        let mapped = try mapChildren {
-            (child) throws(DurationResolutionError) -> Expression in
-            try child.resolvingDurations(scope)
-        }
-        switch mapped {
+        switch self {
         case .vectorSelector(var node):
             node.offset = try scope.resolve(node.offset, mayBeNegative: true, at: node.range)
             return .vectorSelector(node)
@@ -46,7 +44,7 @@ extension Expression {
             }
             node.duration = try scope.resolve(node.duration, mayBeNegative: false, at: node.range)
             return .subquery(node)
-        case .number, .string, .unary, .binary, .call, .aggregate, .parenthesized: return mapped
+        case .number, .string, .unary, .binary, .call, .aggregate, .parenthesized: return self
         }
     }
 }

@@ -17,21 +17,33 @@ extension Expression {
         }
     }
 
-    /// What the expression evaluates to. O(depth) for signs, parentheses and operators between scalars.
+    /// What the expression evaluates to. At worst O(nodes), for arithmetic between scalars; no recursion.
     package var valueType: ValueType {
-        switch self {
-        case .number: .scalar
-        case .string: .string
-        case .vectorSelector, .aggregate: .vector
-        case .matrixSelector, .subquery: .matrix
-        case .unary(let node): node.operand.valueType
-        case .parenthesized(let node): node.expression.valueType
-        case .call(let node): PromQLFunction.all[node.name]?.returnType ?? .vector
-        case .binary(let node):
-            // Checked trees match vectors exactly where both sides are vectors.
-            node.matching == nil && node.lhs.valueType == .scalar && node.rhs.valueType == .scalar
-                ? .scalar : .vector
+        var rest = [self]
+        while let node = rest.popLast() {
+            let type: ValueType
+            switch node {
+            case .number: type = .scalar
+            case .string: type = .string
+            case .vectorSelector, .aggregate: type = .vector
+            case .matrixSelector, .subquery: type = .matrix
+            case .call(let call): type = PromQLFunction.all[call.name]?.returnType ?? .vector
+            case .unary(let unary):
+                rest.append(unary.operand)
+                continue
+            case .parenthesized(let parenthesized):
+                rest.append(parenthesized.expression)
+                continue
+            case .binary(let binary):
+                if binary.matching != nil { return .vector }
+                rest.append(binary.rhs)
+                rest.append(binary.lhs)
+                continue
+            }
+            // An operation is a scalar only where every operand is.
+            if type != .scalar { return type }
         }
+        return .scalar
     }
 
     /// The direct parts of the expression, left to right; an aggregation's parameter comes first.
@@ -89,6 +101,7 @@ extension Expression {
             }
             return .call(node)
         case .aggregate(var node):
+            // The order of `children`.
             if let parameter = node.parameter { node.parameter = try transform(parameter) }
             node.expression = try transform(node.expression)
             return .aggregate(node)
@@ -98,10 +111,34 @@ extension Expression {
         }
     }
 
+    /// The tree rebuilt from its leaves up: `transform` sees every node once its parts have been transformed, left to
+    /// right. No recursion, so that the longest chain of operators costs no stack.
+    package func mapNodes<Failure: Error>(
+        _ transform: (Expression) throws(Failure) -> Expression
+    ) throws(Failure) -> Expression {
+        var pending: [(node: Expression, hasOpened: Bool)] = [(self, false)]
+        var done: [Expression] = []
+        while let (node, hasOpened) = pending.popLast() {
+            let children = node.children
+            if !hasOpened, !children.isEmpty {
+                pending.append((node, true))
+                for child in children.reversed() { pending.append((child, false)) }
+                continue
+            }
+            var parts = done.suffix(children.count)
+            done.removeLast(children.count)
+            let rebuilt = node.mapChildren { _ in parts.removeFirst() }
+            done.append(try transform(rebuilt))
+        }
+        return done[0]
+    }
+
     /// The same tree without positions and with every selector's matchers in the order they are printed: two queries
     /// mean the same if their normalized trees are equal.
-    package func normalized() -> Expression {
-        switch mapChildren({ $0.normalized() }) {
+    package func normalized() -> Expression { mapNodes { $0.withoutPosition() } }
+
+    private func withoutPosition() -> Expression {
+        switch self {
         case .number(var node):
             node.range = .none
             return .number(node)

@@ -144,7 +144,7 @@ struct Lexer {
         case UInt8(ascii: ")"):
             parenthesisDepth -= 1
             guard parenthesisDepth >= 0 else {
-                throw failure("unexpected right parenthesis ')'", at: start)
+                throw failure("unexpected right parenthesis ')'", at: start + 1)
             }
             return take(.rightParenthesis, 1)
         case UInt8(ascii: "{"):

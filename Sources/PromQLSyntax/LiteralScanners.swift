@@ -135,7 +135,7 @@ struct NumberScanner {
                 position += 1
             } else if byte == UInt8(ascii: ".") {
                 position += 1
-                if sawDot || sawExponent || isHexadecimal || isHere("_.") { return false }
+                if sawDot || isHexadecimal || accept("_.") { return false }
                 sawDot = true
             } else if isOneOf("eE", byte) {
                 if position == start { return false }

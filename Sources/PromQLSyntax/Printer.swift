@@ -1,51 +1,57 @@
 import Model
 
 extension Expression: CustomStringConvertible {
-    /// A query that parses to the same tree, in Prometheus' spelling. Source: Prometheus 3.14 `printer.go`.
+    /// A query that parses to the same tree, in Prometheus' spelling. No recursion.
+    /// Source: Prometheus 3.14 `printer.go`.
     package var description: String {
         var text = ""
-        print(to: &text)
+        var pending: [PrintedPiece] = [.node(self)]
+        while let piece = pending.popLast() {
+            switch piece {
+            case .text(let part): text += part
+            case .node(let node): pending.append(contentsOf: node.printedPieces.reversed())
+            }
+        }
         return text
     }
 
-    private func print(to text: inout String) {
+    /// The node's own text with its parts between.
+    private var printedPieces: [PrintedPiece] {
         switch self {
-        case .number(let node): text += node.promQLText
+        case .number(let node): [.text(node.promQLText)]
         case .string(let node):
-            text += node.invalidBytes.map { quoted(bytes: $0) } ?? quoted(node.value)
-        case .vectorSelector(let node): text += node.promQLText
-        case .matrixSelector(let node): text += node.promQLText
-        case .subquery(let node):
-            node.expression.print(to: &text)
-            text += node.suffixText
-        case .unary(let node):
-            text += node.isNegation ? "-" : "+"
-            node.operand.print(to: &text)
+            [.text(node.invalidBytes.map { quoted(bytes: $0) } ?? quoted(node.value))]
+        case .vectorSelector(let node): [.text(node.promQLText)]
+        case .matrixSelector(let node): [.text(node.promQLText)]
+        case .subquery(let node): [.node(node.expression), .text(node.suffixText)]
+        case .unary(let node): [.text(node.isNegation ? "-" : "+"), .node(node.operand)]
         case .binary(let node):
-            node.lhs.print(to: &text)
-            text += " \(node.operation.rawValue)\(node.modifierText) "
-            node.rhs.print(to: &text)
-        case .call(let node):
-            text += "\(node.name)("
-            Self.print(node.arguments, to: &text)
-            text += ")"
+            [
+                .node(node.lhs), .text(" \(node.operation.rawValue)\(node.modifierText) "),
+                .node(node.rhs),
+            ]
+        case .call(let node): Self.pieces("\(node.name)(", children)
         case .aggregate(let node):
-            text += "\(node.operation.rawValue)\(node.groupingText)("
-            Self.print((node.parameter.map { [$0] } ?? []) + [node.expression], to: &text)
-            text += ")"
-        case .parenthesized(let node):
-            text += "("
-            node.expression.print(to: &text)
-            text += ")"
+            Self.pieces("\(node.operation.rawValue)\(node.groupingText)(", children)
+        case .parenthesized(let node): Self.pieces("(", [node.expression])
         }
     }
 
-    private static func print(_ expressions: [Expression], to text: inout String) {
-        for (index, expression) in expressions.enumerated() {
-            if index > 0 { text += ", " }
-            expression.print(to: &text)
+    /// `opening`, the expressions with commas between them, and a closing parenthesis.
+    private static func pieces(_ opening: String, _ parts: [Expression]) -> [PrintedPiece] {
+        var pieces: [PrintedPiece] = [.text(opening)]
+        for (index, part) in parts.enumerated() {
+            if index > 0 { pieces.append(.text(", ")) }
+            pieces.append(.node(part))
         }
+        return pieces + [.text(")")]
     }
+}
+
+/// Text that is final, or a node still to be printed.
+private enum PrintedPiece {
+    case text(String)
+    case node(Expression)
 }
 
 extension NumberLiteral {

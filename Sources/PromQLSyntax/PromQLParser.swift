@@ -18,7 +18,7 @@ package enum PromQLParser {
     ) throws(PromQLParseError) -> Expression {
         var parser = try ExpressionParser(bytes, options)
         let expression = try parser.parseWholeExpression()
-        return try TypeChecker(source: bytes).check(expression).expression
+        return try TypeChecker(source: bytes).check(expression)
     }
 
     /// The matchers of a selector such as `up{job="a"}`, as `match[]` takes them. A selector of empty matchers alone is

@@ -4,14 +4,51 @@ import Model
 /// Refuses trees whose parts do not fit, and settles what only types can tell: which operators match vectors.
 ///
 /// Errors come in the order in which Prometheus reports them: parts before the whole, left before right.
-/// Source: Prometheus 3.14 `parser.checkAST`. Recursion is bounded by the depth of the tree.
+/// Source: Prometheus 3.14 `parser.checkAST`. No recursion: chains of operators are as deep as they are long.
 struct TypeChecker {
     let source: [UInt8]
 
-    /// The checked tree and its type.
-    func check(
-        _ expression: Expression
-    ) throws(PromQLParseError) -> (expression: Expression, type: ValueType) {
+    /// A checked node and its type.
+    private typealias Checked = (expression: Expression, type: ValueType)
+
+    /// The checked tree.
+    func check(_ expression: Expression) throws(PromQLParseError) -> Expression {
+        var pending: [(node: Expression, hasOpened: Bool)] = [(expression, false)]
+        var done: [Checked] = []
+        while let (next, hasOpened) = pending.popLast() {
+            let node = hasOpened ? next : try opened(next)
+            let children = node.children
+            if !hasOpened, !children.isEmpty {
+                pending.append((node, true))
+                for child in children.reversed() { pending.append((child, false)) }
+                continue
+            }
+            let parts = Array(done.suffix(children.count))
+            done.removeLast(children.count)
+            var rest = parts[...]
+            let rebuilt = node.mapChildren { _ in rest.removeFirst().expression }
+            done.append(try check(rebuilt, parts.map(\.type)))
+        }
+        return done[0].expression
+    }
+
+    /// What is checked of a node before its parts.
+    private func opened(_ expression: Expression) throws(PromQLParseError) -> Expression {
+        guard case .call(var node) = expression else { return expression }
+        guard let function = PromQLFunction.all[node.name] else {
+            throw failure("unknown function with name \(quoted(node.name))", node.range)
+        }
+        try checkArgumentCount(of: node, function)
+        if node.name == "info", node.arguments.count > 1 {
+            node.arguments[1] = try checkInfoSelector(node)
+        }
+        return .call(node)
+    }
+
+    /// A node whose parts are checked and have `types`.
+    private func check(
+        _ expression: Expression, _ types: [ValueType]
+    ) throws(PromQLParseError) -> Checked {
         switch expression {
         case .number: return (expression, .scalar)
         case .string: return (expression, .string)
@@ -21,80 +58,59 @@ struct TypeChecker {
         case .matrixSelector(let matrix):
             try check(matrix.selector)
             return (expression, .matrix)
-        case .subquery(var node):
-            let type: ValueType
-            (node.expression, type) = try check(node.expression)
-            guard type == .vector else {
+        case .subquery(let node):
+            guard types[0] == .vector else {
                 throw failure(
-                    "subquery is only allowed on instant vector, got \(type.rawValue) instead",
+                    "subquery is only allowed on instant vector, got \(types[0].rawValue) instead",
                     node.range)
             }
-            return (.subquery(node), .matrix)
-        case .unary(var node):
-            let type: ValueType
-            (node.operand, type) = try check(node.operand)
-            guard type == .scalar || type == .vector else {
+            return (expression, .matrix)
+        case .unary(let node):
+            guard types[0] == .scalar || types[0] == .vector else {
                 throw failure(
                     "unary expression only allowed on expressions of type scalar or instant "
-                        + "vector, got \(quoted(type.documentedName))", node.range)
+                        + "vector, got \(quoted(types[0].documentedName))", node.range)
             }
-            return (.unary(node), type)
-        case .parenthesized(var node):
-            let type: ValueType
-            (node.expression, type) = try check(node.expression)
-            return (.parenthesized(node), type)
-        case .binary(let node): return try check(node)
-        case .call(let node): return try check(node)
-        case .aggregate(let node): return (.aggregate(try check(node)), .vector)
+            return (expression, types[0])
+        case .parenthesized: return (expression, types[0])
+        case .binary(let node): return try check(node, left: types[0], right: types[1])
+        case .call(let node): return (expression, try check(node, types))
+        case .aggregate(let node):
+            try check(node, types)
+            return (expression, .vector)
         }
     }
 
     // MARK: - Kinds of node
 
-    private func check(_ aggregation: Aggregation) throws(PromQLParseError) -> Aggregation {
-        var node = aggregation
-        node.expression = try expect(.vector, node.expression, in: "aggregation expression")
-        if let type = node.operation.parameterType, let parameter = node.parameter {
-            node.parameter = try expect(type, parameter, in: "aggregation parameter")
+    private func check(
+        _ node: Aggregation, _ types: [ValueType]
+    ) throws(PromQLParseError) {
+        try expect(.vector, types[types.count - 1], node.expression, "aggregation expression")
+        if let expected = node.operation.parameterType, let parameter = node.parameter {
+            try expect(expected, types[0], parameter, "aggregation parameter")
         }
-        return node
     }
 
     private func expect(
-        _ type: ValueType, _ expression: Expression, in context: String
-    ) throws(PromQLParseError) -> Expression {
-        let (checked, found) = try check(expression)
-        guard found == type else {
-            throw failure(
-                "expected type \(type.documentedName) in \(context), got \(found.documentedName)",
-                expression.range)
-        }
-        return checked
+        _ expected: ValueType, _ type: ValueType, _ expression: Expression, _ context: String
+    ) throws(PromQLParseError) {
+        guard type != expected else { return }
+        throw failure(
+            "expected type \(expected.documentedName) in \(context), got \(type.documentedName)",
+            expression.range)
     }
 
     private func check(
-        _ call: FunctionCall
-    ) throws(PromQLParseError) -> (Expression, ValueType) {
-        var node = call
-        guard let function = PromQLFunction.all[node.name] else {
-            throw failure("unknown function with name \(quoted(node.name))", node.range)
+        _ node: FunctionCall, _ types: [ValueType]
+    ) throws(PromQLParseError) -> ValueType {
+        guard let function = PromQLFunction.all[node.name] else { return .vector }
+        for (index, type) in types.enumerated() {
+            guard let expected = function.type(ofArgument: index) else { continue }
+            try expect(
+                expected, type, node.arguments[index], "call to function \(quoted(node.name))")
         }
-        try checkArgumentCount(of: node, function)
-        if node.name == "info", node.arguments.count > 1 {
-            node.arguments[1] = try checkInfoSelector(node)
-        }
-        for index in node.arguments.indices {
-            let type: ValueType
-            (node.arguments[index], type) = try check(node.arguments[index])
-            guard let expected = function.type(ofArgument: index), expected != type else {
-                continue
-            }
-            throw failure(
-                "expected type \(expected.documentedName) in call to function "
-                    + "\(quoted(node.name)), got \(type.documentedName)",
-                node.arguments[index].range)
-        }
-        return (.call(node), function.returnType)
+        return function.returnType
     }
 
     private func checkArgumentCount(
@@ -170,13 +186,9 @@ extension LabelMatcher {
 
 extension TypeChecker {
     private func check(
-        _ binary: BinaryExpression
-    ) throws(PromQLParseError) -> (Expression, ValueType) {
+        _ binary: BinaryExpression, left: ValueType, right: ValueType
+    ) throws(PromQLParseError) -> Checked {
         var node = binary
-        let left: ValueType
-        let right: ValueType
-        (node.lhs, left) = try check(node.lhs)
-        (node.rhs, right) = try check(node.rhs)
         if node.returnsBool, !node.operation.isComparison {
             throw failure(
                 "bool modifier can only be used on comparison operators", operatorRange(node))
