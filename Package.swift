@@ -184,14 +184,18 @@ let programs: [Target] = [
     program(
         "petrel-collector", at: "collector/Main",
         [
-            "Model", "World", "WorldLive", "Storage", "Identity", "YAMLDocument", "Postgres",
-            "PromQLSyntax", "Rules", "Routing", "CollectorReceive", "CollectorStore",
-            "CollectorQuery", "CollectorEvaluate", "CollectorNotify", "CollectorWeb", arguments,
-            log, lifecycle,
+            "Model", "World", "WorldLive", "Storage", "LinearRegex", "Identity", "YAMLDocument",
+            "GoTemplate", "Postgres", "PromQLSyntax", "PromQL", "Rules", "Routing",
+            "CollectorReceive", "CollectorStore", "CollectorQuery", "CollectorEvaluate",
+            "CollectorNotify", "CollectorWeb", httpClient, nioCore, nioPosix, arguments, log,
+            lifecycle,
         ]),
     program(
         "petrel", at: "Sources/PetrelCLI",
-        ["Model", "PromQLScript", arguments, httpClient, nioCore, nioHTTP1, nioSSL]),
+        [
+            "Model", "World", "WorldLive", "PromQLScript", arguments, httpClient, nioCore,
+            nioHTTP1, nioSSL,
+        ]),
 ]
 
 // The tests, one target a subject; `tests(name, dependencies)`.

@@ -42,7 +42,7 @@ package struct CollectorAddress: Hashable, Sendable {
 /// A host's identity in its state folder: `key.pem`, `certificate.pem`, `authorities.pem` and `collector`, all 0600.
 ///
 /// A replacement survives a crash at any point: new files are written whole and synchronised beside the old ones; the
-/// certificate is renamed first and the key last, and reading finishes a rename of the key that a crash cut off.
+/// certificate takes its place first and the key last, and reading finishes a replacement of the key that a crash cut off.
 package struct IdentityStore: Sendable {
     private let files: any WorldFileTree
     private let folder: String
@@ -69,8 +69,7 @@ package struct IdentityStore: Sendable {
             key.matches(certificates[0])
         else { throw .keyMismatch(path: path("key.pem")) }
         do {
-            try files.rename(path("key.pem.new"), to: path("key.pem"))
-            try files.synchronizeDirectory(folder)
+            try settle(key)
         } catch {
             throw .file(error)
         }
@@ -79,15 +78,18 @@ package struct IdentityStore: Sendable {
 
     /// Replaces the identity. Throws `file`; the identity before stays valid then.
     package func save(_ identity: HostIdentity) throws(IdentityError) {
-        let names = ["authorities.pem", "certificate.pem", "key.pem"]
         do {
             try files.makeDirectory(folder)
             try write(identity.key.pem, to: "key.pem.new")
             try write(identity.certificates.map(\.pem).joined(), to: "certificate.pem.new")
             try write(identity.authorities.map(\.pem).joined(), to: "authorities.pem.new")
             try files.synchronizeDirectory(folder)
-            for name in names { try files.rename(path(name + ".new"), to: path(name)) }
-            try files.synchronizeDirectory(folder)
+            // Each step is durable before the next: until `key.pem` is, the new key stays under its other name.
+            for name in ["authorities.pem", "certificate.pem"] {
+                try files.rename(path(name + ".new"), to: path(name))
+                try files.synchronizeDirectory(folder)
+            }
+            try settle(identity.key)
         } catch {
             throw .file(error)
         }
@@ -110,6 +112,13 @@ package struct IdentityStore: Sendable {
         } catch {
             throw .file(error)
         }
+    }
+
+    /// Makes `key.pem` of the key that `key.pem.new` holds.
+    private func settle(_ key: SigningKey) throws(FileError) {
+        try write(key.pem, to: "key.pem")
+        try files.synchronizeDirectory(folder)
+        try files.remove(path("key.pem.new"))
     }
 
     private func path(_ name: String) -> String { "\(folder)/\(name)" }

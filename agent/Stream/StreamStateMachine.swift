@@ -1,9 +1,7 @@
-internal import Model
-internal import Storage
-
 /// A refusal as the collector sent it.
-struct ReceivedRefusal: Hashable, Sendable {
-    enum Reason: String, Hashable, Sendable {
+package struct ReceivedRefusal: Hashable, Sendable {
+    /// Why; the raw value is the `reason` label of metrics.
+    package enum Reason: String, Hashable, Sendable {
         case invalid
         case unavailable
         case outOfOrder = "out_of_order"
@@ -13,16 +11,27 @@ struct ReceivedRefusal: Hashable, Sendable {
         case unknown
     }
 
-    var reason: Reason
-    var sequence: UInt64 = 0
-    var expectedSequence: UInt64 = 0
-    var retryAfterMS: UInt32 = 0
-    var detail: String = ""
+    package var reason: Reason
+    package var sequence: UInt64
+    package var expectedSequence: UInt64
+    package var retryAfterMS: UInt32
+    package var detail: String
+
+    package init(
+        reason: Reason, sequence: UInt64 = 0, expectedSequence: UInt64 = 0,
+        retryAfterMS: UInt32 = 0, detail: String = ""
+    ) {
+        self.reason = reason
+        self.sequence = sequence
+        self.expectedSequence = expectedSequence
+        self.retryAfterMS = retryAfterMS
+        self.detail = detail
+    }
 }
 
 /// One connection of one stream: what to send next, and what each answer means. Pure; `now` is monotonic nanoseconds.
-struct StreamStateMachine: Hashable, Sendable {
-    enum State: Hashable, Sendable {
+package struct StreamStateMachine: Hashable, Sendable {
+    package enum State: Hashable, Sendable {
         /// The hello is sent. Becomes `streaming` by a welcome, else `ended`.
         case greeting
         /// Becomes `ended` by a refusal that the connection can't outlive.
@@ -31,7 +40,7 @@ struct StreamStateMachine: Hashable, Sendable {
     }
 
     /// Why a connection is over, by what should follow.
-    enum End: Hashable, Sendable {
+    package enum End: Hashable, Sendable {
         /// Connect again by the usual back-off.
         case again
         /// Connect again after so many milliseconds.
@@ -43,7 +52,7 @@ struct StreamStateMachine: Hashable, Sendable {
     }
 
     /// What the service is to do about an answer.
-    enum Action: Hashable, Sendable {
+    package enum Action: Hashable, Sendable {
         case acknowledge(through: UInt64)
         case reject(sequence: UInt64, detail: String)
         /// The spool must go on under a new epoch; the connection ends.
@@ -53,7 +62,7 @@ struct StreamStateMachine: Hashable, Sendable {
     }
 
     /// What the sender is to do next.
-    enum Send: Hashable, Sendable {
+    package enum Send: Hashable, Sendable {
         case heartbeat
         /// Read and send batches from `sequence` on, at most so many and (but for the first) so many bytes.
         case batches(from: UInt64, countMax: Int, bytesMax: Int)
@@ -67,24 +76,29 @@ struct StreamStateMachine: Hashable, Sendable {
         var bytes: Int
     }
 
-    static let windowBatchesMax = 8
-    static let windowBytesMax = 4 << 20
-    static let heartbeatNanoseconds: Int64 = 10_000_000_000
+    /// Most that may be unacknowledged.
+    package static let windowBatchesMax = 8
+    /// Most that may be unacknowledged.
+    package static let windowBytesMax = 4 << 20
+    /// Between heartbeats.
+    package static let heartbeatNanoseconds: Int64 = 10_000_000_000
     /// A greeting that is not answered within this time ends the connection.
-    static let welcomeNanosecondsMax: Int64 = 15_000_000_000
+    package static let welcomeNanosecondsMax: Int64 = 15_000_000_000
     /// Rejections of one sequence after which the connection gives up for a while.
-    static let rejectionsMax = 2
+    package static let rejectionsMax = 2
     /// Longest wait that a collector can ask for, milliseconds.
-    static let retryAfterMSMax: UInt32 = 60_000
+    package static let retryAfterMSMax: UInt32 = 60_000
 
-    private(set) var state: State = .greeting
+    /// Where the conversation stands.
+    package private(set) var state: State = .greeting
     /// Next sequence to send.
-    private(set) var next: UInt64 = 0
+    package private(set) var next: UInt64 = 0
     /// Highest sequence known to be committed.
-    private(set) var acknowledged: UInt64 = 0
-    private(set) var storageGeneration: String
+    package private(set) var acknowledged: UInt64 = 0
+    /// The last welcome's, empty before the first.
+    package private(set) var storageGeneration: String
     /// The dictionary whose definitions the connection has through the last batch sent.
-    private(set) var dictionary: UInt64?
+    package private(set) var dictionary: UInt64?
     private var flights: [Flight] = []
     private var flightBytes = 0
     private var window = windowBatchesMax
@@ -93,28 +107,30 @@ struct StreamStateMachine: Hashable, Sendable {
     private var deadline: Int64
     private var rejected: (sequence: UInt64, times: Int) = (0, 0)
 
-    static func == (a: Self, b: Self) -> Bool {
+    package static func == (a: Self, b: Self) -> Bool {
         a.state == b.state && a.next == b.next && a.acknowledged == b.acknowledged
             && a.flights == b.flights
     }
 
-    func hash(into hasher: inout Hasher) {
+    package func hash(into hasher: inout Hasher) {
         hasher.combine(state)
         hasher.combine(next)
     }
 
     /// `storageGeneration` is the last welcome's, empty before the first.
-    init(storageGeneration: String, now: Int64) {
+    package init(storageGeneration: String, now: Int64) {
         self.storageGeneration = storageGeneration
         heartbeatAt = now
         deadline = now + Self.welcomeNanosecondsMax
     }
 
-    var isStreaming: Bool { state == .streaming }
-    var inFlight: Int { flights.count }
+    /// Whether the collector welcomed the stream and it goes on.
+    package var isStreaming: Bool { state == .streaming }
+    /// Unacknowledged batches.
+    package var inFlight: Int { flights.count }
 
     /// The collector answered the hello. `first` and `last` are the spool's bounds now.
-    mutating func welcome(
+    package mutating func welcome(
         lastSequence: UInt64, generation: String, window: UInt32, first: UInt64, last: UInt64
     ) -> [Action] {
         guard case .greeting = state else { return [] }
@@ -141,7 +157,7 @@ struct StreamStateMachine: Hashable, Sendable {
     }
 
     /// Everything through `sequence` is committed.
-    mutating func ack(_ sequence: UInt64) -> [Action] {
+    package mutating func ack(_ sequence: UInt64) -> [Action] {
         guard case .streaming = state, sequence > acknowledged, sequence < next else { return [] }
         acknowledged = sequence
         while let flight = flights.first, flight.sequence <= sequence {
@@ -152,7 +168,8 @@ struct StreamStateMachine: Hashable, Sendable {
     }
 
     /// The collector refused something. `first` is the spool's lowest sequence now.
-    mutating func refusal(_ refusal: ReceivedRefusal, first: UInt64, now: Int64) -> [Action] {
+    package mutating func refusal(_ refusal: ReceivedRefusal, first: UInt64, now: Int64) -> [Action]
+    {
         switch refusal.reason {
         case .invalid:
             guard case .streaming = state, refusal.sequence > acknowledged else { return [] }
@@ -198,7 +215,7 @@ struct StreamStateMachine: Hashable, Sendable {
     }
 
     /// What to send at `now`, when the spool holds durable batches through `last`.
-    func send(now: Int64, last: UInt64) -> Send {
+    package func send(now: Int64, last: UInt64) -> Send {
         switch state {
         case .ended: return .stop
         case .greeting: return now >= deadline ? .stop : .wait(until: deadline)
@@ -212,11 +229,14 @@ struct StreamStateMachine: Hashable, Sendable {
         }
     }
 
-    mutating func sentHeartbeat(now: Int64) { heartbeatAt = now + Self.heartbeatNanoseconds }
+    /// A heartbeat was sent at `now`.
+    package mutating func sentHeartbeat(now: Int64) {
+        heartbeatAt = now + Self.heartbeatNanoseconds
+    }
 
     /// Whether `sequence` is still the batch to send: an answer may have moved the position since it was read. If so it
     /// counts as sent.
-    mutating func send(_ sequence: UInt64, bytes: Int) -> Bool {
+    package mutating func send(_ sequence: UInt64, bytes: Int) -> Bool {
         guard case .streaming = state, sequence == next else { return false }
         flights.append(Flight(sequence: sequence, bytes: bytes))
         flightBytes += bytes
@@ -225,16 +245,17 @@ struct StreamStateMachine: Hashable, Sendable {
     }
 
     /// The connection's definitions are now those of `dictionary` before `sequence`; false where the position moved.
-    mutating func prepared(_ dictionary: UInt64, for sequence: UInt64) -> Bool {
+    package mutating func prepared(_ dictionary: UInt64, for sequence: UInt64) -> Bool {
         guard case .streaming = state, sequence == next else { return false }
         self.dictionary = dictionary
         return true
     }
 
-    mutating func retire() { state = .ended(.retired) }
+    /// A newer connection has taken over.
+    package mutating func retire() { state = .ended(.retired) }
 
     /// The greeting was not answered, or the connection broke.
-    mutating func broke() {
+    package mutating func broke() {
         if case .ended = state { return }
         state = .ended(.again)
     }

@@ -2,14 +2,14 @@
 /// items are left. Pure: the caller tries what `next` names and reports.
 ///
 /// Of n items with p poison ones it takes about 2·p·log2(n) trials. At `trialsMax` what is undecided counts as poison.
-struct PoisonSearch {
+package struct PoisonSearch {
     private var undecided: [Range<Int>]
     private var trialsLeft: Int
     /// Indexes of items found poison (or left undecided), ascending once `next` is nil.
-    private(set) var poison: [Int] = []
+    package private(set) var poison: [Int] = []
 
     /// `isWholeRefused`: the set of all items was tried already.
-    init(itemCount: Int, trialsMax: Int, isWholeRefused: Bool = true) {
+    package init(itemCount: Int, trialsMax: Int, isWholeRefused: Bool = true) {
         trialsLeft = trialsMax
         undecided = []
         if itemCount > 0 { undecided = [0..<itemCount] }
@@ -18,10 +18,10 @@ struct PoisonSearch {
     }
 
     /// Items to try next; nil when the search is over.
-    var next: Range<Int>? { undecided.last }
+    package var next: Range<Int>? { undecided.last }
 
     /// What came of trying `next`.
-    mutating func report(isAccepted: Bool) {
+    package mutating func report(isAccepted: Bool) {
         trialsLeft -= 1
         if isAccepted { undecided.removeLast() } else { split() }
         settleWithoutTrials()

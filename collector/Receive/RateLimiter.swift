@@ -2,7 +2,7 @@
 ///
 /// At most `keysMax` buckets are kept. When a new key finds the table full, full buckets (which hold no memory of the
 /// past) are dropped; where none is full the call is refused, so a flood of keys can't reset anyone's bucket.
-struct RateLimiter {
+package struct RateLimiter {
     private struct Bucket {
         var tokens: Double
         var updatedAt: Int64
@@ -14,7 +14,8 @@ struct RateLimiter {
     private let perMinute: Double
     private let keysMax: Int
 
-    init(perKeyPerMinute: Int, perMinute: Int, keysMax: Int = 1024, now: Int64) {
+    /// Calls a minute for a key and in sum; a bucket starts full.
+    package init(perKeyPerMinute: Int, perMinute: Int, keysMax: Int = 1024, now: Int64) {
         self.perKeyPerMinute = Double(perKeyPerMinute)
         self.perMinute = Double(perMinute)
         self.keysMax = keysMax
@@ -22,7 +23,7 @@ struct RateLimiter {
     }
 
     /// Whether a call of `key` passes at `now` (monotonic nanoseconds). A refused call takes no token.
-    mutating func admit(_ key: String, now: Int64) -> Bool {
+    package mutating func admit(_ key: String, now: Int64) -> Bool {
         Self.fill(&shared, rate: perMinute, now: now)
         if buckets[key] == nil, buckets.count >= keysMax { dropFull(now: now) }
         guard buckets[key] != nil || buckets.count < keysMax else { return false }

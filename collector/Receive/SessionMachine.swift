@@ -1,8 +1,8 @@
-internal import Model
-internal import Storage
+package import Model
+package import Storage
 
 /// Why the collector does not take something. The raw value is the `reason` label of metrics.
-enum RefusalKind: String, Hashable, Sendable {
+package enum RefusalKind: String, Hashable, Sendable {
     case invalid
     case unavailable
     case outOfOrder = "out_of_order"
@@ -12,28 +12,46 @@ enum RefusalKind: String, Hashable, Sendable {
 }
 
 /// A refusal to be sent.
-struct RefusalNotice: Hashable, Sendable {
-    var kind: RefusalKind
-    var sequence: UInt64 = 0
-    var expectedSequence: UInt64 = 0
-    var retryAfterMS: UInt32 = 0
-    var detail: String
+package struct RefusalNotice: Hashable, Sendable {
+    package var kind: RefusalKind
+    package var sequence: UInt64
+    package var expectedSequence: UInt64
+    package var retryAfterMS: UInt32
+    package var detail: String
+
+    package init(
+        kind: RefusalKind, sequence: UInt64 = 0, expectedSequence: UInt64 = 0,
+        retryAfterMS: UInt32 = 0, detail: String
+    ) {
+        self.kind = kind
+        self.sequence = sequence
+        self.expectedSequence = expectedSequence
+        self.retryAfterMS = retryAfterMS
+        self.detail = detail
+    }
 }
 
 /// What an agent says first.
-struct HelloFacts: Hashable, Sendable {
-    var protocolVersion: UInt32
+package struct HelloFacts: Hashable, Sendable {
+    package var protocolVersion: UInt32
     /// Nil for a kind that this collector does not know.
-    var kind: StreamKind?
-    var epoch: UInt64
+    package var kind: StreamKind?
+    package var epoch: UInt64
+
+    package init(protocolVersion: UInt32, kind: StreamKind?, epoch: UInt64) {
+        self.protocolVersion = protocolVersion
+        self.kind = kind
+        self.epoch = epoch
+    }
 }
 
 /// The order of a session: a hello, then batches by contiguous sequence.
 ///
 /// A refused batch leaves the session waiting: whatever was sent behind it is dropped without a word until the awaited
 /// sequence arrives, so a full window causes one refusal and not eight.
-struct SessionMachine: Hashable, Sendable {
-    enum State: Hashable, Sendable {
+package struct SessionMachine: Hashable, Sendable {
+    /// Where the session stands.
+    package enum State: Hashable, Sendable {
         /// Becomes `opening` by an acceptable hello, else `ended`.
         case greeting
         /// Becomes `open` once the storage gave a session, else `ended`.
@@ -43,40 +61,48 @@ struct SessionMachine: Hashable, Sendable {
         case ended
     }
 
-    enum HelloVerdict: Hashable, Sendable {
+    /// What a hello comes to.
+    package enum HelloVerdict: Hashable, Sendable {
         case open(kind: StreamKind, epoch: UInt64)
         case refuse(RefusalNotice)
     }
 
-    enum BatchVerdict: Hashable, Sendable {
+    /// What is to be done with a batch.
+    package enum BatchVerdict: Hashable, Sendable {
         case take
         case drop
         case refuse(RefusalNotice)
     }
 
     /// What came of storing some batches.
-    struct Settlement: Hashable, Sendable {
+    package struct Settlement: Hashable, Sendable {
         /// Acknowledge through this sequence.
-        var ackThrough: UInt64?
-        var refusal: RefusalNotice?
+        package var ackThrough: UInt64?
+        package var refusal: RefusalNotice?
         /// A number was used again for other content.
-        var integrityAlerts = 0
+        package var integrityAlerts = 0
         /// Which of the batches are newly committed, and which had been before.
-        var stored: [Int] = []
-        var duplicates: [Int] = []
+        package var stored: [Int] = []
+        package var duplicates: [Int] = []
     }
 
-    static let protocolVersion: UInt32 = 1
-    private(set) var state: State = .greeting
+    /// The only protocol spoken.
+    package static let protocolVersion: UInt32 = 1
+    package private(set) var state: State = .greeting
 
-    var isEnded: Bool { state == .ended }
+    package init() {}
 
-    var session: IngestSession? {
+    /// Nothing more is taken.
+    package var isEnded: Bool { state == .ended }
+
+    /// The storage's session while open.
+    package var session: IngestSession? {
         guard case .open(let session, _, _) = state else { return nil }
         return session
     }
 
-    mutating func hello(_ hello: HelloFacts) -> HelloVerdict {
+    /// The first message arrived.
+    package mutating func hello(_ hello: HelloFacts) -> HelloVerdict {
         guard case .greeting = state else {
             state = .ended
             return .refuse(RefusalNotice(kind: .hello, detail: "a second hello on one stream"))
@@ -100,15 +126,16 @@ struct SessionMachine: Hashable, Sendable {
     }
 
     /// The storage gave a session whose last committed sequence is `lastSequence`.
-    mutating func opened(_ session: IngestSession, lastSequence: UInt64) {
+    package mutating func opened(_ session: IngestSession, lastSequence: UInt64) {
         precondition(state == .opening, "a session opens once, after its hello")
         state = .open(session: session, next: lastSequence &+ 1, isWaiting: false)
     }
 
-    mutating func end() { state = .ended }
+    /// Ends the session.
+    package mutating func end() { state = .ended }
 
     /// A batch of the stream's sequence arrived.
-    mutating func batch(sequence: UInt64) -> BatchVerdict {
+    package mutating func batch(sequence: UInt64) -> BatchVerdict {
         switch state {
         case .greeting, .opening:
             state = .ended
@@ -130,13 +157,13 @@ struct SessionMachine: Hashable, Sendable {
     }
 
     /// The batch `sequence` that was taken is refused: the stream goes on only when it comes again.
-    mutating func refused(_ sequence: UInt64) {
+    package mutating func refused(_ sequence: UInt64) {
         guard case .open(let session, _, _) = state else { return }
         state = .open(session: session, next: sequence, isWaiting: true)
     }
 
     /// The storage answered for the batches `sequences` in order.
-    mutating func settle(_ sequences: [UInt64], _ outcomes: [IngestOutcome]) -> Settlement {
+    package mutating func settle(_ sequences: [UInt64], _ outcomes: [IngestOutcome]) -> Settlement {
         precondition(sequences.count == outcomes.count, "an outcome a batch")
         var settlement = Settlement()
         for (index, outcome) in outcomes.enumerated() {
