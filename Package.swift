@@ -212,6 +212,8 @@ let checks: [Target] = [
         "AgentSpoolTests",
         ["Model", "World", "WorldLive", "Storage", "Wire", "Simulation", "AgentSpool"]),
     tests("TidyTests", []),
+    tests("LinearRegexTests", ["LinearRegex"]),
+    tests("PromQLSyntaxTests", ["Model", "PromQLSyntax"]),
     tests("LogQLSyntaxTests", ["Model", "LogQLSyntax"]),
     tests("LogQLTests", ["Model", "LogQLSyntax", "LogQL"]),
     tests(
