@@ -1,0 +1,134 @@
+import ArgumentParser
+import AsyncHTTPClient
+import FoundationEssentials
+import Glibc
+import NIOCore
+import NIOHTTP1
+
+/// Where the collector is.
+struct CollectorOptions: ParsableArguments {
+    @Option(
+        help: "The collector's HTTP address; also by the environment variable PETREL_URL.")
+    var url: String = getenv("PETREL_URL").map { String(cString: $0) } ?? "http://127.0.0.1:9600"
+
+    @Flag(help: "Print the API's answer as it is.")
+    var json = false
+
+    func validate() throws {
+        guard url.hasPrefix("http://") || url.hasPrefix("https://") else {
+            throw ValidationError("--url must begin with http:// or https://")
+        }
+    }
+}
+
+/// Asks the collector's HTTP API.
+struct CollectorClient {
+    /// Longest answer, bytes.
+    static let answerBytesMax = 256 << 20
+    /// Longest wait for an answer.
+    static let timeout = TimeAmount.seconds(150)
+
+    let options: CollectorOptions
+
+    /// The body of a 200 answer. Throws `CommandFailure` with what to do.
+    func get(
+        _ path: String, _ parameters: [(String, String)] = [],
+        headers: [(String, String)] = []
+    ) async throws -> [UInt8] {
+        let query = parameters.map { "\(Self.encoded($0.0))=\(Self.encoded($0.1))" }
+            .joined(separator: "&")
+        var request = HTTPClientRequest(url: base + path + (query.isEmpty ? "" : "?" + query))
+        for (name, value) in headers { request.headers.add(name: name, value: value) }
+        return try await execute(request)
+    }
+
+    /// The body of the 200 answer to a form.
+    func post(_ path: String, _ parameters: [(String, String)]) async throws -> [UInt8] {
+        var request = HTTPClientRequest(url: base + path)
+        request.method = .POST
+        request.headers.add(
+            name: "content-type", value: "application/x-www-form-urlencoded")
+        let form = parameters.map { "\(Self.encoded($0.0))=\(Self.encoded($0.1))" }
+            .joined(separator: "&")
+        request.body = .bytes(Array(form.utf8))
+        return try await execute(request)
+    }
+
+    /// An answer as `type`, or printed as it is and nil with `--json`.
+    func decode<Answer: Decodable>(_ type: Answer.Type, _ body: [UInt8]) throws -> Answer? {
+        if options.json {
+            print(String(decoding: body, as: UTF8.self))
+            return nil
+        }
+        do { return try JSONDecoder().decode(type, from: Data(body)) } catch {
+            throw CommandFailure(
+                "the answer of \(shownURL) is not one of a Petrel collector; check --url")
+        }
+    }
+
+    private var base: String {
+        options.url.hasSuffix("/") ? String(options.url.dropLast()) : options.url
+    }
+
+    /// Without a user name and password that may stand in it.
+    private var shownURL: String {
+        guard let at = base.lastIndex(of: "@"), let scheme = base.firstRange(of: "://") else {
+            return base
+        }
+        return base[..<scheme.upperBound] + base[base.index(after: at)...]
+    }
+
+    private func execute(_ request: HTTPClientRequest) async throws -> [UInt8] {
+        let client = HTTPClient(eventLoopGroupProvider: .singleton)
+        let outcome: Result<(UInt, [UInt8]), any Error>
+        do {
+            let response = try await client.execute(request, timeout: Self.timeout)
+            let body = try await response.body.collect(upTo: Self.answerBytesMax)
+            outcome = .success((response.status.code, Array(buffer: body)))
+        } catch { outcome = .failure(error) }
+        try? await client.shutdown()
+        switch outcome {
+        case .success((200, let body)): return body
+        case .success((let status, let body)):
+            throw CommandFailure("\(Self.message(body)) (HTTP \(status))")
+        case .failure(let error as HTTPClientError) where error == .readTimeout:
+            throw CommandFailure("\(shownURL) did not answer in time")
+        case .failure(let error as HTTPClientError) where error == .invalidURL:
+            throw CommandFailure("--url \(shownURL) is not a URL")
+        case .failure:
+            throw CommandFailure(
+                "can't reach a collector at \(shownURL): is petrel-collector running there? "
+                    + "Name another with --url or PETREL_URL")
+        }
+    }
+
+    /// What an error's body says: the member `error` of a JSON object, or the first line.
+    private static func message(_ body: [UInt8]) -> String {
+        struct Failure: Decodable {
+            var error: String
+        }
+        if let failure = try? JSONDecoder().decode(Failure.self, from: Data(body)) {
+            return failure.error
+        }
+        let line =
+            String(decoding: body.prefix(2000), as: UTF8.self)
+            .split(separator: "\n").first ?? ""
+        return line.isEmpty ? "the collector refused without saying why" : String(line)
+    }
+
+    /// Percent-encodes everything but unreserved characters. Source: RFC 3986, section 2.3.
+    private static func encoded(_ text: String) -> String {
+        var encoded = ""
+        for byte in text.utf8 {
+            let isUnreserved =
+                (byte | 0x20 >= 97 && byte | 0x20 <= 122) || (48...57).contains(byte)
+                || [0x2d, 0x2e, 0x5f, 0x7e].contains(byte)
+            if isUnreserved {
+                encoded.unicodeScalars.append(Unicode.Scalar(byte))
+            } else {
+                encoded += "%" + (byte < 16 ? "0" : "") + String(byte, radix: 16)
+            }
+        }
+        return encoded
+    }
+}

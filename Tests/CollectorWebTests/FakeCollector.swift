@@ -1,0 +1,166 @@
+import CollectorQuery
+import CollectorWeb
+import Model
+import Storage
+import World
+
+/// A clock that stands at 2026-01-02T03:04:05Z; its sleeps end when they are cancelled.
+struct FixedClock: WorldClock {
+    var now: TimestampNS { TimestampNS(1_767_323_045_000_000_000) }
+    var monotonicNanoseconds: Int64 { 0 }
+    func sleep(nanoseconds: Int64) async throws {
+        let (stream, _) = AsyncStream.makeStream(of: Void.self)
+        for await _ in stream {}
+        throw CancellationError()
+    }
+}
+
+/// Two series of `up` with samples every 15 s from 0 to 60 s.
+struct FakeMetricReader: MetricReader {
+    static let labels: [Labels] = [
+        ["__name__": "up", "host": "a"], ["__name__": "up", "host": "b<&>"],
+    ]
+
+    func select(
+        _ selections: [SeriesSelection], limits: ReadLimits
+    ) async throws(StorageError) -> [[SeriesColumns]] {
+        selections.map { selection in
+            let wanted = selection.matchers.first { $0.name == "host" }?.value
+            return Self.labels.filter { wanted == nil || $0["host"] == wanted }.map { labels in
+                SeriesColumns(
+                    labels: labels, timestamps: [0, 15_000, 30_000, 45_000, 60_000],
+                    values: [0, 1, .infinity, 1e21, 0.1])
+            }
+        }
+    }
+    func labelNames(_ scope: LabelScope) async throws(StorageError) -> [String] {
+        ["__name__", "host"]
+    }
+    func labelValues(
+        _ name: String, _ scope: LabelScope
+    ) async throws(StorageError) -> [String] { [name, "\(scope.matcherSets.count)"] }
+    func series(_ scope: LabelScope) async throws(StorageError) -> [Labels] { Self.labels }
+    func metadata(
+        metric: String?
+    ) async throws(StorageError) -> [String: [MetricMetadata]] {
+        ["up": [MetricMetadata(type: .gauge, help: "Is it up?", unit: "")]]
+    }
+}
+
+/// One stream of three lines, one of them not UTF-8.
+struct FakeLogReader: LogReader {
+    func forEachPage(
+        _ selection: LogSelection, _ body: @Sendable (LogPage) throws -> Bool
+    ) async throws {
+        var entries = [
+            LogEntry(
+                timestamp: TimestampNS(1), line: Array("first \"x\"".utf8), level: "info",
+                metadata: ["trace_id": "t1"]),
+            LogEntry(timestamp: TimestampNS(2), line: [0x61, 0xff]),
+            LogEntry(timestamp: TimestampNS(3), line: Array("third".utf8)),
+        ]
+        if selection.direction == .backward { entries.reverse() }
+        _ = try body(
+            LogPage(
+                streams: [["host": "a"]], streamIndexes: entries.map { _ in 0 },
+                entries: entries))
+    }
+    func logLabelNames(_ scope: LabelScope) async throws(StorageError) -> [String] { ["host"] }
+    func logLabelValues(
+        _ name: String, _ scope: LabelScope
+    ) async throws(StorageError) -> [String] { ["a"] }
+    func logStreams(_ scope: LabelScope) async throws(StorageError) -> [Labels] {
+        [["host": "a"]]
+    }
+}
+
+/// A whole `WebSite` over the fakes.
+enum FakeCollector {
+    static let alert = AlertRecord(
+        rule: "f;g;Down;0", labels: ["alertname": "Down", "host": "a"],
+        annotations: ["summary": "a is down"], state: .firing, value: 1,
+        activeAt: TimestampMS(1_767_323_000_500), firedAt: TimestampMS(1_767_323_030_000))
+
+    static let group = RuleGroupStatus(
+        name: "g", file: "f", intervalSeconds: 15,
+        rules: [
+            RuleStatus(
+                name: "Down", query: "up == 0", labels: ["severity": "page"],
+                kind: .alerting(
+                    forMilliseconds: 30_000, keepFiringForMilliseconds: 0, annotations: [:],
+                    alerts: [alert]),
+                health: .ok, evaluationSeconds: 0.001,
+                lastEvaluation: TimestampMS(1_767_323_040_000)),
+            RuleStatus(name: "up:sum", query: "sum(up)", kind: .recording),
+        ])
+
+    static func site(
+        configuration: WebConfiguration = WebConfiguration(),
+        checkReadiness: @escaping @Sendable () async throws -> Void = {}
+    ) -> WebSite {
+        let clock = FixedClock()
+        let dependencies = WebDependencies(
+            version: "1.2.3", clock: clock,
+            metrics: MetricQueryService(
+                reader: FakeMetricReader(), clock: clock, executor: globalConcurrentExecutor),
+            logs: LogQueryService(reader: FakeLogReader(), clock: clock),
+            ruleGroups: { [group] },
+            alerts: { [alert] },
+            hosts: {
+                [
+                    FleetHost(
+                        host: try requireHost("h1"), facts: HostFacts(agentVersion: "1.0"),
+                        enrolledAt: TimestampMS(0), lastSeenAt: TimestampMS(1_767_323_040_000),
+                        revoked: false),
+                    FleetHost(
+                        host: try requireHost("h2"), facts: HostFacts(),
+                        enrolledAt: TimestampMS(0), lastSeenAt: TimestampMS(1_767_323_000_000),
+                        revoked: false),
+                ]
+            },
+            deliveries: { _ in
+                [
+                    (
+                        OutboxMessage(
+                            id: "id-1", receiver: "team", integration: "webhook/0",
+                            groupKey: "{}", groupLabels: [:], alerts: [],
+                            createdAt: TimestampMS(0)),
+                        DeliveryAttempt(
+                            messageID: "id-1", at: TimestampMS(0), status: 500, error: "oh",
+                            durationMilliseconds: 250)
+                    )
+                ]
+            },
+            notifyTest: { receiver in
+                receiver == "team"
+                    ? [NotifyTestOutcome(integration: "webhook/0", error: "", status: 200)] : nil
+            },
+            checkReadiness: checkReadiness,
+            ownMetrics: {
+                [MetricFamily("petrel_up", .gauge, help: "One.", points: [.init([:], 1)])]
+            })
+        return WebSite(configuration: configuration, dependencies: dependencies)
+    }
+
+    private static func requireHost(_ name: String) throws -> HostName {
+        guard let host = HostName(name) else { throw StorageError.corrupt(name) }
+        return host
+    }
+
+    /// The answer to `METHOD /path?query` with `form` as the body of a POST.
+    static func ask(
+        _ line: String, form: String = "", headers: [String: String] = [:],
+        site: WebSite = site()
+    ) async throws -> (status: Int, body: String, response: WebResponse) {
+        let words = line.split(separator: " ", maxSplits: 1).map(String.init)
+        let target = words[1].split(separator: "?", maxSplits: 1).map(String.init)
+        let query = try FormParameters((target.count > 1 ? target[1] : "").utf8)
+        var all = ["host": "127.0.0.1:9600"]
+        all.merge(headers) { $1 }
+        let response = await site.respond(
+            to: WebRequest(
+                method: words[0], path: target[0].split(separator: "/").map(String.init),
+                parameters: try FormParameters(form.utf8).merging(query), headers: all))
+        return (response.status, String(decoding: response.body, as: UTF8.self), response)
+    }
+}

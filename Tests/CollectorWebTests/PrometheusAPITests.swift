@@ -1,0 +1,169 @@
+import CollectorWeb
+import Model
+import Testing
+
+/// Envelopes of the Prometheus API, byte for byte.
+@Suite("Prometheus API")
+struct PrometheusAPITests {
+    @Test(
+        "answers",
+        arguments: [
+            (
+                "GET /prometheus/api/v1/query?query=1%2B1&time=4",
+                #"{"status":"success","data":{"resultType":"scalar","result":[4,"2"]}}"#
+            ),
+            (
+                "GET /prometheus/api/v1/query?query=%22hi%22&time=1.5",
+                #"{"status":"success","data":{"resultType":"string","result":[1.500,"hi"]}}"#
+            ),
+            (
+                "GET /prometheus/api/v1/query?query=up&time=60",
+                #"{"status":"success","data":{"resultType":"vector","result":["#
+                    + #"{"metric":{"__name__":"up","host":"a"},"value":[60,"0.1"]},"#
+                    + #"{"metric":{"__name__":"up","host":"b\u003c\u0026\u003e"},"value":[60,"0.1"]}]}}"#
+            ),
+            (
+                "GET /prometheus/api/v1/query?query=up&time=60&limit=1",
+                #"{"status":"success","data":{"resultType":"vector","result":["#
+                    + #"{"metric":{"__name__":"up","host":"a"},"value":[60,"0.1"]}]},"#
+                    + #""warnings":["results truncated due to limit"]}"#
+            ),
+            (
+                "GET /prometheus/api/v1/query?query=up{host=%22a%22}[1m]&time=1970-01-01T00:01:00Z",
+                #"{"status":"success","data":{"resultType":"matrix","result":["#
+                    + #"{"metric":{"__name__":"up","host":"a"},"values":["#
+                    + #"[15,"1"],[30,"+Inf"],[45,"1e+21"],[60,"0.1"]]}]}}"#
+            ),
+            (
+                "GET /prometheus/api/v1/query_range?query=up{host=%22a%22}&start=15&end=45&step=15s",
+                #"{"status":"success","data":{"resultType":"matrix","result":["#
+                    + #"{"metric":{"__name__":"up","host":"a"},"values":["#
+                    + #"[15,"1"],[30,"+Inf"],[45,"1e+21"]]}]}}"#
+            ),
+            (
+                "GET /prometheus/api/v1/query_range?query=vector(1)&start=0.1&end=0.6&step=0.5",
+                #"{"status":"success","data":{"resultType":"matrix","result":["#
+                    + #"{"metric":{},"values":[[0.100,"1"],[0.600,"1"]]}]}}"#
+            ),
+            (
+                "GET /prometheus/api/v1/query_exemplars?query=up&start=1767323045000&end=1767323046000",
+                #"{"status":"success","data":[]}"#
+            ),
+            (
+                "GET /prometheus/api/v1/labels?limit=1",
+                #"{"status":"success","data":["__name__"],"warnings":["results truncated due to limit"]}"#
+            ),
+            (
+                "GET /prometheus/api/v1/label/U__service_2e_name/values?match[]=up&match[]=x",
+                #"{"status":"success","data":["service.name","2"]}"#
+            ),
+            (
+                "GET /prometheus/api/v1/series?match[]=up&limit=0",
+                #"{"status":"success","data":[{"__name__":"up","host":"a"},"#
+                    + #"{"__name__":"up","host":"b\u003c\u0026\u003e"}]}"#
+            ),
+            (
+                "GET /prometheus/api/v1/metadata",
+                #"{"status":"success","data":{"up":[{"type":"gauge","help":"Is it up?","unit":""}]}}"#
+            ),
+            (
+                "GET /prometheus/api/v1/format_query?query=sum(up)by(a)",
+                #"{"status":"success","data":"sum by (a) (up)"}"#
+            ),
+            (
+                "GET /prometheus/api/v1/alerts",
+                #"{"status":"success","data":{"alerts":[{"labels":{"alertname":"Down","host":"a"},"#
+                    + #""annotations":{"summary":"a is down"},"state":"firing","#
+                    + #""activeAt":"2026-01-02T03:03:20.500Z","value":"1e+00"}]}}"#
+            ),
+            (
+                "GET /prometheus/api/v1/rules?type=record",
+                #"{"status":"success","data":{"groups":[{"name":"g","file":"f","rules":["#
+                    + #"{"name":"up:sum","query":"sum(up)","labels":{},"health":"unknown","#
+                    + #""evaluationTime":0,"lastEvaluation":"0001-01-01T00:00:00Z","type":"recording"}],"#
+                    + #""interval":15,"limit":0,"evaluationTime":0,"#
+                    + #""lastEvaluation":"0001-01-01T00:00:00Z"}]}}"#
+            ),
+        ])
+    func answers(line: String, body: String) async throws {
+        let answer = try await FakeCollector.ask(line)
+        #expect(answer.status == 200)
+        #expect(answer.body == body)
+        #expect(answer.response.header("content-type") == "application/json")
+    }
+
+    @Test(
+        "errors",
+        arguments: [
+            (
+                "query", 400, "bad_data",
+                #"invalid parameter \"query\": 1:1: parse error: no expression found in input"#
+            ),
+            (
+                "query?query=up&time=abc", 400, "bad_data",
+                #"invalid parameter \"time\": cannot parse \"abc\" to a valid timestamp"#
+            ),
+            (
+                "query?query=up&timeout=x", 400, "bad_data",
+                #"invalid parameter \"timeout\": cannot parse \"x\" to a valid duration"#
+            ),
+            (
+                "query?query=up&limit=-1", 400, "bad_data",
+                #"invalid parameter \"limit\": limit must be non-negative"#
+            ),
+            (
+                "query_range?query=up&end=1&step=1", 400, "bad_data",
+                #"invalid parameter \"start\": cannot parse \"\" to a valid timestamp"#
+            ),
+            (
+                "query_range?query=up&start=2&end=1&step=1", 400, "bad_data",
+                #"invalid parameter \"end\": end timestamp must not be before start time"#
+            ),
+            (
+                "query_range?query=up&start=1&end=2&step=0", 400, "bad_data",
+                #"invalid parameter \"step\": zero or negative query resolution step widths are not accepted. Try a positive integer"#
+            ),
+            (
+                "query_range?query=up&start=0&end=11001&step=1", 400, "bad_data",
+                "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)"
+            ),
+            (
+                "query_range?query=up[1m]&start=0&end=1&step=1", 400, "bad_data",
+                #"invalid parameter \"query\": invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"#
+            ),
+            ("series", 400, "bad_data", "no match[] parameter provided"),
+            ("nonsense", 404, "not_found", "no such path: /prometheus/api/v1/nonsense"),
+        ])
+    func errors(path: String, status: Int, type: String, message: String) async throws {
+        let target = path.contains("?") ? path + "&time=60" : path
+        let answer = try await FakeCollector.ask("GET /prometheus/api/v1/\(target)")
+        #expect(answer.status == status)
+        #expect(
+            answer.body
+                == #"{"status":"error","errorType":"\#(type)","error":"\#(message)"}"#)
+    }
+
+    @Test("what the engine refuses is an execution error")
+    func execution() async throws {
+        let answer = try await FakeCollector.ask(
+            "GET /prometheus/api/v1/query?query=up%2Bon(x)up&time=60")
+        #expect(answer.status == 422)
+        #expect(answer.body.hasPrefix(#"{"status":"error","errorType":"execution","error":"#))
+    }
+
+    @Test("a form and the URL together make the parameters, the form first")
+    func forms() async throws {
+        let answer = try await FakeCollector.ask(
+            "POST /prometheus/api/v1/query?time=4&query=ignored", form: "query=1+%2B+2")
+        #expect(
+            answer.body
+                == #"{"status":"success","data":{"resultType":"scalar","result":[4,"3"]}}"#)
+    }
+
+    @Test("buildinfo has a version that Grafana knows and no features")
+    func buildInformation() async throws {
+        let answer = try await FakeCollector.ask("GET /prometheus/api/v1/status/buildinfo")
+        #expect(answer.body.contains(#""version":"3.14.0""#))
+        #expect(!answer.body.contains("features"))
+    }
+}
