@@ -171,11 +171,21 @@ package enum PrometheusFunctions {
             "match": TemplateFunction(2...2) { (a) throws(GoTemplateError) in
                 .bool(try regex.matches(a[0].requireString(), a[1].requireString()))
             },
-            "title": mapped(title), "toUpper": mapped { $0.uppercased() },
+            "title": mapped(title), "toUpper": mapped(upper),
             "toLower": mapped { $0.lowercased() }, "stripPort": mapped(HostText.withoutPort),
             "stripDomain": mapped(HostText.withoutDomain), "safeHtml": mapped { $0 },
             "urlQueryEscape": mapped(TemplateEscape.query),
         ]
+    }
+
+    /// Upper case letter by letter, as Go: one letter never becomes two.
+    static func upper(_ text: String) -> String {
+        var upper = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars {
+            let mapping = scalar.properties.uppercaseMapping.unicodeScalars
+            upper.append(mapping.count == 1 ? mapping.first ?? scalar : scalar)
+        }
+        return String(upper)
     }
 
     /// The first letter of each word in upper case. Source: Go strings.Title.
@@ -183,8 +193,8 @@ package enum PrometheusFunctions {
         var titled = ""
         var isInWord = false
         for character in text {
-            let isWordPart = character.isLetter || character.isNumber || "_'".contains(character)
-            titled += isWordPart && !isInWord ? character.uppercased() : String(character)
+            let isWordPart = character.isLetter || character.isNumber || character == "_"
+            titled += isWordPart && !isInWord ? upper(String(character)) : String(character)
             isInWord = isWordPart
         }
         return titled
