@@ -73,44 +73,45 @@ extension Evaluator {
         _ grid: StepGrid
     ) throws(QueryError) -> [Row] {
         let groups = MatchGroups(matching)
-        let leftKeys = left.map { groups.key($0.labels) }
-        let rightKeys = right.map { groups.key($0.labels) }
+        var indices: [Labels: Int] = [:]
+        let leftGroups = left.map { groups.number($0.labels, &indices) }
+        let rightGroups = right.map { groups.number($0.labels, &indices) }
         var rows: [Row]
         switch operation {
         case .and, .unless:
-            let present = presence(right, rightKeys, grid)
+            let present = presence(right, rightGroups, indices.count, grid)
             rows = []
-            for (var row, key) in zip(left, leftKeys) {
-                let other = present[key]
+            for (var row, group) in zip(left, leftGroups) {
+                let other = present[group]
                 for step in row.values.indices {
-                    let isMatched = other?[step] ?? false
+                    let isMatched = !other.isEmpty && other[step]
                     if isMatched != (operation == .and) { row.values[step] = Row.absent }
                 }
                 if !row.isEmpty { rows.append(row) }
             }
         default:
-            let present = presence(left, leftKeys, grid)
+            let present = presence(left, leftGroups, indices.count, grid)
             rows = left
-            for (var row, key) in zip(right, rightKeys) {
-                if let other = present[key] {
-                    for step in row.values.indices where other[step] {
-                        row.values[step] = Row.absent
-                    }
-                }
+            for (var row, group) in zip(right, rightGroups) {
+                let other = present[group]
+                for step in other.indices where other[step] { row.values[step] = Row.absent }
                 if !row.isEmpty { rows.append(row) }
             }
         }
         return grid.count > 1 ? try joined(rows) : rows
     }
 
-    /// For each match group, the steps at which any of its rows has a sample.
+    /// For each match group, the steps at which any of its rows has a sample; empty for a group without rows.
     private func presence(
-        _ rows: [Row], _ keys: [Labels], _ grid: StepGrid
-    ) -> [Labels: [Bool]] {
-        var present: [Labels: [Bool]] = [:]
-        for (row, key) in zip(rows, keys) {
+        _ rows: [Row], _ groups: [Int], _ count: Int, _ grid: StepGrid
+    ) -> [[Bool]] {
+        var present = [[Bool]](repeating: [], count: count)
+        for (row, group) in zip(rows, groups) {
+            if present[group].isEmpty {
+                present[group] = [Bool](repeating: false, count: grid.count)
+            }
             for step in row.values.indices where !Row.isAbsent(row.values[step]) {
-                present[key, default: [Bool](repeating: false, count: grid.count)][step] = true
+                present[group][step] = true
             }
         }
         return present

@@ -12,7 +12,7 @@ extension Evaluator {
         var rows: [Row] = []
         rows.reserveCapacity(series.count)
         for (number, input) in series.enumerated() {
-            if number & 63 == 0 { try checkCancelled() }
+            if number & 15 == 0 { try checkCancelled() }
             let values = try column(call, input, scalarColumns, grid)
             if values.allSatisfy(Row.isAbsent) { continue }
             rows.append(
@@ -23,6 +23,7 @@ extension Evaluator {
                 remarkNonCounter(input.labels.metricName, call.position)
             }
         }
+        try checkCancelled()
         release(series: series.count - rows.count, grid)
         guard call.function == .absent else { return rows }
         return absentRows(rows, grid, labels: call.absentLabels)
@@ -35,7 +36,7 @@ extension Evaluator {
         if call.range.selector.edges != .plain {
             return extendedColumn(call, input, grid)
         }
-        let windows = Windows(call.range, grid)
+        let windows = Windows(call.range, grid, isCancelled: isCancelled)
         switch call.function {
         case .rate: return rateColumn(input, windows, counter: true, perSecond: true)
         case .increase: return rateColumn(input, windows, counter: true, perSecond: false)

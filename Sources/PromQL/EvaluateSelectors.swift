@@ -88,12 +88,14 @@ extension Evaluator {
                     values: kept.map { columns.values[$0] })
             }
         case .subquery(let plan, let inner):
-            return columns(of: try evaluate(plan, inner), inner)
+            return try columns(of: try evaluate(plan, inner), inner)
         }
     }
 
     /// The samples of an intermediate result as series.
-    private func columns(of value: Value, _ grid: StepGrid) -> [RangeSeries] {
+    private func columns(
+        of value: Value, _ grid: StepGrid
+    ) throws(QueryError) -> [RangeSeries] {
         let rows: [Row]
         switch value {
         case .string: return []
@@ -101,6 +103,8 @@ extension Evaluator {
             rows = [Row(labels: .empty, dropsName: false, values: numbers)]
         case .vector(let found): rows = found
         }
+        // Times and values of their own, which outlive the rows.
+        try hold(series: rows.count, grid)
         return rows.map { row in
             let kept = row.values.indices.filter { !Row.isAbsent(row.values[$0]) }
             return RangeSeries(

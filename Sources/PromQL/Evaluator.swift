@@ -7,7 +7,7 @@ import PromQLSyntax
 final class Evaluator {
     let data: [[SeriesColumns]]
     let parameters: QueryParameters
-    private let isCancelled: () -> Bool
+    let isCancelled: () -> Bool
     private(set) var annotations: [Annotation] = []
     private var seenAnnotations: Set<Annotation> = []
     /// Samples and points held at the moment.

@@ -80,6 +80,7 @@ private func sumColumn(_ input: RangeSeries, _ windows: Windows, isMean: Bool) -
             return isMean ? sum / Double(upper - lower) : sum
         }
     }
+    if let sums = slidingSums(input, windows, isMean: isMean) { return sums }
     if isMean {
         return slide(input, windows) { lower, upper, _ in
             var mean = KahanMean()
@@ -91,6 +92,51 @@ private func sumColumn(_ input: RangeSeries, _ windows: Windows, isMean: Bool) -
         var sum = KahanSum()
         for index in lower..<upper { sum.add(values[index]) }
         return sum.value
+    }
+}
+
+/// Compensated sums of long overlapping windows in O(samples + steps); nil where windows are short.
+///
+/// The window is kept as two halves: sums of the older half from each sample to its end, and one running sum of the
+/// newer. Nothing is ever subtracted, so no precision is lost. Overflowing means are computed directly.
+private func slidingSums(
+    _ input: RangeSeries, _ windows: Windows, isMean: Bool
+) -> [Double]? {
+    let values = input.values
+    guard let first = input.timestamps.first, let last = input.timestamps.last else { return nil }
+    let share = Double(windows.duration) / Double(max(1, last - first))
+    let terms = Double(values.count) * min(1, share) * Double(windows.grid.count)
+    guard terms > 32 * Double(values.count), terms > 100_000 else { return nil }
+    var older: [KahanSum] = []
+    var olderEnd = 0
+    var newer = KahanSum()
+    var newerEnd = 0
+    return slide(input, windows) { lower, upper, _ in
+        if lower >= olderEnd {
+            older.removeAll(keepingCapacity: true)
+            var sum = KahanSum()
+            for index in stride(from: upper - 1, through: lower, by: -1) {
+                sum.add(values[index])
+                older.append(sum)
+            }
+            olderEnd = upper
+            newer = KahanSum()
+            newerEnd = upper
+        }
+        while newerEnd < upper {
+            newer.add(values[newerEnd])
+            newerEnd += 1
+        }
+        var sum = older[olderEnd - 1 - lower]
+        sum.add(newer.sum)
+        sum.compensation += newer.compensation
+        guard isMean else { return sum.value }
+        guard sum.value.isFinite else {
+            var mean = KahanMean()
+            for index in lower..<upper { mean.add(values[index]) }
+            return mean.value
+        }
+        return sum.value / Double(upper - lower)
     }
 }
 

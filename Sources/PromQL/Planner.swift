@@ -162,11 +162,7 @@ struct Planner {
         guard step > 0 else {
             throw .invalidParameter(name: "query", reason: "zero or negative subquery step")
         }
-        let (shifted, overflow) = (anchor ?? grid.start).subtractingReportingOverflow(offset)
-        let (earliest, rangeOverflow) = shifted.subtractingReportingOverflow(duration)
-        guard !overflow, !rangeOverflow else {
-            throw .invalidParameter(name: "query", reason: "subquery range out of bounds")
-        }
+        let earliest = (anchor ?? grid.start) - offset - duration
         var start = step * (earliest / step)
         if start <= earliest { start += step }
         let inner = StepGrid(start: start, end: (anchor ?? grid.last) - offset, step: step)
@@ -208,17 +204,24 @@ struct Planner {
     private var rangeMS: Int64 { parameters.end.rawValue - parameters.start.rawValue }
 
     private func milliseconds(_ duration: DurationExpression) -> Int64 {
-        duration.constantMilliseconds ?? 0
+        bounded(duration.constantMilliseconds ?? 0)
     }
 
     private func time(of anchor: TimeAnchor?) -> Int64? {
         switch anchor {
         case nil: nil
-        case .timestamp(let time): time.rawValue
+        case .timestamp(let time): bounded(time.rawValue)
         case .start: parameters.start.rawValue
         case .end: parameters.end.rawValue
         }
     }
+}
+
+/// The greatest time and duration that the engine computes with, 36 million years: sums of a few of them don't overflow.
+let timeMax: Int64 = 1 << 60
+
+private func bounded(_ milliseconds: Int64) -> Int64 {
+    min(timeMax, max(-timeMax, milliseconds))
 }
 
 /// `expression` without enclosing parentheses.

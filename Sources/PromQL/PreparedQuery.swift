@@ -28,7 +28,7 @@ package struct PreparedQuery: Sendable {
         grid = try Self.grid(parameters)
         let rangeMS = parameters.end.rawValue - parameters.start.rawValue
         let resolved: Expression
-        do {
+        do throws(DurationResolutionError) {
             resolved = try expression.resolvingDurations(
                 stepMS: rangeMS == 0 ? 0 : parameters.stepMS, rangeMS: rangeMS)
         } catch {
@@ -75,6 +75,11 @@ package struct PreparedQuery: Sendable {
     private static func grid(_ parameters: QueryParameters) throws(QueryError) -> StepGrid {
         let start = parameters.start.rawValue
         let end = parameters.end.rawValue
+        guard (-timeMax...timeMax).contains(start), (-timeMax...timeMax).contains(end),
+            (0...timeMax).contains(parameters.lookbackDeltaMS), parameters.stepMS <= timeMax
+        else {
+            throw .invalidParameter(name: "time", reason: "time out of range")
+        }
         if parameters.isInstant {
             guard start == end else {
                 throw .invalidParameter(name: "end", reason: "an instant query has one time")
@@ -91,8 +96,7 @@ package struct PreparedQuery: Sendable {
             throw .invalidParameter(
                 name: "end", reason: "end timestamp must not be before start time")
         }
-        let (length, overflow) = end.subtractingReportingOverflow(start)
-        guard !overflow, length / parameters.stepMS <= Int64(parameters.limits.stepsMax) else {
+        guard (end - start) / parameters.stepMS <= Int64(parameters.limits.stepsMax) else {
             throw .stepsExceeded(max: parameters.limits.stepsMax)
         }
         return StepGrid(start: start, end: end, step: parameters.stepMS)

@@ -15,6 +15,15 @@ struct MatchGroups {
     func key(_ labels: Labels) -> Labels {
         isOn ? labels.keeping(names) : labels.dropping(names)
     }
+
+    /// The number of the group of `labels`, counted up as groups appear.
+    func number(_ labels: Labels, _ indices: inout [Labels: Int]) -> Int {
+        let key = key(labels)
+        if let index = indices[key] { return index }
+        let index = indices.count
+        indices[key] = index
+        return index
+    }
 }
 
 /// Arithmetic and comparison between two vectors.

@@ -5,8 +5,11 @@ struct Windows {
     /// With an anchor all windows are the same.
     private let anchor: Int64?
     private let offset: Int64
+    /// Asked now and then; once true the rest is left absent, and the evaluator throws.
+    let isCancelled: () -> Bool
 
-    init(_ range: RangePlan, _ grid: StepGrid) {
+    init(_ range: RangePlan, _ grid: StepGrid, isCancelled: @escaping () -> Bool = { false }) {
+        self.isCancelled = isCancelled
         self.grid = grid
         duration = range.duration
         anchor = range.selector.anchor
@@ -31,6 +34,7 @@ func slide(
     var lower = 0
     var upper = 0
     for step in 0..<windows.grid.count {
+        if step & 63 == 63, windows.isCancelled() { break }
         lower = firstIndex(after: windows.start(step), in: series.timestamps, from: lower)
         upper = firstIndex(
             after: windows.end(step), in: series.timestamps, from: max(lower, upper))

@@ -113,3 +113,28 @@ struct LimitTests {
         #expect(prepared.selections[1].through == TimestampMS(100_000))
     }
 }
+
+struct ExtremeTimeTests {
+    @Test(arguments: [
+        "m @ 9223372036854000", "m @ -9223372036854775", "m offset 290y", "m offset -290y",
+        "sum_over_time(m[290y])", "m @ 9223372036854000 offset -290y",
+        "sum_over_time(m[290y:100y] @ -9223372036854775 offset 290y)",
+    ])
+    func timesAtTheEdgeDoNotOverflow(query: String) throws {
+        let prepared = try PreparedQuery(
+            PromQLParser.parse(query), parameters: QueryParameters(at: TimestampMS(0)))
+        let result = try prepared.evaluate(
+            prepared.selections.map { _ in series(1, samples: 5) })
+        guard case .vector = result.value else {
+            Issue.record("no vector")
+            return
+        }
+    }
+
+    @Test func impossibleQueryTimesAreRefused() throws {
+        #expect(throws: QueryError.self) {
+            try PreparedQuery(
+                PromQLParser.parse("m"), parameters: QueryParameters(at: TimestampMS(.min)))
+        }
+    }
+}

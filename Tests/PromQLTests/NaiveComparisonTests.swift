@@ -97,3 +97,29 @@ struct NaiveComparisonTests {
         }
     }
 }
+
+struct LongWindowTests {
+    /// Long windows over fractions take the sliding path; a few steps alone the direct one.
+    @Test(arguments: ["sum_over_time", "avg_over_time"])
+    func slidingSumsAgreeWithDirectOnes(function: String) throws {
+        var dice = Dice(state: 5)
+        let series = SeriesColumns(
+            labels: ["__name__": "m"], timestamps: (0..<4000).map { Int64($0) * 1000 },
+            values: (0..<4000).map { _ in Double(dice.roll(100_000)) / 7 - 5000 })
+        let expression = try PromQLParser.parse("\(function)(m[20m])")
+        let all = try PreparedQuery(
+            expression,
+            parameters: QueryParameters(
+                start: TimestampMS(0), end: TimestampMS(3_999_000), stepMS: 10_000))
+        guard case .matrix(let matrix) = try all.evaluate([[series]]).value else { return }
+        let columns = try #require(matrix.first)
+        #expect(columns.values.count == 400)
+        for index in stride(from: 0, to: 400, by: 37) {
+            let time = TimestampMS(columns.timestamps[index])
+            let one = try PreparedQuery(expression, parameters: QueryParameters(at: time))
+            guard case .vector(let vector) = try one.evaluate([[series]]).value else { return }
+            let direct = try #require(vector.first).sample.value
+            #expect(almostEqual(columns.values[index], direct, epsilon: 1e-9))
+        }
+    }
+}
