@@ -34,10 +34,11 @@ package enum ValuesCodec {
             for digits in 1...fractionDigitsMax {
                 let scaled = (value * powersOfTen[digits]).rounded(.toNearestOrEven)
                 guard abs(scaled) < mantissaMax else { break }
-                guard (scaled / powersOfTen[digits]).bitPattern == value.bitPattern else {
-                    continue
-                }
-                let head = zigzag(Int64(scaled)) &<< 6 | UInt64(digits) &<< 2 | 1
+                let mantissa = Int64(scaled)
+                // From the integer, as the decoder does it: a scaled -0 is another value than 0.
+                let back = Double(mantissa) / powersOfTen[digits]
+                guard back.bitPattern == value.bitPattern else { continue }
+                let head = zigzag(mantissa) &<< 6 | UInt64(digits) &<< 2 | 1
                 appendVarint(head, to: &bytes)
                 return
             }

@@ -32,7 +32,7 @@ struct SpoolCrashTests {
         return problems
     }
 
-    @Test("nothing durable is lost, no sequence gets other content", arguments: 0..<40)
+    @Test("nothing durable is lost, no sequence gets other content", arguments: 0..<24)
     func crashes(block: Int) {
         for seed in UInt64(block * 50)..<UInt64(block * 50 + 50) {
             let problems = Self.run(seed)

@@ -33,7 +33,13 @@ extension SpoolStore {
         }
         while next <= visible, batches.isEmpty || bytes < bytesMax, batches.count < Self.batchesMax
         {
-            let batch = try batch(at: next)
+            let batch: SpooledBatch
+            do {
+                batch = try self.batch(at: next)
+            } catch {
+                guard batches.isEmpty else { break }
+                throw error
+            }
             bytes += batch.payload.count
             batches.append(batch)
             next += 1
@@ -52,7 +58,7 @@ extension SpoolStore {
                 sequence: sequence, kind: record.kind, dictionary: dictionary(of: sequence),
                 recordCount: Int(clamping: record.recordCount), payload: record.payload)
         }
-        if ledger.loss(at: sequence) == nil { try noteUnreadable(sequence) }
+        if ledger.loss(at: sequence) == nil { try noteDurably(sequence) }
         guard let loss = ledger.loss(at: sequence) else {
             throw .notHeld(sequence: sequence, first: firstHeld)
         }
@@ -101,8 +107,9 @@ extension SpoolStore {
     static func load(
         _ entry: SegmentEntry, _ file: any WorldFile, _ header: SegmentHeader
     ) -> SegmentRecord? {
-        guard let bytes = try? file.read(at: Int64(entry.offset), count: entry.bytes + 8),
-            let frame = RecordFrame.decode(bytes, at: 0, header),
+        let read = { try? file.read(at: Int64(entry.offset), count: entry.bytes + 8) }
+        // Twice: what once could not be read stays a gap for good.
+        guard let bytes = read() ?? read(), let frame = RecordFrame.decode(bytes, at: 0, header),
             let record = SegmentRecord(frame), frame.sequence == entry.sequence
         else { return nil }
         return record
@@ -123,6 +130,16 @@ extension SpoolStore {
         let scan = SegmentScan(bytes, header, limit: segment.last + 1)
         scanned = (header.first, header.epoch, scan, file)
         return (scan, file)
+    }
+
+    /// A loss is read as a gap only when it is written down: else the content might come back at the next opening.
+    private mutating func noteDurably(_ sequence: UInt64) throws(SpoolError) {
+        let before = ledger
+        try noteUnreadable(sequence)
+        guard ledger.losses.count <= SpoolLedger.lossesMax, writeLedger() else {
+            ledger = before
+            throw .file(FileError(operation: "write", path: directory + "/state", errno: 5))
+        }
     }
 
     /// Notes the run of unreadable sequences around `sequence` as a loss.

@@ -166,7 +166,7 @@ extension SpoolStore {
         } catch { throw .file(error) }
         var copy = EpochCopy(store: self, epoch: epoch)
         if let lead { try copy.add(lead) }
-        var next = base + 1
+        var next = max(base + 1, firstHeld)
         while next <= last {
             if let segment = segment(of: next) {
                 let definitions = definitions(in: segment, before: next) ?? []

@@ -201,7 +201,7 @@ struct SpoolStore: Sendable {
         do {
             var segment = try SegmentFile.create(
                 tree, directory: segmentDirectory, header: header,
-                capacity: max(configuration.segmentBytes, size + spent + 65536),
+                capacity: max(configuration.segmentBytes, size + spent + 4096),
                 positions: list(durablePositions), preambles: preambles)
             for record in records { try segment.append(record) }
             if !records.isEmpty { try segment.file.synchronize() }
