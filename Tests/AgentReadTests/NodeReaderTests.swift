@@ -189,6 +189,21 @@ struct NodeReaderTests {
         ) { try MemoryReader(tree: empty, paths: paths).read(now: Self.now) }
     }
 
+    @Test("the standard readers on this machine: all succeed")
+    func live() async throws {
+        let readers = StandardReaders.make(tree: PosixTree(), version: "1")
+        let set = try NodeReaderSet(readers: readers, clock: ManualClock())
+        let outcomes = await set.outcomes(now: Self.now)
+        #expect(outcomes.count == 10)
+        for outcome in outcomes {
+            #expect(outcome.error == nil, "\(outcome.reader)")
+            #expect(outcome.families.contains { !$0.points.isEmpty }, "\(outcome.reader)")
+        }
+        let names = Set(outcomes.flatMap { $0.families.map(\.name) })
+        #expect(names.contains("node_filesystem_avail_bytes"))
+        #expect(names.contains("node_uname_info"))
+    }
+
     @Test("the agent's own process")
     func process() throws {
         let reader = ProcessReader(tree: PosixTree(), version: "1.2.3", revision: "abc")
