@@ -52,7 +52,8 @@ package enum PostgresError: Error, Hashable, Sendable, CustomStringConvertible {
             return text
         case .connection(let text): return "PostgreSQL connection: \(text)"
         case .poolExhausted(let maximum, let wait):
-            return "all \(maximum) connections were in use for \(wait) ms: raise the pool or ask less"
+            return
+                "all \(maximum) connections were in use for \(wait) ms: raise the pool or ask less"
         case .timeout(let milliseconds): return "no answer from PostgreSQL in \(milliseconds) ms"
         case .decoding(let text): return "unexpected value from PostgreSQL: \(text)"
         case .closed: return "the connection pool is closed"

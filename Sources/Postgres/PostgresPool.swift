@@ -188,7 +188,8 @@ package final class PostgresPool: Sendable {
         return try await PostgresConnection.open(
             url: configuration.url,
             keywords: [
-                ("client_encoding", "UTF8"), ("fallback_application_name", configuration.applicationName),
+                ("client_encoding", "UTF8"),
+                ("fallback_application_name", configuration.applicationName),
                 ("keepalives_idle", "20"), ("keepalives_interval", "5"), ("keepalives_count", "3"),
                 ("tcp_user_timeout", "30000"),
             ], connectMilliseconds: configuration.connectMilliseconds,

@@ -114,7 +114,8 @@ package final class PostgresRows {
             PostgresArray.elements(bytes, width: width, element)
         }
         guard let decoded else {
-            throw .decoding("column \(column) of row \(row) is not an array of \(width)-byte values")
+            throw .decoding(
+                "column \(column) of row \(row) is not an array of \(width)-byte values")
         }
         return decoded
     }
@@ -129,7 +130,8 @@ package final class PostgresRows {
             var at = PostgresArray.headerBytes
             for _ in 0..<count {
                 guard at + 4 <= bytes.count else { return nil }
-                let length = Int32(bigEndian: bytes.loadUnaligned(fromByteOffset: at, as: Int32.self))
+                let length = Int32(
+                    bigEndian: bytes.loadUnaligned(fromByteOffset: at, as: Int32.self))
                 at += 4
                 guard length >= 0 else {
                     values.append(element(nil))

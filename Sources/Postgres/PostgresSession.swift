@@ -158,7 +158,8 @@ package final class PostgresSession {
     /// Leaves no transaction open behind; a connection that can't be cleaned is broken.
     func settle() {
         guard !isBroken else { return }
-        if PQstatus(connection) != CONNECTION_OK || PQpipelineStatus(connection) != PQ_PIPELINE_OFF {
+        if PQstatus(connection) != CONNECTION_OK || PQpipelineStatus(connection) != PQ_PIPELINE_OFF
+        {
             isBroken = true
             return
         }
@@ -320,7 +321,8 @@ package final class PostgresSession {
         }
         // The codes of postgres_ext.h: SQLSTATE, primary message, detail, hint, constraint.
         func field(_ code: Character) -> String {
-            PQresultErrorField(result, Int32(code.asciiValue ?? 0)).map { String(cString: $0) } ?? ""
+            PQresultErrorField(result, Int32(code.asciiValue ?? 0)).map { String(cString: $0) }
+                ?? ""
         }
         guard !field("C").isEmpty else { return lost() }
         return .server(

@@ -110,7 +110,9 @@ package struct PrivateCluster: Sendable {
                 }
                 let database = try session.query(
                     "SELECT 1 FROM pg_database WHERE datname = 'petrel'")
-                if database.count == 0 { try session.execute("CREATE DATABASE petrel OWNER \(owner)") }
+                if database.count == 0 {
+                    try session.execute("CREATE DATABASE petrel OWNER \(owner)")
+                }
             }
         } catch {
             await pool.close()

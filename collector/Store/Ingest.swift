@@ -1,0 +1,132 @@
+package import Model
+import Postgres
+package import Storage
+import World
+
+// The transaction of one `store` call, round trips by line:
+//   BEGIN; SELECT cursor FOR UPDATE            fences other sessions, tells what is stored already
+//   COPY log entries (logs only)
+//   INSERT scrapes, gaps; UPDATE cursor; COMMIT
+// The commit answers only when the log is on disk (synchronous_commit = on). A commit whose answer was lost shows at
+// the next try as a cursor that has moved: the batch is a duplicate then.
+
+extension CollectorStore: IngestWriter {
+    /// How far a scrape's time may be ahead of its receipt, milliseconds; readers skip partitions by it. Later
+    /// scrapes become gap records (reason `clock`).
+    static let aheadMillisecondsMax: Int64 = 3_600_000
+
+    package func storageGeneration() async throws(StorageError) -> String {
+        try await write { session in
+            // A dump restored elsewhere has another system identifier, a recovered or promoted one another timeline.
+            let rows = try session.query(
+                """
+                SELECT i.id::text || '-' || to_hex(s.system_identifier) || '-' || c.timeline_id
+                FROM petrel.incarnation i, pg_control_system() s, pg_control_checkpoint() c
+                """)
+            return rows.text(0, 0)
+        }
+    }
+
+    package func openSession(
+        host: HostName, kind: StreamKind, epoch: UInt64
+    ) async throws(StorageError) -> (session: IngestSession, lastSequence: UInt64) {
+        let number = try await hostNumber(host)
+        let kindNumber = Int16(kind.rawValue)
+        let epochNumber = Int64(bitPattern: epoch)
+        let (token, last) = try await write { session in
+            try session.transaction { session in
+                let rows = try session.query(
+                    """
+                    INSERT INTO petrel.agent_cursor AS c (host_id, kind, epoch, session)
+                    VALUES ($1, $2, $3, nextval('petrel.ingest_session'))
+                    ON CONFLICT (host_id, kind, epoch) DO UPDATE SET session = excluded.session
+                    RETURNING session, last_seq
+                    """, [.int4(number), .int2(kindNumber), .int8(epochNumber)])
+                let token = try rows.integer(0, 0)
+                // Sessions of other epochs are of the same stream: fenced too.
+                try session.query(
+                    """
+                    UPDATE petrel.agent_cursor SET session = $4
+                    WHERE host_id = $1 AND kind = $2 AND epoch <> $3 AND session < $4
+                    """,
+                    [.int4(number), .int2(kindNumber), .int8(epochNumber), .int8(token)])
+                return (token, try rows.integer(0, 1))
+            }
+        }
+        return (
+            IngestSession(host: host, kind: kind, epoch: epoch, token: token),
+            UInt64(bitPattern: last)
+        )
+    }
+
+    package func store(
+        _ batches: [IngestBatch], session: IngestSession
+    ) async throws(StorageError) -> [IngestOutcome] {
+        let work = try await prepare(batches, session)
+        return try await write { try work.run($0, commits: true) }
+    }
+
+    package func rehearse(
+        _ batch: IngestBatch, session: IngestSession
+    ) async throws(StorageError) {
+        let work = try await prepare([batch], session)
+        _ = try await write { try work.run($0, commits: false) }
+    }
+
+    private func prepare(
+        _ batches: [IngestBatch], _ session: IngestSession
+    ) async throws(StorageError) -> IngestTransaction {
+        guard batches.allSatisfy({ $0.position.epoch == session.epoch }) else {
+            throw .refused("a batch of another epoch than its session's")
+        }
+        var labels: [Labels] = []
+        for case .logs(let streams) in batches.map(\.content) { labels += streams.map(\.labels) }
+        let numbers = try await internStreams(labels)
+        for batch in batches {
+            try await ensurePartitions(hour: hour(batch.receivedAt), day: day(batch.receivedAt))
+        }
+        return IngestTransaction(
+            host: try await hostNumber(session.host), session: session, batches: batches,
+            streams: numbers)
+    }
+
+    package func storeOwn(
+        _ samples: [(SeriesDefinition, Sample)]
+    ) async throws(StorageError) {
+        guard !samples.isEmpty else { return }
+        let ids = try await intern(samples.map(\.0), host: Catalogue.collectorHost)
+        var columns: [Int64: (series: [Int32], values: [Double])] = [:]
+        for (id, (_, sample)) in zip(ids, samples) {
+            guard let id else { continue }
+            columns[sample.timestamp.rawValue, default: ([], [])].series.append(id.rawValue)
+            columns[sample.timestamp.rawValue, default: ([], [])].values.append(sample.value)
+        }
+        let now = clock.now
+        try await ensurePartitions(hour: hour(now), day: day(now))
+        let sequence = ownSamples.next()
+        let epoch = Int64(bitPattern: ownSamples.epoch)
+        let hour = hour(now)
+        let statements = columns.sorted { $0.key < $1.key }.enumerated().map { part, entry in
+            PostgresStatement(
+                insertBatchSQL,
+                [
+                    .int4(hour), .int4(Catalogue.collectorHost), .int2(1), .int8(epoch),
+                    .int8(sequence), .int4(Int32(part)), .int8(entry.key), .int8(now.rawValue),
+                    .int4(Int32(entry.value.series.count)), .bytea([]),
+                    .int4Array(entry.value.series), .float8Array(entry.value.values),
+                ])
+        }
+        guard !statements.isEmpty else { return }
+        try await write { _ = try $0.pipeline(statements) }
+    }
+}
+
+/// Columns: recv_hour, host_id, kind, epoch, seq, part, ts, received_ns, record_count, digest, series, vals.
+let insertBatchSQL =
+    "INSERT INTO petrel.ingest_batch VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+
+/// Hours since the Unix epoch.
+func hour(_ time: TimestampNS) -> Int32 { Int32(clamping: time.rawValue / 3_600_000_000_000) }
+
+/// Days since the Unix epoch.
+func day(_ time: TimestampNS) -> Int32 { Int32(clamping: time.rawValue / 86_400_000_000_000) }

@@ -1,0 +1,224 @@
+import Model
+import Postgres
+import Storage
+
+/// One `store` call against the database; holds all it needs, so that it can run on a connection's queue.
+struct IngestTransaction: Sendable {
+    var host: Int32
+    var session: IngestSession
+    var batches: [IngestBatch]
+    /// Numbers of the log streams of all batches, in order of appearance.
+    var streams: [Int32]
+
+    /// What the cursor said, and what it will say.
+    private struct Cursor {
+        var last: UInt64
+        var digest: [UInt8]
+        var storedRecords: Int64 = 0
+        var gapRecords: Int64 = 0
+    }
+
+    /// Decides, writes and commits; without `commits` everything is rolled back at the end.
+    func run(_ database: PostgresSession, commits: Bool) throws -> [IngestOutcome] {
+        let key: [PostgresValue] = [
+            .int4(host), .int2(Int16(session.kind.rawValue)),
+            .int8(Int64(bitPattern: session.epoch)),
+        ]
+        let rows = try database.pipeline([
+            PostgresStatement("BEGIN"),
+            PostgresStatement(
+                """
+                SELECT last_seq, session, digest FROM petrel.agent_cursor
+                WHERE host_id = $1 AND kind = $2 AND epoch = $3 FOR UPDATE
+                """, key),
+        ])[1]
+        guard rows.count == 1, try rows.integer(0, 1) == session.token else {
+            try database.query("ROLLBACK")
+            return batches.map { _ in .fenced }
+        }
+        var cursor = Cursor(
+            last: UInt64(bitPattern: try rows.integer(0, 0)), digest: rows.bytes(0, 2))
+        let outcomes = try decide(&cursor, database)
+        let fresh = zip(batches, outcomes).enumerated().filter { $0.element.1 == .stored }
+        guard !fresh.isEmpty else {
+            try database.query("ROLLBACK")
+            return outcomes
+        }
+        try copyLogs(outcomes, database)
+        var statements: [PostgresStatement] = []
+        for (_, (batch, _)) in fresh {
+            let (rows, gaps) = statementsFor(batch)
+            statements += rows
+            cursor.storedRecords += Int64(batch.recordCount)
+            for gap in gaps {
+                let count = Int64(clamping: gap.count)
+                cursor.gapRecords += count
+                if gap.reason == .clock, !batch.gaps.contains(gap) { cursor.storedRecords -= count }
+            }
+        }
+        statements.append(
+            PostgresStatement(
+                """
+                UPDATE petrel.agent_cursor SET last_seq = $4, digest = $5, updated_at = $6,
+                    stored_records = stored_records + $7, gap_records = gap_records + $8
+                WHERE host_id = $1 AND kind = $2 AND epoch = $3
+                """,
+                key + [
+                    .int8(Int64(bitPattern: cursor.last)), .bytea(cursor.digest),
+                    .int8(fresh.map { $0.element.0.receivedAt.milliseconds.rawValue }.max() ?? 0),
+                    .int8(cursor.storedRecords), .int8(cursor.gapRecords),
+                ]))
+        statements.append(PostgresStatement(commits ? "COMMIT" : "ROLLBACK"))
+        try database.pipeline(statements)
+        return outcomes
+    }
+
+    /// The outcome of each batch, and in `cursor` the last that will be stored.
+    private func decide(
+        _ cursor: inout Cursor, _ database: PostgresSession
+    ) throws -> [IngestOutcome] {
+        var outcomes: [IngestOutcome] = []
+        var hole: UInt64?
+        for batch in batches {
+            let sequence = batch.position.sequence
+            if let hole {
+                outcomes.append(.outOfOrder(expected: hole))
+            } else if sequence <= cursor.last {
+                let known =
+                    sequence == cursor.last
+                    ? cursor.digest : try storedDigest(batch, database)
+                outcomes.append(.duplicate(sameDigest: known == nil || known == batch.digest))
+            } else if sequence == cursor.last + 1 {
+                cursor.last = sequence
+                cursor.digest = batch.digest
+                outcomes.append(.stored)
+            } else {
+                hole = cursor.last + 1
+                outcomes.append(.outOfOrder(expected: cursor.last + 1))
+            }
+        }
+        return outcomes
+    }
+
+    /// The digest under which an older sequence was stored; nil where the last two hours do not hold it.
+    private func storedDigest(
+        _ batch: IngestBatch, _ database: PostgresSession
+    ) throws -> [UInt8]? {
+        let now = hour(batch.receivedAt)
+        let rows = try database.query(
+            """
+            SELECT digest FROM petrel.ingest_batch
+            WHERE recv_hour = ANY ($1) AND host_id = $2 AND kind = $3 AND epoch = $4 AND seq = $5
+            LIMIT 1
+            """,
+            [
+                .int4Array([now - 1, now]), .int4(host), .int2(Int16(session.kind.rawValue)),
+                .int8(Int64(bitPattern: session.epoch)),
+                .int8(Int64(bitPattern: batch.position.sequence)),
+            ])
+        return rows.count == 1 ? rows.bytes(0, 0) : nil
+    }
+
+    private func copyLogs(_ outcomes: [IngestOutcome], _ database: PostgresSession) throws {
+        var rows = BinaryCopyRows(columnCount: 11)
+        var nextStream = 0
+        for (batch, outcome) in zip(batches, outcomes) {
+            guard case .logs(let contents) = batch.content else { continue }
+            for stream in contents {
+                let number = streams[nextStream]
+                nextStream += 1
+                guard outcome == .stored else { continue }
+                for entry in stream.entries { append(entry, of: number, batch, to: &rows) }
+            }
+        }
+        guard rows.count > 0 else { return }
+        try database.copyIn(
+            """
+            COPY petrel.log_entry (recv_day, stream_id, ts, epoch, seq, level, trace_id,
+                request_id, metadata, metadata_key, line) FROM STDIN (FORMAT binary)
+            """, rows)
+    }
+
+    private func append(
+        _ entry: LogEntry, of stream: Int32, _ batch: IngestBatch, to rows: inout BinaryCopyRows
+    ) {
+        func optional(_ name: String) -> PostgresValue {
+            let value = entry.metadata[name]
+            return value.isEmpty ? .null(.text) : .text(withoutNUL(value))
+        }
+        let hasNUL = entry.metadata.containsNUL
+        rows.append([
+            .int4(day(batch.receivedAt)), .int4(stream), .int8(entry.timestamp.rawValue),
+            .int8(Int64(bitPattern: session.epoch)),
+            .int8(Int64(bitPattern: batch.position.sequence)),
+            .optional(entry.level.map(withoutNUL)), optional("trace_id"), optional("request_id"),
+            entry.metadata.isEmpty
+                ? .null(.textArray)
+                : .textArray(
+                    entry.metadata.flatMap { [withoutNUL($0.name), withoutNUL($0.value)] }),
+            hasNUL ? .bytea(entry.metadata.key) : .null(.bytea), .bytea(entry.line),
+        ])
+    }
+
+    /// The rows of one batch in `ingest_batch` and `gap`, and its gaps, those of times too far ahead included.
+    private func statementsFor(_ batch: IngestBatch) -> ([PostgresStatement], [GapRecord]) {
+        var statements: [PostgresStatement] = []
+        var gaps = batch.gaps
+        let limit = batch.receivedAt.milliseconds.advanced(
+            byMilliseconds: CollectorStore.aheadMillisecondsMax)
+        var part: Int32 = 0
+        if case .metrics(let scrapes) = batch.content {
+            for scrape in scrapes {
+                guard scrape.timestamp <= limit else {
+                    let time = scrape.timestamp.nanoseconds
+                    gaps.append(
+                        GapRecord(
+                            reason: .clock, count: UInt64(scrape.series.count), from: time,
+                            to: time,
+                            detail: "samples more than an hour ahead of the collector's clock"))
+                    continue
+                }
+                statements.append(row(batch, part: part, scrape))
+                part += 1
+            }
+        }
+        if part == 0 { statements.append(row(batch, part: 0, nil)) }
+        for gap in gaps { statements.append(row(batch, gap)) }
+        return (statements, gaps)
+    }
+
+    private func row(
+        _ batch: IngestBatch, part: Int32, _ scrape: ScrapeColumns?
+    ) -> PostgresStatement {
+        PostgresStatement(
+            insertBatchSQL,
+            [
+                .int4(hour(batch.receivedAt)), .int4(host), .int2(Int16(session.kind.rawValue)),
+                .int8(Int64(bitPattern: session.epoch)),
+                .int8(Int64(bitPattern: batch.position.sequence)), .int4(part),
+                scrape.map { .int8($0.timestamp.rawValue) } ?? .null(.int8),
+                .int8(batch.receivedAt.rawValue),
+                .int4(Int32(clamping: scrape?.series.count ?? batch.recordCount)),
+                .bytea(batch.digest),
+                scrape.map { .int4Array($0.series.map(\.rawValue)) } ?? .null(.int4Array),
+                scrape.map { .float8Array($0.values) } ?? .null(.float8Array),
+            ])
+    }
+
+    private func row(_ batch: IngestBatch, _ gap: GapRecord) -> PostgresStatement {
+        PostgresStatement(
+            """
+            INSERT INTO petrel.gap (host_id, kind, epoch, seq, reason, record_count, from_ns, to_ns,
+                source, detail, received_ns)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            """,
+            [
+                .int4(host), .int2(Int16(session.kind.rawValue)),
+                .int8(Int64(bitPattern: session.epoch)),
+                .int8(Int64(bitPattern: batch.position.sequence)), .text(gap.reason.rawValue),
+                .int8(Int64(clamping: gap.count)), .optional(gap.from?.rawValue),
+                .optional(gap.to?.rawValue), .text(withoutNUL(gap.source)),
+                .text(withoutNUL(gap.detail)), .int8(batch.receivedAt.rawValue),
+            ])
+    }
+}

@@ -1,0 +1,180 @@
+import Logging
+import Model
+import Postgres
+import ServiceLifecycle
+package import Storage
+import Synchronization
+import World
+
+/// The partitions that exist for certain: asked of the database once each.
+final class KnownPartitions: Sendable {
+    private struct State {
+        var hours: Set<Int32> = []
+        var days: Set<Int32> = []
+    }
+
+    /// Beyond it memory is forgotten, and the database is asked anew.
+    private static let countMax = 10_000
+    private let state = Mutex(State())
+
+    func contains(hour: Int32, day: Int32) -> Bool {
+        state.withLock { $0.hours.contains(hour) && $0.days.contains(day) }
+    }
+
+    func insert(hour: Int32, day: Int32) {
+        state.withLock { state in
+            if state.hours.count + state.days.count > Self.countMax { state = State() }
+            state.hours.insert(hour)
+            state.days.insert(day)
+        }
+    }
+
+    func removeAll() { state.withLock { $0 = State() } }
+}
+
+/// What one round of maintenance did.
+package struct MaintenanceReport: Hashable, Sendable {
+    /// Names of partitions that were dropped.
+    package var dropped: [String]
+    /// Old partitions that an open reader still holds; the next round tries again.
+    package var postponed: [String]
+}
+
+extension CollectorStore {
+    /// Partitions made ahead of need.
+    static let hoursAhead: Int32 = 3
+    static let daysAhead: Int32 = 2
+    /// Partitions that one round drops at most: a clock that jumped ahead must not empty the store.
+    static let dropsPerRoundMax = 26
+
+    /// Makes the partitions of a receipt's hour and day, once per process.
+    func ensurePartitions(hour: Int32, day: Int32) async throws(StorageError) {
+        guard !partitions.contains(hour: hour, day: day) else { return }
+        try await write { session in
+            _ = try session.pipeline([
+                PostgresStatement("SELECT petrel.ensure_ingest_partition($1)", [.int4(hour)]),
+                PostgresStatement("SELECT petrel.ensure_log_partition($1)", [.int4(day)]),
+            ])
+        }
+        partitions.insert(hour: hour, day: day)
+    }
+
+    func ensurePartitionsAhead() async throws(StorageError) {
+        let now = clock.now
+        for ahead in 0...Self.hoursAhead {
+            try await ensurePartitions(hour: hour(now) + ahead, day: day(now))
+        }
+        for ahead in 1...Self.daysAhead {
+            try await ensurePartitions(hour: hour(now), day: day(now) + ahead)
+        }
+    }
+
+    /// Makes partitions ahead and drops what is older than the retention, at most `dropsPerRoundMax` a round. Readers
+    /// never block it and are never blocked by it: what they hold open waits for the next round.
+    package func maintain() async throws(StorageError) -> MaintenanceReport {
+        try await ensurePartitionsAhead()
+        let now = clock.now
+        let oldestHour = hour(now) - Int32(clamping: configuration.metricRetentionHours)
+        let oldestDay = day(now) - Int32(clamping: configuration.logRetentionDays)
+        var report = MaintenanceReport(dropped: [], postponed: [])
+        let stale = try await stalePartitions(oldestHour: oldestHour, oldestDay: oldestDay)
+        for partition in stale.prefix(Self.dropsPerRoundMax) {
+            if try await drop(partition) {
+                report.dropped.append(partition.name)
+            } else {
+                report.postponed.append(partition.name)
+            }
+        }
+        if !report.dropped.isEmpty { partitions.removeAll() }
+        return report
+    }
+
+    private struct StalePartition: Sendable {
+        var parent: String
+        var name: String
+        /// A detach that was interrupted must be finished first.
+        var isDetachPending: Bool
+        var isAttached: Bool
+    }
+
+    private func stalePartitions(
+        oldestHour: Int32, oldestDay: Int32
+    ) async throws(StorageError) -> [StalePartition] {
+        try await own { session in
+            let rows = try session.query(
+                """
+                SELECT c.relname, i.inhdetachpending, i.inhrelid IS NOT NULL
+                FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
+                WHERE c.relnamespace = 'petrel'::regnamespace AND c.relkind = 'r'
+                    AND c.relname ~ '^(ingest_batch_h|log_entry_d)[0-9]+$' ORDER BY c.relname
+                """)
+            var stale: [StalePartition] = []
+            for row in 0..<rows.count {
+                let name = rows.text(row, 0)
+                let number = Int32(name.drop { !$0.isNumber }) ?? .max
+                let isMetrics = name.hasPrefix("ingest")
+                guard number < (isMetrics ? oldestHour : oldestDay) else { continue }
+                stale.append(
+                    StalePartition(
+                        parent: isMetrics ? "ingest_batch" : "log_entry", name: name,
+                        isDetachPending: rows.bool(row, 1), isAttached: rows.bool(row, 2)))
+            }
+            return stale
+        }
+    }
+
+    /// False where a reader or writer is in the way.
+    private func drop(_ partition: StalePartition) async throws(StorageError) -> Bool {
+        try await own { session in
+            do {
+                try session.execute("SET lock_timeout = '2s'")
+                if partition.isAttached {
+                    // Each in a transaction of its own: a concurrent detach allows no other.
+                    try session.execute(
+                        "ALTER TABLE petrel.\(partition.parent) DETACH PARTITION petrel.\(partition.name) "
+                            + (partition.isDetachPending ? "FINALIZE" : "CONCURRENTLY"))
+                }
+                try session.query(
+                    "SELECT petrel.drop_detached_partition($1)", [.text(partition.name)])
+                return true
+            } catch let error as PostgresError where error.sqlState == "55P03" {
+                return false
+            }
+        }
+    }
+}
+
+/// Runs `maintain` at the start and every hour until shutdown.
+package struct MaintenanceService: Service {
+    static let pauseNanoseconds: Int64 = 3_600_000_000_000
+    private let store: CollectorStore
+
+    package init(store: CollectorStore) { self.store = store }
+
+    package func run() async throws {
+        await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                await round()
+                do {
+                    try await store.clock.sleep(nanoseconds: Self.pauseNanoseconds)
+                } catch {
+                    return
+                }
+            }
+        }
+    }
+
+    private func round() async {
+        do {
+            let report = try await store.maintain()
+            guard !report.dropped.isEmpty || !report.postponed.isEmpty else { return }
+            store.logger.info(
+                "retention",
+                metadata: [
+                    "dropped": "\(report.dropped.count)", "postponed": "\(report.postponed)",
+                ])
+        } catch {
+            store.logger.error("maintenance failed", metadata: ["error": "\(error)"])
+        }
+    }
+}

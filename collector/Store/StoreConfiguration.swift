@@ -1,0 +1,50 @@
+package import Postgres
+
+/// Where the collector's database is and what it may hold.
+package struct StoreConfiguration: Sendable {
+    /// Which database the collector uses.
+    package enum Database: Sendable {
+        /// A server of the collector's own, started and stopped with it.
+        case privateCluster(PrivateClusterConfiguration)
+        /// A libpq URL or keyword string (`database.url`), PostgreSQL 14 or newer.
+        case url(String)
+    }
+
+    package var database: Database
+    /// Connections for writing, for alerts and for the registry.
+    package var writeConnectionsMax: Int
+    /// Connections for queries.
+    package var readConnectionsMax: Int
+    /// How long work waits for a connection, a restarting server included, milliseconds.
+    package var waitMilliseconds: Int
+    /// Longest run of one query's statement, milliseconds.
+    package var queryMillisecondsMax: Int
+    /// `limits.series_max`: series known at all; further ones are refused.
+    package var seriesMax: Int
+    /// `limits.series_per_host_max`: series of one host.
+    package var seriesPerHostMax: Int
+    /// `limits.log_streams_max`: log streams known at all.
+    package var logStreamsMax: Int
+    /// Age at which an hour of samples is dropped, hours since its receipt.
+    package var metricRetentionHours: Int
+    /// Age at which a day of log entries is dropped, days since its receipt.
+    package var logRetentionDays: Int
+
+    package init(
+        database: Database, writeConnectionsMax: Int = 6, readConnectionsMax: Int = 6,
+        waitMilliseconds: Int = 10_000, queryMillisecondsMax: Int = 30_000,
+        seriesMax: Int = 1_000_000, seriesPerHostMax: Int = 100_000, logStreamsMax: Int = 100_000,
+        metricRetentionHours: Int = 15 * 24, logRetentionDays: Int = 15
+    ) {
+        self.database = database
+        self.writeConnectionsMax = writeConnectionsMax
+        self.readConnectionsMax = readConnectionsMax
+        self.waitMilliseconds = waitMilliseconds
+        self.queryMillisecondsMax = queryMillisecondsMax
+        self.seriesMax = seriesMax
+        self.seriesPerHostMax = seriesPerHostMax
+        self.logStreamsMax = logStreamsMax
+        self.metricRetentionHours = metricRetentionHours
+        self.logRetentionDays = logRetentionDays
+    }
+}
