@@ -75,7 +75,7 @@ struct CollectorClient {
         guard let at = base.lastIndex(of: "@"), let scheme = base.firstRange(of: "://") else {
             return base
         }
-        return base[..<scheme.upperBound] + base[base.index(after: at)...]
+        return String(base[..<scheme.upperBound] + base[base.index(after: at)...])
     }
 
     private func execute(_ request: HTTPClientRequest) async throws -> [UInt8] {
