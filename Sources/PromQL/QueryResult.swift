@@ -15,7 +15,7 @@ package struct VectorElement: Hashable, Sendable {
 package enum QueryValue: Hashable, Sendable {
     case scalar(Sample)
     case string(String, at: TimestampMS)
-    /// In label order, but for `sort…`, `topk` and `bottomk`, which order it themselves.
+    /// In the order `sort…`, `topk` and `bottomk` give it; in no particular order for other expressions.
     case vector([VectorElement])
     /// In label order; of a range query, or of an instant query for a range vector.
     case matrix([SeriesColumns])
