@@ -24,6 +24,8 @@ let lean: [LinkerSetting] = [
 let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(
     name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let signals: Target.Dependency = .product(
+    name: "UnixSignals", package: "swift-service-lifecycle")
 let arguments: Target.Dependency = .product(
     name: "ArgumentParser", package: "swift-argument-parser")
 let x509: Target.Dependency = .product(name: "X509", package: "swift-certificates")
@@ -177,18 +179,18 @@ let programs: [Target] = [
     program(
         "petrel-agent", at: "agent/Main",
         [
-            "Model", "World", "WorldLive", "Wire", "Identity", "YAMLDocument", "Exposition",
-            "AgentRead", "AgentBatch", "AgentSpool", "AgentStream", "AgentExport", arguments, log,
-            lifecycle,
+            "Model", "World", "WorldLive", "Storage", "Identity", "YAMLDocument", "Exposition",
+            "AgentRead", "AgentBatch", "AgentSpool", "AgentStream", "AgentExport", nioCore,
+            nioPosix, arguments, log, lifecycle, signals,
         ]),
     program(
         "petrel-collector", at: "collector/Main",
         [
-            "Model", "World", "WorldLive", "Storage", "LinearRegex", "Identity", "YAMLDocument",
-            "GoTemplate", "Postgres", "PromQLSyntax", "PromQL", "Rules", "Routing",
+            "Model", "World", "WorldLive", "Storage", "Identity", "YAMLDocument", "GoTemplate",
+            "Postgres", "PromQLSyntax", "PromQL", "Rules", "Routing",
             "CollectorReceive", "CollectorStore", "CollectorQuery", "CollectorEvaluate",
             "CollectorNotify", "CollectorWeb", httpClient, nioCore, nioPosix, arguments, log,
-            lifecycle,
+            lifecycle, signals,
         ]),
     program(
         "petrel", at: "Sources/PetrelCLI",
@@ -236,7 +238,8 @@ let checks: [Target] = [
         "CollectorReceiveTests",
         [
             "Model", "World", "WorldLive", "Storage", "Wire", "WireRPC", "Identity",
-            "AgentStream", "CollectorReceive", grpc, grpcTransport, nioPosix, log, lifecycle,
+            "AgentStream", "CollectorReceive", "Simulation", grpc, grpcTransport, nioPosix, log,
+            lifecycle,
             protobuf,
         ]),
     tests("QueryMathTests", ["QueryMath"]),

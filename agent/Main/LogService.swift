@@ -1,0 +1,144 @@
+import AgentBatch
+import AgentRead
+import AgentSpool
+import Logging
+import Model
+import ServiceLifecycle
+import Synchronization
+import World
+
+/// Reads log sources, each on its thread, into the log spool.
+///
+/// While the spool is full or too much waits to be written, sources are not read: the journal and files keep their
+/// content. The spool's thread does everything that waits for the disk.
+final class LogService: Service {
+    static let entriesPerRead = 1000
+    static let waitMilliseconds = 250
+    /// How long a full spool or a failing source is left alone.
+    static let pauseNanoseconds: Int64 = 1_000_000_000
+
+    private let sources: [LogSourceRunner]
+    private let spool: Spool
+    private let spoolThread: DedicatedThread
+    private let flushNanoseconds: Int64
+    private let clock: any WorldClock
+    private let logger: Logger
+    private let state: Mutex<State>
+
+    private struct State {
+        var collector: LogBatchCollector
+        var writer = LogBatchWriter()
+        /// Sources whose last reading failed, by what it said; each is logged once.
+        var failing: [String: String] = [:]
+    }
+
+    init(
+        sources: [LogSourceRunner], spool: Spool, spoolThread: DedicatedThread,
+        flushMilliseconds: Int64, clock: any WorldClock, logger: Logger
+    ) {
+        self.sources = sources
+        self.spool = spool
+        self.spoolThread = spoolThread
+        flushNanoseconds = flushMilliseconds * 1_000_000
+        self.clock = clock
+        self.logger = logger
+        state = Mutex(
+            State(
+                collector: LogBatchCollector(
+                    LogBatchCollector.Configuration(delayNanoseconds: flushNanoseconds / 2))))
+    }
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            await withTaskGroup(of: Void.self) { group in
+                for source in self.sources { group.addTask { await self.read(source) } }
+                group.addTask { await self.keepWriting() }
+            }
+        }
+        // What was read is written before the end; what is not is read again after the start.
+        await write(everything: true)
+    }
+
+    private func read(_ source: LogSourceRunner) async {
+        while !Task.isCancelled {
+            do {
+                if spool.isFull || state.withLock({ $0.collector.isFull }) {
+                    try await clock.sleep(nanoseconds: 50_000_000)
+                    continue
+                }
+                let chunk = try await source.next(
+                    max: Self.entriesPerRead, waitMilliseconds: Self.waitMilliseconds)
+                noteSuccess(source.source)
+                guard let chunk else { continue }
+                let isDue = state.withLock {
+                    $0.collector.add(chunk, now: clock.monotonicNanoseconds)
+                    return $0.collector.heldBytes >= $0.collector.configuration.bytesMax
+                }
+                if isDue { await write(everything: false) }
+            } catch let error as ReadError {
+                noteFailure(source.source, "\(error)")
+                do {
+                    try await clock.sleep(nanoseconds: Self.pauseNanoseconds)
+                } catch { return }
+            } catch { return }
+        }
+    }
+
+    private func keepWriting() async {
+        while !Task.isCancelled {
+            await write(everything: false)
+            do { try await clock.sleep(nanoseconds: flushNanoseconds) } catch { return }
+        }
+    }
+
+    /// Hands what is ready to the spool and makes it durable, on the spool's thread.
+    private func write(everything: Bool) async {
+        let (spool, clock, logger) = (spool, clock, logger)
+        let state = StateReference(service: self)
+        await spoolThread.run {
+            state.service.state.withLock { state in
+                while let batch = everything
+                    ? state.collector.drain()
+                    : state.collector.take(now: clock.monotonicNanoseconds)
+                {
+                    do throws(BatchError) {
+                        let written = try state.writer.write(batch, to: spool)
+                        if written.refused > 0 {
+                            logger.warning("\(written.refused) log entries can't be sent")
+                        }
+                    } catch {
+                        logger.debug("log entries wait: \(error)")
+                        state.collector.putBack(batch)
+                        break
+                    }
+                }
+            }
+            spool.flush()
+        }
+    }
+
+    private struct StateReference: Sendable { let service: LogService }
+
+    private func noteSuccess(_ source: String) {
+        let was = state.withLock { $0.failing.removeValue(forKey: source) }
+        if was != nil { logger.notice("\(source) is read again") }
+    }
+
+    private func noteFailure(_ source: String, _ text: String) {
+        let isNew = state.withLock { $0.failing.updateValue(text, forKey: source) != text }
+        if isNew { logger.warning("\(source): \(text)") }
+    }
+
+    /// Whether each source could be read last time.
+    func families() -> [MetricFamily] {
+        let failing = state.withLock { $0.failing }
+        return [
+            MetricFamily(
+                "petrel_agent_log_source_up", .gauge,
+                help: "1 while the log source can be read.",
+                points: sources.map {
+                    MetricFamily.Point(["source": $0.source], failing[$0.source] == nil ? 1 : 0)
+                })
+        ]
+    }
+}

@@ -1,0 +1,81 @@
+import AgentBatch
+import AgentRead
+import AgentSpool
+import Logging
+import Model
+import ServiceLifecycle
+import World
+
+/// Reads every node reader on the grid and hands the scrape to the metrics spool.
+///
+/// Timestamps are multiples of the interval, so that the series of all hosts align. A scrape that could not be spooled is
+/// counted and gone: the next one comes in an interval.
+final class ScrapeService: Service {
+    private let readers: NodeReaderSet
+    private let ownFamilies: @Sendable () -> [MetricFamily]
+    private let spool: Spool
+    private let spoolThread: DedicatedThread
+    private let intervalMilliseconds: Int64
+    private let targetLabels: Labels
+    private let clock: any WorldClock
+    private let logger: Logger
+
+    init(
+        readers: NodeReaderSet, ownFamilies: @escaping @Sendable () -> [MetricFamily],
+        spool: Spool, spoolThread: DedicatedThread, intervalMilliseconds: Int64, instance: String,
+        clock: any WorldClock, logger: Logger
+    ) {
+        self.readers = readers
+        self.ownFamilies = ownFamilies
+        self.spool = spool
+        self.spoolThread = spoolThread
+        self.intervalMilliseconds = intervalMilliseconds
+        targetLabels = ["job": "node", "instance": instance]
+        self.clock = clock
+        self.logger = logger
+    }
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown { await self.scrapeOnGrid() }
+    }
+
+    private func scrapeOnGrid() async {
+        var writer = MetricsBatchWriter()
+        var last: Int64 = .min
+        while !Task.isCancelled {
+            let now = clock.now
+            let tick = now.milliseconds.rawValue / intervalMilliseconds * intervalMilliseconds
+            // A clock set back repeats no grid point: the collector has that one already.
+            if tick > last || tick < last - 10 * intervalMilliseconds {
+                last = tick
+                writer = await scrape(writer, tick: TimestampMS(tick), now: now)
+            }
+            let wait = intervalMilliseconds - clock.now.milliseconds.rawValue % intervalMilliseconds
+            do {
+                try await clock.sleep(nanoseconds: max(1, wait) * 1_000_000)
+            } catch { return }
+        }
+    }
+
+    private func scrape(
+        _ writer: MetricsBatchWriter, tick: TimestampMS, now: TimestampNS
+    ) async -> MetricsBatchWriter {
+        let families = await readers.scrape(now: now) + ownFamilies()
+        guard !Task.isCancelled else { return writer }
+        let scrape = MetricScrape(
+            timestamp: tick, targetLabels: targetLabels, families: families)
+        let spool = spool
+        let logger = logger
+        return await spoolThread.run {
+            var writer = writer
+            do throws(BatchError) {
+                let written = try writer.write(scrape, to: spool)
+                if written.refused > 0 {
+                    logger.warning("\(written.refused) samples of a scrape can't be sent")
+                }
+            } catch { logger.error("a scrape could not be spooled: \(error)") }
+            spool.flush()
+            return writer
+        }
+    }
+}

@@ -1,0 +1,110 @@
+import AgentRead
+import AgentStream
+import ArgumentParser
+import Exposition
+import Glibc
+import Identity
+import Model
+import NIOCore
+import NIOPosix
+import World
+import WorldLive
+import YAMLDocument
+
+/// `petrel-agent join`: makes this host a member of the fleet.
+struct JoinCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "join", abstract: "Makes this host a member of the fleet with a token.")
+    @OptionGroup var options: AgentOptions
+    @Option(help: "The token that 'petrel-collector enroll create' printed.")
+    var token: String
+    @Option(help: "Host name or address of the collector, where the token does not know it.")
+    var collector: String?
+
+    func run() async throws {
+        let configuration = try options.configuration()
+        try configuration.prepareStateDirectory(LiveFileTree())
+        let token = try EnrolmentToken(text: token)
+        let eventLoops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let enroller = Enroller(
+            store: IdentityStore(files: LiveFileTree(), folder: configuration.identityFolder),
+            clock: LiveClock(), eventLoops: eventLoops)
+        do {
+            let host = try await enroller.join(token: token, collectorHost: collector)
+            try? await eventLoops.shutdownGracefully()
+            print("joined the fleet as \(host); a running agent connects by itself")
+        } catch {
+            try? await eventLoops.shutdownGracefully()
+            throw StartError("could not join: \(error)")
+        }
+    }
+}
+
+/// `petrel-agent metrics`: one exposition, then the end.
+struct MetricsCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "metrics", abstract: "Prints one exposition of the node readers and exits.")
+    @OptionGroup var options: AgentOptions
+
+    func run() async throws {
+        let readers = try NodeReaderSet(
+            readers: HostReading.readers(options.paths), clock: LiveClock())
+        let text = ExpositionWriter.text(await readers.scrape(now: LiveClock().now))
+        var rest = text[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
+            guard count > 0 || errno == EINTR else {
+                throw StartError("standard output: \(errorText(errno))")
+            }
+            rest = rest.dropFirst(max(count, 0))
+        }
+    }
+}
+
+/// `petrel-agent check-config`: says what is wrong with the configuration.
+struct CheckConfigCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check-config", abstract: "Checks the configuration without starting.")
+    @OptionGroup var options: AgentOptions
+
+    func run() async throws {
+        let configuration = try options.configuration()
+        print(
+            "ok: metrics every \(configuration.interval), journal \(configuration.readsJournal ? "read" : "not read"), \(configuration.files.count) log files"
+        )
+    }
+}
+
+/// `petrel-agent status`: who this host is in the fleet, and what it has on disk.
+struct StatusCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status", abstract: "Shows this host's identity, its readers and its spool.")
+    @OptionGroup var options: AgentOptions
+
+    func run() async throws {
+        let configuration = try options.configuration()
+        let files = LiveFileTree()
+        let store = IdentityStore(files: files, folder: configuration.identityFolder)
+        do {
+            let identity = try store.load()
+            let host = identity.host?.text ?? "unknown"
+            print("identity     \(host), certificate until \(RFC3339.text(identity.leaf.notAfter))")
+        } catch { print("identity     \(error)") }
+        if let collector = store.collector() {
+            print("collector    \(collector.name):\(collector.fleetPort)")
+        }
+        for kind in StreamKind.allCases {
+            let folder = configuration.spoolFolder + "/" + kind.name
+            let segments = ((try? files.list(folder)) ?? []).filter { $0.hasSuffix(".seg") }
+            print("spool        \(kind.name): \(segments.count) segments in \(folder)")
+        }
+        let readers = try NodeReaderSet(
+            readers: HostReading.readers(options.paths), clock: LiveClock())
+        for outcome in await readers.outcomes(now: LiveClock().now) {
+            let state =
+                outcome.error.map { "failed: \($0)" }
+                ?? "\(outcome.families.reduce(0) { $0 + $1.points.count }) samples"
+            print("reader       \(outcome.reader): \(state)")
+        }
+    }
+}

@@ -1,0 +1,90 @@
+import ArgumentParser
+import CollectorStore
+import Logging
+import PromQLSyntax
+import Routing
+import Rules
+import Storage
+import WorldLive
+import YAMLDocument
+
+/// `petrel-collector migrate`: brings the database's schema up to date and ends.
+struct MigrateCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "migrate", abstract: "Brings the database's schema up to date.")
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+        let configuration = try common.configuration()
+        try configuration.prepareDataDirectory(LiveFileTree())
+        do {
+            let applied = try await CollectorStore.migrate(
+                configuration: configuration.storeConfiguration,
+                logger: makeLogger("petrel-collector", level: "warning"))
+            print(
+                applied.isEmpty
+                    ? "the schema is up to date"
+                    : "applied migrations \(applied.map(String.init).joined(separator: ", "))")
+        } catch {
+            throw StartError(explain(error))
+        }
+    }
+}
+
+/// `petrel-collector verify`: decodes everything that is stored and reports.
+struct VerifyCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "verify", abstract: "Decodes everything that is stored and reports.")
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+        try await withStore(common.configuration()) { store in
+            let report = try await StoreVerifier(store).verify()
+            print(report)
+        }
+    }
+}
+
+/// `petrel-collector check-config`: says what is wrong with the configuration, the rules and the routes.
+struct CheckConfigCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check-config",
+        abstract: "Checks the configuration, rule files and alerting file without starting.")
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+        let configuration = try common.configuration()
+        let rules = try RuleLoading.load(configuration)
+        let routing = try RuleLoading.routing(configuration)
+        let count = rules.reduce(0) { $0 + $1.rules.count }
+        print(
+            "ok: \(rules.count) rule groups with \(count) rules, \(routing?.receivers.count ?? 0) receivers"
+        )
+    }
+}
+
+/// The store, or one line that says what to do.
+func openStore(
+    _ configuration: CollectorConfiguration, logger: Logger
+) async throws -> CollectorStore {
+    do {
+        return try await CollectorStore.open(
+            configuration: configuration.storeConfiguration, clock: LiveClock(),
+            random: LiveRandom(), logger: logger)
+    } catch {
+        throw StartError(explain(error))
+    }
+}
+
+/// A storage error as a person reads it.
+func explain(_ error: StorageError) -> String {
+    switch error {
+    case .unavailable(let text): "the database can't be used: \(text)"
+    case .exhausted(let text): "the database has no room left: \(text)"
+    case .limitExceeded(let limit, let maximum): "the limit \(limit) (\(maximum)) was reached"
+    case .badMatcher(let text): "bad matcher: \(text)"
+    case .corrupt(let text): "stored data does not decode: \(text)"
+    case .refused(let text): "the database refuses: \(text)"
+    case .cancelled: "cancelled"
+    }
+}

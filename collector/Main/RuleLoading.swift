@@ -1,0 +1,62 @@
+import Model
+import Routing
+import Rules
+import World
+import WorldLive
+import YAMLDocument
+
+/// Reads what the configuration names beside itself: rule files and the alerting file.
+enum RuleLoading {
+    /// The built-in groups, then those of every rule file in order of path. Throws at the first error, with its place.
+    static func load(_ configuration: CollectorConfiguration) throws -> [RuleGroup] {
+        let files = LiveFileTree()
+        var groups = try BuiltInRules.groups(validateExpression: RuleExpression.problem)
+        for pattern in configuration.ruleFiles {
+            for path in try expand(pattern, files) {
+                groups += try RuleFile.parse(
+                    readText(path, files), file: path, validateExpression: RuleExpression.problem)
+            }
+        }
+        return groups
+    }
+
+    /// The alerting file; nil where none is named and the standard place has none.
+    static func routing(
+        _ configuration: CollectorConfiguration
+    ) throws -> AlertingConfiguration? {
+        let files = LiveFileTree()
+        guard
+            configuration.namesAlertingFile
+                || (try? files.status(configuration.alertingFile)) != nil
+        else { return nil }
+        return try AlertingConfiguration.parse(
+            readText(configuration.alertingFile, files), file: configuration.alertingFile)
+    }
+
+    /// Paths that `pattern` names, sorted. `*` stands for any text within the last component; a pattern without one
+    /// must name a file that is there.
+    private static func expand(_ pattern: String, _ files: LiveFileTree) throws -> [String] {
+        guard pattern.contains("*") else { return [pattern] }
+        guard let slash = pattern.lastIndex(of: "/") else {
+            throw StartError("rules.files: `\(pattern)` is not an absolute path")
+        }
+        let folder = String(pattern[..<slash])
+        let parts = pattern[pattern.index(after: slash)...]
+            .split(separator: "*", omittingEmptySubsequences: false).map(String.init)
+        guard !folder.contains("*"), let names = try? files.list(folder) else { return [] }
+        return names.filter { matches($0, parts) }.sorted(by: bytesPrecede)
+            .map { folder + "/" + $0 }
+    }
+
+    private static func matches(_ name: String, _ parts: [String]) -> Bool {
+        guard let first = parts.first, let last = parts.last, name.hasPrefix(first) else {
+            return false
+        }
+        var rest = name.dropFirst(first.count)
+        for part in parts.dropFirst().dropLast() where !part.isEmpty {
+            guard let range = rest.firstRange(of: part) else { return false }
+            rest = rest[range.upperBound...]
+        }
+        return parts.count == 1 ? rest.isEmpty : rest.hasSuffix(last)
+    }
+}

@@ -1,0 +1,261 @@
+import ArgumentParser
+import AsyncHTTPClient
+import CollectorEvaluate
+import CollectorNotify
+import CollectorQuery
+import CollectorReceive
+import CollectorStore
+import CollectorWeb
+import GoTemplate
+import Identity
+import Logging
+import Model
+import NIOCore
+import NIOPosix
+import PromQL
+import Routing
+import Rules
+import ServiceLifecycle
+import Storage
+import UnixSignals
+import World
+import WorldLive
+
+/// `petrel-collector run`: the collector until it is told to stop.
+struct RunCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run", abstract: "Runs the collector until SIGTERM or SIGINT.")
+    @OptionGroup var common: CommonOptions
+
+    func run() async throws {
+        let configuration = try common.configuration()
+        let logger = makeLogger("petrel-collector", level: configuration.logLevel)
+        let rules = try RuleLoading.load(configuration)
+        let routing = try RuleLoading.routing(configuration) ?? .standard
+        try configuration.prepareDataDirectory(LiveFileTree())
+        let store = try await openStore(configuration, logger: logger)
+        do {
+            try await serve(
+                configuration, store: store, rules: rules, routing: routing, logger: logger)
+        } catch {
+            await store.close()
+            throw error
+        }
+        await store.close()
+        logger.info("stopped")
+    }
+
+    private func serve(
+        _ configuration: CollectorConfiguration, store: CollectorStore, rules: [RuleGroup],
+        routing: AlertingConfiguration, logger: Logger
+    ) async throws {
+        let eventLoops = MultiThreadedEventLoopGroup(numberOfThreads: 2)
+        let executor = QueryExecutor(threadCount: 2)
+        let client = HTTPClient(
+            eventLoopGroupProvider: .shared(eventLoops),
+            configuration: HTTPClient.Configuration(
+                redirectConfiguration: .disallow,
+                timeout: HTTPClient.Configuration.Timeout(connect: .seconds(5))))
+        let wiring = try CollectorWiring(
+            configuration: configuration, store: store, rules: rules, routing: routing,
+            eventLoops: eventLoops, executor: executor, client: client, logger: logger)
+        var failure: (any Error)?
+        do {
+            try await wiring.group().run()
+        } catch { failure = error }
+        try? await client.shutdown()
+        try? await executor.shutDown()
+        try? await eventLoops.shutdownGracefully()
+        if let failure { throw StartError(Self.explain(failure, configuration)) }
+    }
+
+    /// The error of a service that could not go on, as one line with its remedy.
+    private static func explain(
+        _ error: any Error, _ configuration: CollectorConfiguration
+    ) -> String {
+        if let error = error as? IOError, error.errnoCode == EADDRINUSE {
+            return
+                "the HTTP port \(configuration.http) is taken: end what listens there (ss -ltnp), or choose another with --http"
+        }
+        return String(describing: error)
+    }
+}
+
+/// The collector's stages, put together. The only place that knows all of them.
+struct CollectorWiring {
+    let configuration: CollectorConfiguration
+    let store: CollectorStore
+    let receiver: FleetReceiver
+    let presence: PresenceReporter
+    let evaluate: EvaluateService
+    let outbox: OutboxService
+    let web: WebService
+    let logger: Logger
+
+    init(
+        configuration: CollectorConfiguration, store: CollectorStore, rules: [RuleGroup],
+        routing: AlertingConfiguration, eventLoops: MultiThreadedEventLoopGroup,
+        executor: QueryExecutor, client: HTTPClient, logger: Logger
+    ) throws {
+        let clock = LiveClock()
+        let random = LiveRandom()
+        let files = LiveFileTree()
+        self.configuration = configuration
+        self.store = store
+        self.logger = logger
+        receiver = FleetReceiver(
+            configuration: ReceiveConfiguration(
+                fleet: .init(
+                    address: configuration.fleet.address, port: configuration.fleet.port),
+                enrolment: .init(
+                    address: configuration.enroll.address, port: configuration.enroll.port),
+                serverNames: configuration.reachableNames),
+            authority: try configuration.authority(
+                files, random: random, now: clock.now.milliseconds),
+            writer: store, registry: store, clock: clock, random: random, eventLoops: eventLoops,
+            log: logger)
+        presence = PresenceReporter(
+            board: receiver.presence, registry: store, writer: store, clock: clock, logger: logger)
+        let gate = QueryGate(runningMax: configuration.queriesMax)
+        var limits = MetricQueryLimits(
+            timeoutMilliseconds: configuration.queryTimeout.milliseconds)
+        limits.read.samplesMax = configuration.querySamplesMax
+        let metrics = MetricQueryService(
+            reader: store, clock: clock, executor: executor, gate: gate, limits: limits)
+        // Rules have a gate of their own: a crowd at the dashboards must not keep an alert from being evaluated.
+        let rulesMetrics = MetricQueryService(
+            reader: store, clock: clock, executor: executor, gate: QueryGate(runningMax: 4),
+            limits: limits)
+        let directory = ReceiverDirectory(routing.receivers)
+        let planner = NotificationPlanner(root: routing.root, directory: directory, random: random)
+        let externalURL = configuration.externalURL
+        evaluate = EvaluateService(
+            groups: rules,
+            dependencies: EvaluateDependencies(
+                query: { try await rulesMetrics.elements($0, at: $1) },
+                plan: { planner.plan($0, now: $1) },
+                templates: { now, answers in
+                    TemplateEnvironment(
+                        now: now, externalURL: externalURL, regex: .re2,
+                        query: TemplateEnvironment.answers(answers))
+                }, alerts: store, writer: store, clock: clock), logger: logger)
+        let sender = HTTPNotificationSender(
+            client: client,
+            renderer: MessageRenderer(externalURL: externalURL, regex: { .re2 }),
+            clock: clock, readSecret: { try secretText($0) })
+        outbox = OutboxService(
+            store: store, directory: directory, sender: sender, clock: clock, random: random,
+            logger: logger)
+        let notifyTest = NotifyTest(
+            directory: directory, sender: sender, clock: clock, random: random)
+        let site = WebSite(
+            configuration: WebConfiguration(
+                address: configuration.http.address, port: configuration.http.port),
+            dependencies: Self.webDependencies(
+                metrics: metrics,
+                logs: LogQueryService(reader: store, clock: clock, gate: gate), store: store,
+                receiver: receiver, evaluate: evaluate, outbox: outbox, notifyTest: notifyTest))
+        web = try WebService(
+            configuration: WebConfiguration(
+                address: configuration.http.address, port: configuration.http.port), site: site,
+            logger: logger)
+    }
+
+    private static func webDependencies(
+        metrics: MetricQueryService, logs: LogQueryService, store: CollectorStore,
+        receiver: FleetReceiver, evaluate: EvaluateService, outbox: OutboxService,
+        notifyTest: NotifyTest
+    ) -> WebDependencies {
+        WebDependencies(
+            version: PetrelCollector.version, clock: LiveClock(), metrics: metrics, logs: logs,
+            ruleGroups: { evaluate.snapshot.map(RuleGroupStatus.init) },
+            alerts: {
+                evaluate.snapshot.flatMap { machine in
+                    machine.group.rules.indices.flatMap { machine.records(ofRuleAt: $0) }
+                }
+            },
+            hosts: { try await store.hosts() },
+            deliveries: { try await store.deliveries(limit: $0) },
+            notifyTest: { await notifyTest.send(to: $0) },
+            checkReadiness: { try await store.ping() },
+            ownMetrics: {
+                receiver.metrics.families() + evaluate.metrics() + outbox.metrics()
+            })
+    }
+
+    /// Every long life, in data order; shut down in reverse.
+    func group() -> ServiceGroup {
+        let services: [any Service] =
+            store.services + receiver.services + [presence, evaluate, outbox, web]
+        var group = ServiceGroupConfiguration(
+            services: services.map {
+                ServiceGroupConfiguration.ServiceConfiguration(
+                    service: $0, successTerminationBehavior: .gracefullyShutdownGroup,
+                    failureTerminationBehavior: .gracefullyShutdownGroup)
+            }, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
+        group.maximumGracefulShutdownDuration = .seconds(10)
+        group.maximumCancellationDuration = .seconds(5)
+        return ServiceGroup(configuration: group)
+    }
+}
+
+extension MetricQueryService {
+    /// The instant result of a rule's expression: a vector's elements, or a scalar as one without labels.
+    func elements(_ text: String, at time: TimestampMS) async throws -> [EvaluatedElement] {
+        switch try await instant(text, at: time).value {
+        case .vector(let elements):
+            return elements.map {
+                EvaluatedElement(labels: $0.labels, value: $0.sample.value)
+            }
+        case .scalar(let sample): return [EvaluatedElement(labels: .empty, value: sample.value)]
+        case .string, .matrix:
+            throw StartError("rule expression `\(text)` must give a vector or a scalar")
+        }
+    }
+}
+
+extension RuleGroupStatus {
+    /// What the API shows of a group.
+    init(_ machine: RuleGroupMachine) {
+        let group = machine.group
+        self.init(
+            name: group.name, file: group.file,
+            intervalSeconds: Double(group.interval.milliseconds) / 1000, limit: group.limit,
+            rules: group.rules.indices.map { index in
+                RuleStatus(
+                    group.rules[index], machine.health[index],
+                    machine.records(ofRuleAt: index))
+            }, evaluationSeconds: machine.health.reduce(0) { $0 + $1.seconds },
+            lastEvaluation: machine.health.compactMap(\.lastEvaluation).max())
+    }
+}
+
+extension RuleStatus {
+    /// What the API shows of a rule.
+    fileprivate init(_ rule: Rule, _ health: RuleHealth, _ records: [AlertRecord]) {
+        let kind: Kind =
+            switch rule.kind {
+            case .recording: .recording
+            case .alerting(let alerting):
+                .alerting(
+                    forMilliseconds: alerting.hold.milliseconds,
+                    keepFiringForMilliseconds: alerting.keepFiring.milliseconds,
+                    annotations: Labels(alerting.annotations.map { Label($0.name, $0.source) }),
+                    alerts: records)
+            }
+        self.init(
+            name: rule.name, query: rule.expression,
+            labels: Labels(rule.labels.map { Label($0.name, $0.source) }), kind: kind,
+            health: health.lastEvaluation == nil
+                ? .unknown : health.lastError.isEmpty ? .ok : .err,
+            lastError: health.lastError, evaluationSeconds: health.seconds,
+            lastEvaluation: health.lastEvaluation)
+    }
+}
+
+/// The text of a secret's file, without the white space around it.
+func secretText(_ path: String) throws -> String {
+    let text = try readText(path, LiveFileTree())
+    let kept = text.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed()
+    return String(kept)
+}
