@@ -76,6 +76,9 @@ package final class SessionBoard: Sendable {
         return ending.count
     }
 
+    /// Whether the certificate with this serial number is known to be revoked.
+    package func knowsRevoked(_ serial: String) -> Bool { isRevoked(serial) }
+
     /// Live sessions.
     package var count: Int { state.withLock { $0.entries.count } }
 }
