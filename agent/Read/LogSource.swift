@@ -12,7 +12,8 @@ package protocol LogSource: AnyObject, Sendable {
 /// Limits that hold for every log source.
 package enum LogLimits {
     /// A chunk ends after the entry that passes this, whatever `max` says. Bytes.
-    package static let chunkBytesMax = 1 << 20
+    /// With one longest line more it still fits one payload: a split chunk would be read again in part after a crash.
+    package static let chunkBytesMax = 384 << 10
     /// How many stream label sets a source keeps ready.
     static let streamsMax = 512
 }
