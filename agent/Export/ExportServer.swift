@@ -74,12 +74,12 @@ package final class ExportServer: Service {
     package let port: Int
     private let configuration: ExportConfiguration
     private let content: ExportContent
-    private let listener: NIOAsyncChannel<Connection, Never>
+    private let listener: NIOAsyncChannel<any Channel, Never>
     private let connections = OpenConnections()
 
     private init(
         _ configuration: ExportConfiguration, _ content: ExportContent,
-        _ listener: NIOAsyncChannel<Connection, Never>
+        _ listener: NIOAsyncChannel<any Channel, Never>
     ) {
         self.configuration = configuration
         self.content = content
@@ -95,9 +95,11 @@ package final class ExportServer: Service {
             let listener = try await ServerBootstrap(group: group)
                 .serverChannelOption(.backlog, value: 64)
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .childChannelOption(.autoRead, value: false)
                 .bind(host: configuration.host, port: configuration.port) { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try configure(channel, configuration)
+                        return channel
                     }
                 }
             return ExportServer(configuration, content, listener)
@@ -111,14 +113,13 @@ package final class ExportServer: Service {
 
     private static func configure(
         _ channel: any Channel, _ configuration: ExportConfiguration
-    ) throws -> Connection {
+    ) throws {
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(RequestLimitHandler(bytesMax: configuration.requestBytesMax))
         try pipeline.addHandler(
             IdleStateHandler(allTimeout: .seconds(configuration.idleSecondsMax)))
         try pipeline.addHandler(IdleCloseHandler())
         try pipeline.configureHTTPServerPipeline(withErrorHandling: true)
-        return try Connection(wrappingChannelSynchronously: channel)
     }
 
     /// Serves until the service group shuts down.
@@ -138,7 +139,21 @@ package final class ExportServer: Service {
     }
 
     /// Serves one connection to its end. A connection that breaks concerns nobody else.
-    private func serve(_ connection: Connection) async {
+    ///
+    /// The channel is wrapped only here: a wrapper that nobody executes, as one accepted while the listener closes would
+    /// be, ends the process. Nothing is read before.
+    private func serve(_ channel: any Channel) async {
+        let wrapped = channel.eventLoop.submit {
+            let connection = try Connection(wrappingChannelSynchronously: channel)
+            channel.setOption(.autoRead, value: true).whenFailure { _ in
+                channel.close(promise: nil)
+            }
+            return connection
+        }
+        guard let connection = try? await wrapped.get() else {
+            channel.close(promise: nil)
+            return
+        }
         try? await connection.executeThenClose { inbound, outbound in
             guard connections.insert(connection.channel, max: configuration.connectionsMax) else {
                 return
