@@ -165,10 +165,12 @@ private enum ServerName {
     }
 }
 
+/// The SPIFFE id of an agent.
 package func agentIdentity(fleet: String, host: HostName) -> String {
     "spiffe://\(fleet)/agent/\(host)"
 }
 
+/// The SPIFFE id of a fleet's collector.
 package func collectorIdentity(fleet: String) -> String { "spiffe://\(fleet)/collector" }
 
 /// 16 random bytes, positive and without a leading zero (RFC 5280 4.1.2.2).

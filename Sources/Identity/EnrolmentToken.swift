@@ -18,6 +18,7 @@ package struct EnrolmentToken: Hashable, Sendable, CustomStringConvertible {
     /// The host that the token was made for.
     package var host: HostName
 
+    /// What every token begins with, so that secret scanners find it.
     package static let prefix = "ptl_"
     /// Most names a token carries.
     package static let collectorNamesMax = 8

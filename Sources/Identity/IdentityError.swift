@@ -20,6 +20,7 @@ package enum IdentityError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The cryptographic library failed where it should not.
     case cryptography(String)
 
+    /// What is wrong and what to do.
     package var description: String {
         switch self {
         case .unreadable(let what, let detail): "\(what) can't be read: \(detail)"

@@ -17,6 +17,7 @@ package struct HostIdentity: Sendable {
         self.authorities = authorities
     }
 
+    /// The host's own certificate.
     package var leaf: FleetCertificate { certificates[0] }
 
     /// The host that the certificate names; nil where it names none.
@@ -48,6 +49,7 @@ package struct IdentityStore: Sendable {
     private let folder: String
     private static let fileBytesMax = 256 * 1024
 
+    /// The state folder is made at the first `save`.
     package init(files: any WorldFileTree, folder: String) {
         self.files = files
         self.folder = folder
@@ -103,6 +105,7 @@ package struct IdentityStore: Sendable {
         return CollectorAddress(name: String(words[0]), fleetPort: port)
     }
 
+    /// Replaces the collector's address. Throws `file`.
     package func save(_ collector: CollectorAddress) throws(IdentityError) {
         do {
             try files.makeDirectory(folder)

@@ -15,6 +15,7 @@ package struct Enroller: Sendable {
     private let eventLoops: MultiThreadedEventLoopGroup
     private static let callTimeout = Duration.seconds(20)
 
+    /// The identity goes to `store`.
     package init(
         store: IdentityStore, clock: any WorldClock, eventLoops: MultiThreadedEventLoopGroup
     ) {

@@ -11,6 +11,7 @@ package final class IdentityHolder: Sendable {
     private let state = Mutex<Held?>(nil)
     private let store: IdentityStore
 
+    /// Holds nothing before the first `refresh`.
     package init(store: IdentityStore) { self.store = store }
 
     /// Nil before the host has joined a fleet.

@@ -39,6 +39,7 @@ package struct RenewalService: Service {
         self.log = log
     }
 
+    /// Renews until shut down; failures are logged and retried, never thrown.
     package func run() async throws {
         await cancelWhenGracefulShutdown {
             var schedule = RenewalSchedule()

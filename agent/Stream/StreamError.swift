@@ -15,6 +15,7 @@ package enum StreamError: Error, Sendable, CustomStringConvertible {
     case badAnswer(String)
     case cancelled
 
+    /// What is wrong and what to do.
     package var description: String {
         switch self {
         case .identity(let error): "\(error)"

@@ -19,6 +19,7 @@ package final class StreamMetrics: Sendable {
 
     private let state = Mutex(State())
 
+    /// All counters at zero.
     package init() {}
 
     func connected(_ kind: StreamKind) {

@@ -38,6 +38,7 @@ package struct StreamService: Service {
         self.eventLoops = eventLoops
     }
 
+    /// Streams until shut down; failures are logged and retried, never thrown.
     package func run() async throws {
         await cancelWhenGracefulShutdown {
             let cap =

@@ -105,17 +105,8 @@ package struct StreamStateMachine: Hashable, Sendable {
     private var pausedUntil: Int64 = .min
     private var heartbeatAt: Int64
     private var deadline: Int64
-    private var rejected: (sequence: UInt64, times: Int) = (0, 0)
-
-    package static func == (a: Self, b: Self) -> Bool {
-        a.state == b.state && a.next == b.next && a.acknowledged == b.acknowledged
-            && a.flights == b.flights
-    }
-
-    package func hash(into hasher: inout Hasher) {
-        hasher.combine(state)
-        hasher.combine(next)
-    }
+    private var rejectedSequence: UInt64 = 0
+    private var rejectedTimes = 0
 
     /// `storageGeneration` is the last welcome's, empty before the first.
     package init(storageGeneration: String, now: Int64) {
@@ -173,10 +164,9 @@ package struct StreamStateMachine: Hashable, Sendable {
         switch refusal.reason {
         case .invalid:
             guard case .streaming = state, refusal.sequence > acknowledged else { return [] }
-            rejected =
-                rejected.sequence == refusal.sequence
-                ? (refusal.sequence, rejected.times + 1) : (refusal.sequence, 1)
-            if rejected.times > Self.rejectionsMax {
+            rejectedTimes = rejectedSequence == refusal.sequence ? rejectedTimes + 1 : 1
+            rejectedSequence = refusal.sequence
+            if rejectedTimes > Self.rejectionsMax {
                 state = .ended(.later)
                 return [.warn("batch \(refusal.sequence) is refused again: \(refusal.detail)")]
             }

@@ -24,6 +24,7 @@ package final class AuditTrail: Service, Sendable {
     private let log: Logger
     private static let drainNanoseconds: Int64 = 1_000_000_000
 
+    /// Entries are written by `run`.
     package init(
         registry: any FleetRegistry, clock: any WorldClock, metrics: ReceiveMetrics, log: Logger
     ) {

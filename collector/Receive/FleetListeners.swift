@@ -23,6 +23,7 @@ package struct FleetReceiver: Sendable {
     /// To be run in this order and shut down in reverse.
     package let services: [any Service]
 
+    /// Nothing listens before `services` run.
     package init(
         configuration: ReceiveConfiguration, authority: CertificateAuthority,
         writer: any IngestWriter, registry: any FleetRegistry, clock: any WorldClock,

@@ -13,6 +13,7 @@ package final class PresenceBoard: Sendable {
 
     private let sightings = Mutex<[HostName: Sighting]>([:])
 
+    /// Nobody was seen yet.
     package init() {}
 
     /// Hosts come from certificates, so the board holds at most the fleet.

@@ -5,13 +5,16 @@ package struct ReceiveConfiguration: Sendable {
         package var address: String
         package var port: Int
 
+        /// `address` in text form, IPv4 or IPv6.
         package init(address: String, port: Int) {
             self.address = address
             self.port = port
         }
     }
 
+    /// Where agents with a certificate connect.
     package var fleet: Endpoint
+    /// Where hosts join.
     package var enrolment: Endpoint
     /// Host names and addresses for the server certificate.
     package var serverNames: [String]
@@ -57,5 +60,6 @@ package struct ReceiveLimits: Sendable {
     /// Dry runs that the search for records which the storage refuses may make; what is undecided then is refused too.
     package var rehearsalsMax = 64
 
+    /// The default bounds.
     package init() {}
 }

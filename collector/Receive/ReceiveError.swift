@@ -7,6 +7,7 @@ package enum ReceiveError: Error, Sendable, CustomStringConvertible {
     case identity(IdentityError)
     case cancelled
 
+    /// What is wrong and what to do.
     package var description: String {
         switch self {
         case .cannotListen(let address, let port, let detail):

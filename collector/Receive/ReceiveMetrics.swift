@@ -37,6 +37,7 @@ package final class ReceiveMetrics: Sendable {
     private static let streamsMax = 8192
     private let state = Mutex(State())
 
+    /// All counters at zero.
     package init() {}
 
     func batches(

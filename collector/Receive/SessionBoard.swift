@@ -36,6 +36,7 @@ package final class SessionBoard: Sendable {
     private let state = Mutex(State())
     private let sessionsMax: Int
 
+    /// An empty board of at most `sessionsMax` sessions.
     package init(sessionsMax: Int = ReceiveLimits().sessionsMax) { self.sessionsMax = sessionsMax }
 
     func isRevoked(_ serial: String) -> Bool { state.withLock { $0.revoked.contains(serial) } }
@@ -106,6 +107,7 @@ package struct RevocationService: Service {
         self.log = log
     }
 
+    /// Polls until shut down; failures are logged and retried, never thrown.
     package func run() async throws {
         await cancelWhenGracefulShutdown {
             var polls = 0

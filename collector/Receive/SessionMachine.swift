@@ -90,6 +90,7 @@ package struct SessionMachine: Hashable, Sendable {
     package static let protocolVersion: UInt32 = 1
     package private(set) var state: State = .greeting
 
+    /// Waits for a hello.
     package init() {}
 
     /// Nothing more is taken.
