@@ -83,6 +83,13 @@ private func expectAck(
         let actions = machine.refusal(refusal, first: 1, now: 1)
         #expect(actions == [.reject(sequence: 3, detail: "bad")])
         #expect(machine.next == 3)
+        // The spool still has the poison: reading it now would send it again.
+        #expect(machine.send(now: 1, last: 9) == .wait(until: 10_000_000_000))
+        machine.settled()
+        #expect(
+            machine.send(now: 1, last: 9)
+                == .batches(
+                    from: 3, countMax: 6, bytesMax: StreamStateMachine.windowBytesMax - 20))
         #expect(machine.dictionary == nil)
         // What was read before the answer is not sent any more.
         let isSent = machine.send(6, bytes: 10)

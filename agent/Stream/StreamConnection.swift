@@ -229,6 +229,7 @@ final class StreamConnection: Sendable {
             case .reject(let sequence, let detail):
                 parts.log.error("batch \(sequence) refused, it becomes a gap: \(detail)")
                 parts.spool.reject(sequence, detail: detail)
+                machine.withLock { $0.settled() }
             case .beginEpoch(let lastCommitted):
                 do {
                     let epoch = try parts.spool.beginEpochAfterRestore(

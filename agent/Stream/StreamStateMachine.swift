@@ -107,6 +107,8 @@ package struct StreamStateMachine: Hashable, Sendable {
     private var deadline: Int64
     private var rejectedSequence: UInt64 = 0
     private var rejectedTimes = 0
+    /// A rejected batch is not yet a gap in the spool: reading it now would send the same bytes again.
+    private var isSettling = false
 
     /// `storageGeneration` is the last welcome's, empty before the first.
     package init(storageGeneration: String, now: Int64) {
@@ -171,6 +173,7 @@ package struct StreamStateMachine: Hashable, Sendable {
                 return [.warn("batch \(refusal.sequence) is refused again: \(refusal.detail)")]
             }
             seek(to: refusal.sequence)
+            isSettling = true
             return [.reject(sequence: refusal.sequence, detail: refusal.detail)]
         case .unavailable:
             let wait = min(max(refusal.retryAfterMS, 100), Self.retryAfterMSMax)
@@ -212,12 +215,16 @@ package struct StreamStateMachine: Hashable, Sendable {
         case .streaming:
             if now >= heartbeatAt { return .heartbeat }
             guard now >= pausedUntil else { return .wait(until: min(pausedUntil, heartbeatAt)) }
+            guard !isSettling else { return .wait(until: heartbeatAt) }
             let room = window - flights.count
             let bytes = Self.windowBytesMax - flightBytes
             guard room > 0, bytes > 0, next <= last else { return .wait(until: heartbeatAt) }
             return .batches(from: next, countMax: room, bytesMax: bytes)
         }
     }
+
+    /// The spool has made a gap of the rejected batch.
+    package mutating func settled() { isSettling = false }
 
     /// A heartbeat was sent at `now`.
     package mutating func sentHeartbeat(now: Int64) {
