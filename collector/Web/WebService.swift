@@ -1,7 +1,7 @@
 import Hummingbird
 package import Logging
 import NIOCore
-package import ServiceLifecycle
+import ServiceLifecycle
 
 /// The HTTP server: carries requests to a `WebSite` and its answers back.
 package struct WebService: Service {
@@ -117,8 +117,8 @@ struct WebResponder: HTTPResponder {
     private static func response(_ response: WebResponse) -> Response {
         var headers = HTTPFields()
         for (name, value) in response.headers {
-            if let name = HTTPField.Name(name) {
-                headers.append(HTTPField(name: name, value: value))
+            if let name = HTTPFields.Element.Name(name) {
+                headers.append(HTTPFields.Element(name: name, value: value))
             }
         }
         return Response(
