@@ -105,13 +105,13 @@ route: {{receiver: team, group_by: [alertname]}}
 receivers:
   - name: team
     webhook_configs: [{{url: "{hooks['webhook'].url}"}}]
-    slack_configs: [{{api_url: "{hooks['slack'].url}", channel: "#ops"}}]
+    slack_configs: [{{api_url: "{hooks['slack'].url}", channel: "#ops", send_resolved: true}}]
     discord_configs: [{{webhook_url: "{hooks['discord'].url}"}}]
 """
     try:
         with Fleet(options.programs, alerting_yaml=alerting, rules_yaml=RULE.format(hold=hold)).up() as fleet:
             wait_until("transition committed", 90,
-                       lambda: int(fleet.sql("SELECT count(*) FROM petrel.outbox WHERE alerts::text LIKE '%Busy%'")) >= 3)
+                       lambda: int(fleet.sql("SELECT count(*) FROM petrel.outbox WHERE alert_labels::text LIKE '%Busy%'")) >= 3)
             fleet.collector.kill(signal.SIGKILL)  # between transition and send, or between send and mark
             fleet.collector.start()
             fleet.wait_ready()

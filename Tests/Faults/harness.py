@@ -223,12 +223,12 @@ def account(fleet, sent, seconds=120):
         "SELECT count(*), count(DISTINCT (line::json->>'seq')::bigint), coalesce(max((line::json->>'seq')::bigint), -1)"
         " FROM petrel.log WHERE line LIKE '{\"seq\":%'").split("|")
     stored, distinct = int(row[0]), int(row[1])
-    gap = int(fleet.sql("SELECT coalesce(sum(count), 0) FROM petrel.gap WHERE kind = 2"))
+    gap = int(fleet.sql("SELECT coalesce(sum(record_count), 0) FROM petrel.gap WHERE kind = 2"))
     metrics = fleet.agent_metrics()
     spool = int(metrics.get('petrel_agent_spool_records{stream="logs"}', 0))
     disorder = int(fleet.sql(
         "SELECT count(*) FROM (SELECT (line::json->>'seq')::bigint AS n, lag((line::json->>'seq')::bigint)"
-        " OVER (ORDER BY epoch, sequence, index) AS before FROM petrel.log WHERE line LIKE '{\"seq\":%') x"
+        " OVER (ORDER BY id) AS before FROM petrel.log WHERE line LIKE '{\"seq\":%') x"
         " WHERE n <> before + 1"))
     result = {"sent": sent, "stored": stored, "gap": gap, "in_spool": spool, "lost": sent - distinct - gap,
               "duplicated": stored - distinct, "out_of_order": disorder}

@@ -1,26 +1,15 @@
 import AgentRead
-import Glibc
 import Model
 import World
 import WorldLive
 
 /// What this host is and which readers it has.
 enum HostReading {
-    /// Every node reader of this version, in order of name.
+    /// Every node reader of this version.
     static func readers(_ paths: NodePaths) -> [any NodeReader] {
-        let tree = LiveFileTree()
-        let host = GlibcHostCalls()
-        return [
-            CPUReader(tree: tree, paths: paths), DiskReader(tree: tree, paths: paths),
-            FileSystemReader(tree: tree, paths: paths, host: host),
-            LoadReader(tree: tree, paths: paths), MemoryReader(tree: tree, paths: paths),
-            NetworkReader(tree: tree, paths: paths),
-            ProcessReader(
-                tree: tree, version: PetrelAgent.version,
-                pageBytes: Int(sysconf(Int32(_SC_PAGESIZE)))),
-            StatReader(tree: tree, paths: paths),
-            TimeReader(tree: tree, paths: paths, host: host), IdentityReader(host: host),
-        ]
+        StandardReaders.make(
+            tree: LiveFileTree(), paths: paths, host: GlibcHostCalls(),
+            version: PetrelAgent.version, revision: "")
     }
 
     /// The host's node name, for the `instance` label of its metrics.

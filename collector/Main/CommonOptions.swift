@@ -124,27 +124,8 @@ extension CollectorConfiguration {
     func authority(
         _ files: LiveFileTree, random: any RandomSource, now: TimestampMS
     ) throws -> CertificateAuthority {
-        let folder = dataDirectory + "/authority"
-        let keyPath = folder + "/key.pem"
-        let certificatePath = folder + "/certificate.pem"
-        if (try? files.status(certificatePath)) != nil {
-            return try CertificateAuthority(
-                keyPEM: readText(keyPath, files),
-                certificatePEM: readText(certificatePath, files))
-        }
-        let made = try CertificateAuthority(creating: fleetName, random: random, now: now)
-        try files.makeDirectory(folder)
-        // The certificate last and by rename: its presence says that the key is whole.
-        for (path, text) in [(keyPath, made.keyPEM), (certificatePath, made.certificate.pem)] {
-            try? files.remove(path + ".new")
-            let file = try files.open(path + ".new", .createNew)
-            defer { file.close() }
-            try file.write(Array(text.utf8), at: 0)
-            try file.synchronize()
-            try files.rename(path + ".new", to: path)
-        }
-        try files.synchronizeDirectory(folder)
-        return made
+        try AuthorityStore(files: files, folder: dataDirectory + "/authority")
+            .loadOrCreate(fleet: fleetName, random: random, now: now)
     }
 
     /// Names under which agents reach the collector, best first; the listener's own address where it is a real one.

@@ -39,7 +39,7 @@ struct EnrollCommand: AsyncParsableCommand {
                 let authority = try configuration.authority(
                     LiveFileTree(), random: random, now: now)
                 let token = EnrolmentToken(
-                    host: host, authorityKeyHash: authority.certificate.publicKeyHash,
+                    host: host, authorityKeyHash: authority.certificate.keyHash,
                     fleetPort: UInt16(configuration.fleet.port),
                     enrolmentPort: UInt16(configuration.enroll.port),
                     collectorNames: configuration.reachableNames, random: random)

@@ -41,6 +41,7 @@ struct VerifyCommand: AsyncParsableCommand {
         try await withStore(common.configuration()) { store in
             let report = try await StoreVerifier(store).verify()
             print(report)
+            if !report.isSound { throw ExitCode.failure }
         }
     }
 }
