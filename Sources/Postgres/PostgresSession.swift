@@ -24,6 +24,8 @@ package final class PostgresSession {
     /// Longest silence of the server within one answer, milliseconds.
     package var replyMillisecondsMax: Int
     private var prepared: [String: String] = [:]
+    /// Counts every statement ever prepared on the connection: a name is never used twice, whatever failed between.
+    private var statementNumber = 0
 
     init(connection: OpaquePointer, replyMillisecondsMax: Int) {
         self.connection = connection
@@ -53,7 +55,8 @@ package final class PostgresSession {
                 !awaited.contains(where: { $0.prepares == statement.sql }),
                 prepared.count + awaited.count < Self.preparedMax
             {
-                let name = "s\(prepared.count + awaited.count)"
+                statementNumber += 1
+                let name = "s\(statementNumber)"
                 try send(prepare: statement, as: name)
                 awaited.append(PipelineStep(prepares: statement.sql, name: name))
             }
