@@ -1,81 +1,10 @@
 import CollectorEvaluate
-import GoTemplate
 import Logging
 import Model
 import Rules
 import Storage
 import Synchronization
 import Testing
-import World
-
-/// The collector around a rule group, in memory: what the expressions answer, what was committed.
-private final class FakeCollector: AlertStore, IngestWriter, WorldClock {
-    struct State {
-        var answers: [String: [EvaluatedElement]] = [:]
-        var refusesCommits = false
-        var records: [Labels: AlertRecord] = [:]
-        var transitions: [AlertTransition] = []
-        var messages: [OutboxMessage] = []
-        var samples: [(Labels, Sample)] = []
-        var nextID = 0
-    }
-    let state = Mutex(State())
-
-    var now: TimestampNS { TimestampNS(0) }
-    var monotonicNanoseconds: Int64 { 0 }
-    func sleep(nanoseconds: Int64) async throws { throw CancellationError() }
-
-    func loadAlerts() async throws(StorageError) -> [AlertRecord] { [] }
-    func commit(
-        _ records: [AlertRecord], _ transitions: [AlertTransition], _ messages: [OutboxMessage]
-    ) async throws(StorageError) {
-        guard !state.withLock({ $0.refusesCommits }) else { throw .unavailable("down") }
-        state.withLock {
-            for record in records { $0.records[record.labels] = record }
-            $0.transitions += transitions
-            $0.messages += messages
-        }
-    }
-
-    func storageGeneration() async throws(StorageError) -> String { "g" }
-    func openSession(
-        host: HostName, kind: StreamKind, epoch: UInt64
-    ) async throws(StorageError) -> (session: IngestSession, lastSequence: UInt64) {
-        throw .refused("not used")
-    }
-    func intern(
-        _ series: [SeriesDefinition], host: HostName
-    ) async throws(StorageError) -> [SeriesID?] { [] }
-    func store(
-        _ batches: [IngestBatch], session: IngestSession
-    ) async throws(StorageError) -> [IngestOutcome] { [] }
-    func storeOwn(_ samples: [(SeriesDefinition, Sample)]) async throws(StorageError) {
-        state.withLock { $0.samples += samples.map { ($0.0.labels, $0.1) } }
-    }
-
-    func dependencies() -> EvaluateDependencies {
-        EvaluateDependencies(
-            query: { text, _ in
-                guard let answer = self.state.withLock({ $0.answers[text] }) else {
-                    throw StorageError.unavailable("no answer for \(text)")
-                }
-                return answer
-            },
-            plan: { alerts, now in
-                self.state.withLock {
-                    $0.nextID += 1
-                    return [
-                        OutboxMessage(
-                            id: "m\($0.nextID)", receiver: "team", integration: "webhook/0",
-                            groupKey: "{}", groupLabels: .empty, alerts: alerts, createdAt: now)
-                    ]
-                }
-            },
-            templates: { now, answers in
-                TemplateEnvironment(now: now, query: TemplateEnvironment.answers(answers))
-            }, alerts: self, writer: self, clock: self)
-    }
-}
 
 @Suite("Rule groups")
 struct RuleGroupRunnerTests {
@@ -151,6 +80,40 @@ struct RuleGroupRunnerTests {
         await runner.evaluate(at: TimestampMS(30_000))
         #expect(!runner.snapshot.health[0].lastError.isEmpty)
         #expect(runner.snapshot.records(ofRuleAt: 0).map(\.state) == [.pending])
+    }
+
+    @Test("alerts beyond the group's limit end, and who was told of them is told")
+    func limit() async throws {
+        let runner = try runner(
+            "groups: [{name: g, limit: 1, rules: [{alert: Busy, expr: load}]}]")
+        answer("load", [EvaluatedElement(labels: ["host": "h1"], value: 2)])
+        await runner.evaluate(at: TimestampMS(0))
+        #expect(messages.count == 1)
+        answer(
+            "load", ["h1", "h2"].map { EvaluatedElement(labels: ["host": $0], value: 2) })
+        await runner.evaluate(at: TimestampMS(15_000))
+        #expect(messages.count == 2)
+        let told = messages.last?.alerts ?? []
+        #expect(told.map(\.labels) == [["alertname": "Busy", "host": "h1"]])
+        #expect(told.map(\.endsAt) == [TimestampMS(15_000)])
+        #expect(!runner.snapshot.health[0].lastError.isEmpty)
+        await runner.evaluate(at: TimestampMS(30_000))
+        #expect(messages.count == 2)
+    }
+
+    @Test("rules of one group whose alerts have the same labels keep a record each")
+    func twins() async throws {
+        let runner = try runner(
+            """
+            groups: [{name: g, rules: [
+              {alert: Busy, expr: load, for: 30s}, {alert: Busy, expr: load1}]}]
+            """)
+        answer("load", [EvaluatedElement(labels: ["host": "h1"], value: 2)])
+        answer("load1", [EvaluatedElement(labels: ["host": "h1"], value: 2)])
+        await runner.evaluate(at: TimestampMS(0))
+        let stored = fake.state.withLock { $0.committed.map { [$0.rule, $0.state.rawValue] } }
+        #expect(stored.contains(["r.yaml;g;Busy;0", "pending"]))
+        #expect(stored.contains(["r.yaml;g;Busy;1", "firing"]))
     }
 
     @Test("recorded series are written under the rule's name")

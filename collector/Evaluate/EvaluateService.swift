@@ -50,17 +50,36 @@ package final class EvaluateService: Service {
         }
     }
 
-    /// The stored state; waits for the database rather than begin without it, which would forget what fires.
+    /// The stored state, settled for the rules that there are now; waits for the database rather than begin without it,
+    /// which would forget what fires.
+    ///
+    /// After a failure it is read again: a commit whose answer was lost has then left nothing to settle.
     private func storedRecords() async -> [AlertRecord]? {
         while !Task.isCancelled {
             do {
-                return try await dependencies.alerts.loadAlerts()
+                return try await settledRecords()
             } catch {
-                logger.warning("alert state can't be read yet: \(error)")
+                logger.warning("alert state can't be read or settled yet: \(error)")
             }
             do { try await dependencies.clock.sleep(nanoseconds: 1_000_000_000) } catch { break }
         }
         return nil
+    }
+
+    private func settledRecords() async throws(StorageError) -> [AlertRecord] {
+        let now = dependencies.clock.now.milliseconds
+        let settled = OrphanedAlerts(
+            try await dependencies.alerts.loadAlerts(), groups: groups, now: now,
+            generatorURL: configuration.generatorURL)
+        guard !settled.records.isEmpty else { return settled.kept }
+        let messages = settled.resolved.isEmpty ? [] : dependencies.plan(settled.resolved, now)
+        try await dependencies.alerts.commit(settled.records, settled.transitions, messages)
+        for transition in settled.transitions {
+            logger.notice(
+                "alert \(transition.labels["alertname"]) ends: its rule is in no rule file any more"
+            )
+        }
+        return settled.kept
     }
 
     private func keepEvaluating(_ group: RuleGroup, _ runner: RuleGroupRunner) async {

@@ -84,7 +84,8 @@ package struct RuleGroupMachine: Sendable {
     }
 }
 
-private struct AlertKey: Hashable {
+/// Which alert of which rule: the key of a record.
+struct AlertKey: Hashable {
     var rule: String
     var labels: Labels
 }

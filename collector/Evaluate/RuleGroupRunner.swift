@@ -32,6 +32,19 @@ package final class RuleGroupRunner: Sendable {
         var records: [AlertRecord] = []
         var transitions: [AlertTransition] = []
         var samples: [RuleSample] = []
+
+        /// Alerts that receivers were told of and that a rule beyond its limit no longer keeps: their end has to be told
+        /// from here, the machine does not know them any more.
+        var dropped: [AlertRecord] {
+            let fired = Set(
+                transitions.filter { $0.from == .firing }.map {
+                    AlertKey(rule: $0.rule, labels: $0.labels)
+                })
+            return records.filter {
+                $0.state == .inactive && $0.resolvedAt == nil && $0.lastNotifiedAt != nil
+                    && fired.contains(AlertKey(rule: $0.rule, labels: $0.labels))
+            }
+        }
     }
 
     /// One evaluation at `now`. A rule's failure is its health; only cancellation ends the whole early.
@@ -120,17 +133,22 @@ package final class RuleGroupRunner: Sendable {
     private func commit(
         _ working: inout RuleGroupMachine, _ outcome: Outcome, at now: TimestampMS
     ) async -> Bool {
-        let due = working.due(
-            outcome.transitions, now: now, repeatMilliseconds: configuration.repeatMilliseconds)
-        let messages =
-            due.isEmpty
-            ? []
-            : dependencies.plan(
-                due.map { $0.alert(generatorURL: configuration.generatorURL) }, now)
+        let due =
+            working.due(
+                outcome.transitions, now: now,
+                repeatMilliseconds: configuration.repeatMilliseconds
+            ).map { $0.alert(generatorURL: configuration.generatorURL) }
+            + outcome.dropped.map {
+                $0.resolution(at: now, generatorURL: configuration.generatorURL)
+            }
+        let messages = due.isEmpty ? [] : dependencies.plan(due, now)
         let told = Set(messages.flatMap { $0.alerts.map(\.labels) })
         let notified = working.noteNotified(told, now: now)
-        let touched = Set(notified.map(\.labels))
-        let records = outcome.records.filter { !touched.contains($0.labels) } + notified
+        let touched = Set(notified.map { AlertKey(rule: $0.rule, labels: $0.labels) })
+        let records =
+            outcome.records.filter {
+                !touched.contains(AlertKey(rule: $0.rule, labels: $0.labels))
+            } + notified
         guard !records.isEmpty || !outcome.transitions.isEmpty || !messages.isEmpty else {
             return true
         }
