@@ -117,6 +117,7 @@ func withStore(
         await store.closeAsGuest()
     } catch {
         await store.closeAsGuest()
+        if let error = error as? StorageError { throw StartError(explain(error)) }
         throw error
     }
 }
