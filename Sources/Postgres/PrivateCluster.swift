@@ -88,6 +88,16 @@ package struct PrivateCluster: Sendable {
         try await tools.start()
     }
 
+    /// Starts the server where it does not run (it crashed, or somebody stopped it); true when it had to. Throws
+    /// `cluster` with the remedy.
+    package func ensureRunning() async throws(PostgresError) -> Bool {
+        // Cheap while all is well: a look at one process, and no program started.
+        if let process = serverProcess, kill(process, 0) == 0 || errno == EPERM { return false }
+        guard await !tools.isRunning() else { return false }
+        try await tools.start()
+        return true
+    }
+
     /// The server's process; nil where it does not run.
     package var serverProcess: Int32? {
         SmallFile.read(dataDirectory + "/postmaster.pid")?.split(separator: "\n").first.flatMap {

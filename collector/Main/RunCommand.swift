@@ -186,7 +186,7 @@ struct CollectorWiring {
     /// Every long life, in data order; shut down in reverse.
     func group() -> ServiceGroup {
         let services: [any Service] =
-            [MaintenanceService(store: store)] + receiver.services + [presence, evaluate, outbox, web]
+            store.services + receiver.services + [presence, evaluate, outbox, web]
         var group = ServiceGroupConfiguration(
             services: services.map {
                 ServiceGroupConfiguration.ServiceConfiguration(

@@ -13,12 +13,19 @@ extension CollectorStore: OutboxStore {
         now: TimestampMS, limit: Int, leaseMilliseconds: Int64
     ) async throws(StorageError) -> [OutboxMessage] {
         try await write { session in
-            // Rows that another claim holds at this moment are passed over, not waited for.
+            // Rows that another claim holds at this moment are passed over, not waited for. Messages of one lane
+            // (receiver, integration, group) go one at a time: a resolved never overtakes its firing.
             let rows = try session.query(
                 """
                 WITH due AS (
-                    SELECT id FROM petrel.outbox
+                    SELECT id FROM petrel.outbox AS o
                     WHERE state = 'waiting' AND next_attempt_at <= $1 AND leased_until <= $1
+                        AND NOT EXISTS (
+                            SELECT FROM petrel.outbox AS earlier
+                            WHERE earlier.state = 'waiting' AND earlier.receiver = o.receiver
+                                AND earlier.integration = o.integration
+                                AND earlier.group_key = o.group_key
+                                AND (earlier.created_at, earlier.id) < (o.created_at, o.id))
                     ORDER BY created_at, id LIMIT $2 FOR UPDATE SKIP LOCKED
                 ), taken AS (
                     UPDATE petrel.outbox o SET leased_until = $3 FROM due WHERE o.id = due.id
