@@ -244,7 +244,12 @@ let checks: [Target] = [
         ]),
     tests("QueryMathTests", ["QueryMath"]),
     tests("PromQLTests", ["Model", "QueryMath", "PromQLSyntax", "PromQL", "PromQLScript"]),
-    tests("CollectorNotifyTests", ["Model", "Storage", "World", "CollectorNotify", log]),
+    tests(
+        "CollectorNotifyTests",
+        [
+            "Model", "World", "Storage", "GoTemplate", "Routing", "Simulation",
+            "CollectorNotify", httpClient, nioCore, nioPosix, nioHTTP1, log,
+        ]),
 ]
 
 let package = Package(

@@ -7,8 +7,8 @@ package import World
 
 /// Bounds of the outbox worker.
 package struct OutboxConfiguration: Sendable {
-    /// Messages taken at a time; each is sent on its own, so one slow receiver holds nobody up for longer than its
-    /// own time-out.
+    /// Messages taken at a time; each lane is sent on its own, so one slow receiver holds nobody up for longer than
+    /// half a lease and its own time-out.
     package var claimCountMax = 16
     /// Longer than any integration's time-out: after a crash a claimed message is free again after this.
     package var leaseMilliseconds: Int64 = 30_000
@@ -74,20 +74,44 @@ package final class OutboxService: Service {
         }
     }
 
-    /// Sends what is due now, once; returns how many messages were tried. Messages of one lane (receiver,
-    /// integration, group) are claimed one at a time, so a resolved never overtakes its firing.
+    private struct Lane: Hashable {
+        var receiver: String
+        var integration: String
+        var groupKey: String
+    }
+
+    /// Sends what is due now, once; returns how many messages were claimed.
+    ///
+    /// Messages of one lane (receiver, integration, group) go one after another, oldest first, and none after one that
+    /// has to be tried again, so a resolved never overtakes its firing. What is left of a lane stays claimed until its
+    /// lease ends; a lane stops after half of it, so that nobody else sends the same.
     package func sendDue() async throws(StorageError) -> Int {
         let messages = try await store.claim(
             now: clock.now.milliseconds, limit: configuration.claimCountMax,
             leaseMilliseconds: configuration.leaseMilliseconds)
         guard !messages.isEmpty else { return 0 }
+        let claimed = clock.monotonicNanoseconds
+        let lanes = Dictionary(grouping: messages) {
+            Lane(receiver: $0.receiver, integration: $0.integration, groupKey: $0.groupKey)
+        }
         await withTaskGroup(of: Void.self) { group in
-            for message in messages { group.addTask { await self.deliver(message) } }
+            for lane in lanes.values {
+                group.addTask { await self.deliver(lane, claimedAt: claimed) }
+            }
         }
         return messages.count
     }
 
-    private func deliver(_ message: OutboxMessage) async {
+    private func deliver(_ lane: [OutboxMessage], claimedAt: Int64) async {
+        for message in lane {
+            let elapsed = (clock.monotonicNanoseconds - claimedAt) / 1_000_000
+            guard elapsed < configuration.leaseMilliseconds / 2, !Task.isCancelled else { return }
+            if case .retry = await deliver(message) { return }
+        }
+    }
+
+    /// Tries one message and settles it.
+    private func deliver(_ message: OutboxMessage) async -> DeliveryVerdict {
         let started = clock.monotonicNanoseconds
         let outcome: AttemptOutcome
         if let integration = directory.integration(
@@ -111,6 +135,7 @@ package final class OutboxService: Service {
             // The lease runs out and the message is sent again with the same id.
             logger.error("outbox: \(message.id) was tried but could not be marked: \(error)")
         }
+        return verdict
     }
 
     private func record(
