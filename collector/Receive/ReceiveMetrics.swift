@@ -103,15 +103,6 @@ package final class ReceiveMetrics: Sendable {
                     return .init(labels, value(figures))
                 })
         }
-        func perReason(
-            _ name: String, _ label: String, _ help: String, _ counts: [String: UInt64]
-        ) -> MetricFamily {
-            MetricFamily(
-                name, .counter, help: help,
-                points: counts.sorted { bytesPrecede($0.key, $1.key) }.map {
-                    .init([label: $0.key], Double($0.value))
-                })
-        }
         return [
             perStream(
                 "petrel_receive_batches_total", .counter, "Batches committed.",
@@ -144,6 +135,21 @@ package final class ReceiveMetrics: Sendable {
                 "petrel_agent_clock_skew_seconds", .gauge,
                 "The agent's clock minus the collector's, at its last message with a time.",
                 { $0.skewSeconds }),
+        ] + Self.totals(now)
+    }
+
+    /// The counters that belong to no stream.
+    private static func totals(_ now: State) -> [MetricFamily] {
+        func perReason(
+            _ name: String, _ label: String, _ help: String, _ counts: [String: UInt64]
+        ) -> MetricFamily {
+            MetricFamily(
+                name, .counter, help: help,
+                points: counts.sorted { bytesPrecede($0.key, $1.key) }.map {
+                    .init([label: $0.key], Double($0.value))
+                })
+        }
+        return [
             perReason(
                 "petrel_receive_refusals_total", "reason", "Refusals sent to agents.",
                 now.refusals),
