@@ -55,13 +55,14 @@ struct HTTPNotificationSenderTests {
             })
     }
 
-    /// A client as the collector makes it: no redirects.
+    /// A client as the collector makes it: no redirects, no tries of its own.
     private func withClient<Value>(
         _ body: (HTTPClient) async throws -> Value
     ) async throws -> Value {
+        var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
+        configuration.connectionPool.retryConnectionEstablishment = false
         let client = HTTPClient(
-            eventLoopGroupProvider: .singleton,
-            configuration: HTTPClient.Configuration(redirectConfiguration: .disallow))
+            eventLoopGroupProvider: .singleton, configuration: configuration)
         do {
             let value = try await body(client)
             try await client.shutdown()
@@ -173,7 +174,11 @@ struct HTTPNotificationSenderTests {
             gone.withLock { $0 = receiver.url }
         }
         let outcome = try await send(webhook(gone.withLock { $0 } + "/T0KEN"))
-        #expect(outcome == .failed(detail: "connection refused or host unreachable"))
+        guard case .failed(let detail) = outcome else {
+            Issue.record("not failed: \(outcome)")
+            return
+        }
+        #expect(detail.contains("refused") && !detail.contains("T0KEN"))
     }
 
     @Test("of a longer answer only the beginning is read")

@@ -23,7 +23,8 @@ package struct HTTPNotificationSender: NotificationSender {
     private let clock: any WorldClock
     private let readSecret: @Sendable (String) throws -> String
 
-    /// `client` must not follow redirects; `readSecret` reads the text of a secret's file.
+    /// `client` must not follow redirects, and should not try a refused connection again by itself (the outbox does);
+    /// `readSecret` reads the text of a secret's file.
     package init(
         client: HTTPClient, renderer: MessageRenderer, clock: any WorldClock,
         readSecret: @escaping @Sendable (String) throws -> String
@@ -166,7 +167,14 @@ package struct HTTPNotificationSender: NotificationSender {
             return
                 "the secret's file \(error.path) can't be read: check that it exists and its owner"
         }
-        if error is NIOConnectionError { return "connection refused or host unreachable" }
+        if let error = error as? NIOConnectionError {
+            guard let first = error.connectionErrors.first else {
+                return "the receiver's host name does not resolve"
+            }
+            return describe(first.error)
+        }
+        // `connect(…): Connection refused (errno: 111)`
+        if let error = error as? IOError { return error.description }
         return String(describing: type(of: error))
     }
 }
