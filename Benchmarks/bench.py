@@ -180,7 +180,7 @@ def ingest(options):
         while acknowledged() - base < INGEST_LINES and time.perf_counter() - started < INGEST_SECONDS_MAX:
             time.sleep(0.1)
         wall, after = time.perf_counter() - started, cpu()
-        stored = int(fleet.sql("SELECT count(*) FROM petrel.log WHERE line LIKE '{\"seq\":%'"))
+        stored = int(fleet.sql("SELECT count(*) FROM petrel.log"))
         if stored != INGEST_LINES:
             say(f"of {INGEST_LINES} lines {stored} were stored within {INGEST_SECONDS_MAX} s")
         copied = copy_seconds(fleet)
@@ -292,7 +292,7 @@ def main():
             PARTS[name](options)
         except Exception as error:  # one part's failure leaves the others their figures
             failed.append(name)
-            say(f"{name} failed: {error!r}")
+            say(f"{name} failed: {error!r} {getattr(error, 'stderr', '') or ''}")
     width = [max(len(line[i]) for line in [("figure", "petrel", "peer", "ratio"), *TABLE]) for i in range(4)]
     print()
     for line in [("figure", "petrel", "peer", "ratio"), tuple("-" * w for w in width), *TABLE]:
