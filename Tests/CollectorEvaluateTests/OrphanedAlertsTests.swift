@@ -107,6 +107,8 @@ struct OrphanedAlertsTests {
         let doubled = OrphanedAlerts(
             [stored[0]], groups: try groups("B", "A", "A"), now: Self.now)
         #expect(doubled.kept.isEmpty && doubled.resolved.count == 1)
+        let merged = OrphanedAlerts(stored, groups: try groups("B", "C", "A"), now: Self.now)
+        #expect(merged.kept.isEmpty && merged.resolved.count == 2)
     }
 
     @Test("the same name in another group or file is another rule")

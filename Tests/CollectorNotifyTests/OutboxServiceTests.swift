@@ -81,6 +81,16 @@ struct OutboxServiceTests {
         #expect(count(service, "petrel_notification_attempts_failed_total") == 2)
     }
 
+    @Test("the wait grows with the attempts that the message has behind it")
+    func backOff() async throws {
+        let service = try service()
+        sender.state.withLock { $0.script = [.answered(500)] }
+        try await store.enqueue([Sample.message([Sample.alert()], attemptCount: 9)])
+        #expect(try await service.sendDue() == 1)
+        let next = store.state.withLock { $0.rows[0].nextAttemptAt }
+        #expect(next.rawValue - clock.now.milliseconds.rawValue >= 30_000)
+    }
+
     @Test("a receiver's final word and a receiver that is gone give the message up")
     func abandoned() async throws {
         let service = try service()
