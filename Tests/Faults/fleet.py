@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fault runs on the real programs: fleet.py --programs FOLDER SCENARIO [--rounds N]
 
-Scenarios: short (all of them, a few rounds), agent-kills, collector-kills, postgres-restarts, outage, rule, cpu.
+Scenarios: short (all of them, a few rounds), agent-kills, collector-kills, postgres-restarts, outage, rule, cpu, journal.
 Each prints sent, stored, gap, in spool, lost, duplicated; the run ends with `N passed, M failed`.
 """
 import argparse
@@ -151,10 +151,38 @@ def cpu(options, _):
         assert len(answer) == 8 and worst <= 0.05 and abs(total - count) <= 0.02 * count, answer
 
 
+def journal(options, count):
+    """Numbered lines through the live journal while it rotates twice. Run where a journald listens (see CONTRIBUTING.md)."""
+    import subprocess
+    agent = "metrics: {interval: 5s}\nlogs: {journal: {start: head}}\n"
+    with Fleet(options.programs, agent_yaml=agent).up() as fleet:
+        writer = subprocess.Popen(
+            ["systemd-cat", "-t", "petrel-numbers", "-p", "warning"], stdin=subprocess.PIPE)
+        for n in range(count):
+            writer.stdin.write(b"number %d\n" % n)
+            if n in (count // 3, 2 * count // 3):
+                writer.stdin.flush()
+                subprocess.run(["journalctl", "--rotate"], check=True)
+        writer.stdin.close()
+        writer.wait()
+        ours = "FROM petrel.log WHERE line LIKE 'number %'"
+        wait_until("all lines stored", 180, lambda: int(fleet.sql(f"SELECT count(*) {ours}")) >= count, 1)
+        row = fleet.sql(
+            f"SELECT count(*), count(DISTINCT line), count(*) FILTER (WHERE level = 'warn'),"
+            f" count(*) FILTER (WHERE metadata ? '_PID' AND metadata->>'identifier' = 'petrel-numbers') {ours}")
+        disorder = fleet.sql(
+            "SELECT count(*) FROM (SELECT substr(line, 8)::int AS n, lag(substr(line, 8)::int) OVER (ORDER BY at_ns, id)"
+            f" AS before {ours}) x WHERE n <> before + 1")
+        gap = fleet.sql("SELECT coalesce(sum(record_count), 0) FROM petrel.gap")
+        print(f"  stored|distinct|warn|fields {row}  out_of_order {disorder}  gap {gap}")
+        assert row == f"{count}|{count}|{count}|{count}" and disorder == "0" and gap == "0"
+
+
 SCENARIOS = {
     "agent-kills": (agent_kills, 100, 6), "collector-kills": (collector_kills, 50, 4),
     "postgres-restarts": (postgres_restarts, 20, 2), "outage": (outage, 600, 15),
     "rule": (rule, "30s", "2s"), "cpu": (cpu, 0, None),
+    "journal": (journal, 100_000, None),
 }
 
 

@@ -1,7 +1,8 @@
 -- The ways in for SQL users.
 
+-- Unsafe in parallel plans: an exception block is a subtransaction.
 CREATE FUNCTION petrel.line_text(line bytea) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL UNSAFE AS $$
 BEGIN
     RETURN convert_from(line, 'UTF8');
 EXCEPTION WHEN character_not_in_repertoire OR untranslatable_character THEN
