@@ -7,8 +7,11 @@ import Testing
 
 @Suite("Receivers' own templates")
 struct MessageRendererTests {
-    private func body(_ receiver: String, regex: TemplateRegex = .re2) throws -> String {
-        let renderer = MessageRenderer(externalURL: "http://c:9600", regex: { regex })
+    private func body(
+        _ receiver: String, library: GoTemplate? = nil, regex: TemplateRegex = .re2
+    ) throws -> String {
+        let renderer = MessageRenderer(
+            externalURL: "http://c:9600", library: library, regex: { regex })
         let integration = try #require(try Sample.integrations(receiver).first)
         let message = Sample.message([
             Sample.alert(), Sample.alert("Busy", ["host": "h2"], ended: true),
@@ -75,6 +78,16 @@ struct MessageRendererTests {
         let discord = try body(
             "{name: team, discord_configs: [{webhook_url: 'http://h/', message: '\(template)'}]}")
         #expect(discord.contains("\"description\":\"Firing: load is 7\\nhost=h1"))
+    }
+
+    @Test("definitions come from the configuration's template files")
+    func library() throws {
+        let library = try NotificationTemplate.library(
+            "{{ define \"own\" }}{{ .Status | toUpper }}!{{ end }}")
+        let receiver =
+            "{name: team, slack_configs: [{api_url: 'http://h/', title: '{{ template \"own\" . }}'}]}"
+        #expect(try body(receiver, library: library).contains("\"title\":\"FIRING!\""))
+        #expect(try body(receiver).contains("\"title\":\"[FIRING:1] Busy\""))
     }
 
     @Test("regular expressions come from outside; without them the standard text stands in")

@@ -6,11 +6,17 @@ package import Storage
 /// The body of a message for an integration: its own templates where it has some, the standard text elsewhere.
 package struct MessageRenderer: Sendable {
     private let externalURL: String
+    private let library: GoTemplate?
     private let regex: @Sendable () -> TemplateRegex
 
-    /// `externalURL` is where a person finds the collector, empty for nowhere.
-    package init(externalURL: String, regex: @escaping @Sendable () -> TemplateRegex) {
+    /// `externalURL` is where a person finds the collector, empty for nowhere; `library` holds the definitions of
+    /// the configuration's template files, nil where it names none.
+    package init(
+        externalURL: String, library: GoTemplate? = nil,
+        regex: @escaping @Sendable () -> TemplateRegex
+    ) {
         self.externalURL = externalURL
+        self.library = library
         self.regex = regex
     }
 
@@ -23,9 +29,9 @@ package struct MessageRenderer: Sendable {
             externalURL: externalURL)
         let environment = NotificationTemplate.Environment(now: now, regex: regex())
         func text(_ template: NotificationTemplate?) -> String? {
-            guard let template, let text = try? template.expand(data, environment) else {
-                return nil
-            }
+            guard let template,
+                let text = try? template.expand(data, environment, library: library)
+            else { return nil }
             return text.isEmpty ? nil : text
         }
         switch integration.kind {
