@@ -50,7 +50,7 @@ package protocol LogReader: Sendable {
     /// Calls `body` with pages of at most a few thousand entries, in time order, until it returns false or all are
     /// read. Entries of one timestamp come in the order in which they were stored (reversed when backward).
     func forEachPage(
-        _ selection: LogSelection, _ body: @Sendable (LogPage) throws -> Bool
+        _ selection: LogSelection, _ body: @escaping @Sendable (LogPage) throws -> Bool
     ) async throws
     func logLabelNames(_ scope: LabelScope) async throws(StorageError) -> [String]
     func logLabelValues(_ name: String, _ scope: LabelScope) async throws(StorageError) -> [String]

@@ -48,7 +48,7 @@ struct FakeLogReader: LogReader {
     var pages: [LogPage] = []
 
     func forEachPage(
-        _ selection: LogSelection, _ body: @Sendable (LogPage) throws -> Bool
+        _ selection: LogSelection, _ body: @escaping @Sendable (LogPage) throws -> Bool
     ) async throws {
         for page in pages where try !body(page) { return }
     }

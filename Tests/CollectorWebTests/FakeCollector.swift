@@ -50,7 +50,7 @@ struct FakeMetricReader: MetricReader {
 /// One stream of three lines, one of them not UTF-8.
 struct FakeLogReader: LogReader {
     func forEachPage(
-        _ selection: LogSelection, _ body: @Sendable (LogPage) throws -> Bool
+        _ selection: LogSelection, _ body: @escaping @Sendable (LogPage) throws -> Bool
     ) async throws {
         var entries = [
             LogEntry(

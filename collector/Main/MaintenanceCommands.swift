@@ -57,6 +57,7 @@ struct CheckConfigCommand: AsyncParsableCommand {
         let configuration = try common.configuration()
         let rules = try RuleLoading.load(configuration)
         let routing = try RuleLoading.routing(configuration)
+        _ = try RuleLoading.templates(routing ?? .standard)
         let count = rules.reduce(0) { $0 + $1.rules.count }
         print(
             "ok: \(rules.count) rule groups with \(count) rules, \(routing?.receivers.count ?? 0) receivers"

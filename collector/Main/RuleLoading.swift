@@ -1,3 +1,4 @@
+import GoTemplate
 import Model
 import Routing
 import Rules
@@ -31,6 +32,22 @@ enum RuleLoading {
         else { return nil }
         return try AlertingConfiguration.parse(
             readText(configuration.alertingFile, files), file: configuration.alertingFile)
+    }
+
+    /// The definitions of the alerting file's template files; nil where it names none.
+    static func templates(_ routing: AlertingConfiguration) throws -> GoTemplate? {
+        let files = LiveFileTree()
+        var library: GoTemplate?
+        for pattern in routing.templateFiles {
+            for path in try expand(pattern, files) {
+                let text = try readText(path, files)
+                do throws(GoTemplateError) {
+                    let next = try NotificationTemplate.library(text)
+                    library = library.map { next.including($0) } ?? next
+                } catch { throw StartError("\(path): \(error)") }
+            }
+        }
+        return library
     }
 
     /// Paths that `pattern` names, sorted. `*` stands for any text within the last component; a pattern without one

@@ -51,11 +51,13 @@ struct RunCommand: AsyncParsableCommand {
     ) async throws {
         let eventLoops = MultiThreadedEventLoopGroup(numberOfThreads: 2)
         let executor = QueryExecutor(threadCount: 2)
+        var outbound = HTTPClient.Configuration(
+            redirectConfiguration: .disallow,
+            timeout: HTTPClient.Configuration.Timeout(connect: .seconds(5)))
+        // The outbox decides when to try again, and with which wait.
+        outbound.connectionPool.retryConnectionEstablishment = false
         let client = HTTPClient(
-            eventLoopGroupProvider: .shared(eventLoops),
-            configuration: HTTPClient.Configuration(
-                redirectConfiguration: .disallow,
-                timeout: HTTPClient.Configuration.Timeout(connect: .seconds(5))))
+            eventLoopGroupProvider: .shared(eventLoops), configuration: outbound)
         let wiring = try CollectorWiring(
             configuration: configuration, store: store, rules: rules, routing: routing,
             eventLoops: eventLoops, executor: executor, client: client, logger: logger)
@@ -141,7 +143,9 @@ struct CollectorWiring {
                 }, alerts: store, writer: store, clock: clock), logger: logger)
         let sender = HTTPNotificationSender(
             client: client,
-            renderer: MessageRenderer(externalURL: externalURL, regex: { .re2 }),
+            renderer: MessageRenderer(
+                externalURL: externalURL, library: try RuleLoading.templates(routing),
+                regex: { .re2 }),
             clock: clock, readSecret: { try secretText($0) })
         outbox = OutboxService(
             store: store, directory: directory, sender: sender, clock: clock, random: random,

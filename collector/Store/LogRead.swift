@@ -13,7 +13,7 @@ extension CollectorStore: LogReader {
     static let firstPageEntriesMax = 200
 
     package func forEachPage(
-        _ selection: LogSelection, _ body: @Sendable (LogPage) throws -> Bool
+        _ selection: LogSelection, _ body: @escaping @Sendable (LogPage) throws -> Bool
     ) async throws {
         let streams = try catalogue.streams.withLock { index throws(StorageError) in
             var found: [Int32: Labels] = [:]
@@ -23,17 +23,15 @@ extension CollectorStore: LogReader {
             return found
         }
         guard !streams.isEmpty, selection.from < selection.to else { return }
-        try await withoutActuallyEscaping(body) { body in
-            let outcome = try await read { session in
-                // What `body` throws is its own and passes through unchanged.
-                Result { try readPages(selection, streams, session, body) }
-                    .mapError { PageFailure(error: $0) }
-            }
-            switch outcome {
-            case .success: return
-            case .failure(let failure):
-                throw failure.error is PostgresError ? storageError(failure.error) : failure.error
-            }
+        let outcome = try await read { session in
+            // What `body` throws is its own and passes through unchanged.
+            Result { try readPages(selection, streams, session, body) }
+                .mapError { PageFailure(error: $0) }
+        }
+        switch outcome {
+        case .success: return
+        case .failure(let failure):
+            throw failure.error is PostgresError ? storageError(failure.error) : failure.error
         }
     }
 

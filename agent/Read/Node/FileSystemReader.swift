@@ -27,9 +27,10 @@ package struct FileSystemReader: NodeReader {
     }
 
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
-        var seen: Set<Mount> = []
+        // A point mounted over twice is one series: the labels tell no difference.
+        var seen: Set<[String]> = []
         let mounts = try table().filter {
-            !excludesMountPoint($0.mountPoint) && !excludesType($0.type) && seen.insert($0).inserted
+            !excludesMountPoint($0.mountPoint) && !excludesType($0.type) && seen.insert([$0.device, $0.mountPoint, $0.type]).inserted
         }
         let results = try prober.probe(mounts.map { path(of: $0) })
         var families = FileSystemFamilies()
