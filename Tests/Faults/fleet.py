@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Fault runs on the real programs: fleet.py --programs FOLDER SCENARIO [--rounds N]
 
-Scenarios: short (all of them, a few rounds), agent-kills, collector-kills, postgres-restarts, outage, rule, cpu, journal.
+Scenarios: short (all of them, a few rounds), agent-kills, collector-kills, postgres-restarts, outage, rule, cpu, journal,
+power, control-fsync, control-cursor.
 Each prints sent, stored, gap, in spool, lost, duplicated; the run ends with `N passed, M failed`.
 """
 import argparse
@@ -178,11 +179,73 @@ def journal(options, count):
         assert row == f"{count}|{count}|{count}|{count}" and disorder == "0" and gap == "0"
 
 
+def power_cuts(options, rounds, environment=None):
+    """The agent's state on a disk that forgets what was not synchronized; the power goes with the agent. Needs --lossyfs."""
+    import subprocess
+    import tempfile
+    base = tempfile.mkdtemp(prefix="petrel-lossy-")
+    for name in ("backing", "mount"):
+        os.mkdir(os.path.join(base, name))
+    disk = subprocess.Popen(
+        [sys.executable, options.lossyfs, f"{base}/backing", f"{base}/mount", "--seed", str(options.seed)],
+        stdout=subprocess.PIPE, text=True)
+    assert "mounted" in disk.stdout.readline()
+    try:
+        with Fleet(options.programs, agent_state=f"{base}/mount/agent", environment=environment).up() as fleet:
+            writer = Writer(fleet)
+            writer.start()
+            flowing(fleet)
+            for n in range(rounds):
+                pause(0.1, 1.2)
+                fleet.agent.kill(signal.SIGKILL)
+                os.kill(disk.pid, signal.SIGUSR1 if n % 2 else signal.SIGUSR2)
+                time.sleep(0.3)
+                fleet.agent.start()
+            return account(fleet, writer.finish(), seconds=30 if environment else 120)
+    finally:
+        subprocess.run(["umount", f"{base}/mount"], check=False)
+        disk.terminate()
+
+
+def power(options, rounds):
+    expect_exact(power_cuts(options, rounds))
+
+
+def control_fsync(options, rounds):
+    """The same without fsync (libeatmydata) must lose or double, or the harness is blind."""
+    try:
+        result = power_cuts(options, rounds, {"LD_PRELOAD": "libeatmydata.so"})
+    except Exception as error:
+        print(f"  fails without fsync, as it must: {error}")
+        return
+    assert result["lost"] or result["duplicated"] or result["gap"], "no loss without fsync: the harness is blind"
+
+
+def control_cursor(options, _):
+    """With the cursor held back in the database, lines must come twice, or the harness is blind."""
+    with Fleet(options.programs).up() as fleet:
+        fleet.sql("CREATE FUNCTION petrel.hold() RETURNS trigger LANGUAGE plpgsql AS"
+                  " 'BEGIN NEW.last_seq := OLD.last_seq; RETURN NEW; END'")
+        fleet.sql("CREATE TRIGGER hold BEFORE UPDATE ON petrel.agent_cursor FOR EACH ROW EXECUTE FUNCTION petrel.hold()")
+        fleet.sql("ALTER TABLE petrel.ingest_batch DROP CONSTRAINT ingest_batch_pkey")
+        writer = Writer(fleet)
+        writer.start()
+        for _ in range(3):
+            pause(2, 3)
+            fleet.collector.kill(signal.SIGKILL)
+            fleet.collector.start()
+            fleet.wait_ready()
+        result = account(fleet, writer.finish(), seconds=10)
+        assert result["lost"] or result["duplicated"], "nothing doubled without the cursor: the harness is blind"
+
+
 SCENARIOS = {
     "agent-kills": (agent_kills, 100, 6), "collector-kills": (collector_kills, 50, 4),
     "postgres-restarts": (postgres_restarts, 20, 2), "outage": (outage, 600, 15),
     "rule": (rule, "30s", "2s"), "cpu": (cpu, 0, None),
     "journal": (journal, 100_000, None),
+    "power": (power, 20, None), "control-fsync": (control_fsync, 10, None),
+    "control-cursor": (control_cursor, 0, None),
 }
 
 
@@ -190,6 +253,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--programs", required=True)
     parser.add_argument("--rounds", help="rounds, seconds or `for`, by scenario")
+    parser.add_argument("--lossyfs", help="lossyfs.py, for power and control-fsync")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("scenario", choices=["short", *SCENARIOS])
     options = parser.parse_args()

@@ -76,7 +76,7 @@ class Fleet:
     """A collector with its private PostgreSQL, and one agent that follows a log file."""
 
     def __init__(self, programs, folder=None, host="h1", agent_yaml="", collector_yaml="",
-                 alerting_yaml="", rules_yaml="", environment=None):
+                 alerting_yaml="", rules_yaml="", environment=None, agent_state=None):
         self.programs = os.path.abspath(programs)
         self.owns = folder is None
         self.folder = folder or tempfile.mkdtemp(prefix="petrel-fleet-")
@@ -85,7 +85,7 @@ class Fleet:
         self.ports = {name: free_port() for name in ("http", "fleet", "enroll", "public", "agent")}
         self.url = f"http://127.0.0.1:{self.ports['http']}"
         self.data = os.path.join(self.folder, "collector")
-        self.state = os.path.join(self.folder, "agent")
+        self.state = agent_state or os.path.join(self.folder, "agent")
         self.lines = os.path.join(self.folder, "app.log")
         open(self.lines, "ab").close()
         self._write("alerting.yaml", alerting_yaml or "route: {receiver: none}\nreceivers: [{name: none}]\n")
@@ -105,7 +105,7 @@ logs:
         self.listeners, self.collector_config = listeners, collector_config
         self.collector = Program(
             [self.program("petrel-collector"), "run", "--config", collector_config, "--data-dir", self.data]
-            + listeners, os.path.join(self.folder, "collector.log"), environment)
+            + listeners, os.path.join(self.folder, "collector.log"))
         self.agent = Program(
             [self.program("petrel-agent"), "run", "--config", agent_config, "--state-dir", self.state,
              "--listen", f"127.0.0.1:{self.ports['agent']}"], os.path.join(self.folder, "agent.log"), environment)
