@@ -59,6 +59,7 @@ package final class EvaluateService: Service {
             do {
                 return try await settledRecords()
             } catch {
+                if Task.isCancelled { return nil }
                 logger.warning("alert state can't be read or settled yet: \(error)")
             }
             do { try await dependencies.clock.sleep(nanoseconds: 1_000_000_000) } catch { break }

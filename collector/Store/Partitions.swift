@@ -174,6 +174,7 @@ package struct MaintenanceService: Service {
                     "dropped": "\(report.dropped.count)", "postponed": "\(report.postponed)",
                 ])
         } catch {
+            if Task.isCancelled { return }
             store.logger.error("maintenance failed", metadata: ["error": "\(error)"])
         }
     }

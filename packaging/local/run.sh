@@ -101,12 +101,13 @@ setsid "$programs/petrel-agent" run --state-dir "$state/agent" --listen "$listen
     ${PETREL_AGENT_CONFIG:+--config "$PETREL_AGENT_CONFIG"} >>"$state/log/agent.log" 2>&1 </dev/null &
 agent_pid=$!
 echo "$agent_pid" >"$state/agent.pid"
-flows() { "$programs/petrel" query 'count(node_cpu_seconds_total)' | grep -q '[1-9]'; }
+# A rate needs two scrapes, so this takes up to two intervals.
+flows() { "$programs/petrel" query 'sum(rate(node_cpu_seconds_total[1m]))' | grep -q '[1-9]'; }
 wait_for 90 "$agent_pid" "$state/log/agent.log" flows
 ok "http://$listen/metrics"
 
 journal=yes
-if ! [ -d /var/log/journal ] && ! [ -d /run/log/journal ]; then
+if [ -z "$(find /var/log/journal /run/log/journal -name '*.journal' -print -quit 2>/dev/null)" ]; then
     journal=no
     say "  note: this machine has no journal (no journald); node statistics and files are read all the same"
 fi
