@@ -5,7 +5,7 @@ set -euo pipefail
 
 build="libssl-dev libpq-dev libsystemd-dev zlib1g-dev libyaml-dev libre2-dev pkg-config binutils"
 run="postgresql curl"
-test="python3 systemd util-linux"
+test="python3"
 
 wanted=
 for group in "${@:-build}"; do wanted="$wanted ${!group}"; done
