@@ -41,7 +41,8 @@ final class ScrapeService: Service {
 
     private func scrapeOnGrid() async {
         var writer = MetricsBatchWriter()
-        var last: Int64 = .min
+        // The first scrape waits for its grid point: a sample must not claim a time before it was read.
+        var last = clock.now.milliseconds.rawValue / intervalMilliseconds * intervalMilliseconds
         while !Task.isCancelled {
             let now = clock.now
             let tick = now.milliseconds.rawValue / intervalMilliseconds * intervalMilliseconds
