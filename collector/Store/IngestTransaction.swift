@@ -10,6 +10,9 @@ struct IngestTransaction: Sendable {
     /// Numbers of the log streams of all batches, in order of appearance.
     var streams: [Int32]
 
+    /// An entry of a B-tree holds 2,704 bytes; longer ids stay in `metadata` alone, where U+0000 grows to three bytes.
+    private static let indexedBytesMax = 512
+
     /// What the cursor said, and what it will say.
     private struct Cursor {
         var last: UInt64
@@ -144,7 +147,8 @@ struct IngestTransaction: Sendable {
     ) {
         func optional(_ name: String) -> PostgresValue {
             let value = entry.metadata[name]
-            return value.isEmpty ? .null(.text) : .text(withoutNUL(value))
+            let isIndexed = !value.isEmpty && value.utf8.count <= Self.indexedBytesMax
+            return isIndexed ? .text(withoutNUL(value)) : .null(.text)
         }
         let hasNUL = entry.metadata.containsNUL
         rows.append([
