@@ -242,6 +242,10 @@ let checks: [Target] = [
             lifecycle,
             protobuf,
         ]),
+    tests("PostgresTests", ["Postgres", log]),
+    tests(
+        "CollectorStoreTests",
+        ["Model", "World", "Storage", "Postgres", "CollectorStore", log]),
     tests("QueryMathTests", ["QueryMath"]),
     tests("PromQLTests", ["Model", "QueryMath", "PromQLSyntax", "PromQL", "PromQLScript"]),
     tests(
