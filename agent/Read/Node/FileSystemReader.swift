@@ -30,7 +30,8 @@ package struct FileSystemReader: NodeReader {
         // A point mounted over twice is one series: the labels tell no difference.
         var seen: Set<[String]> = []
         let mounts = try table().filter {
-            !excludesMountPoint($0.mountPoint) && !excludesType($0.type) && seen.insert([$0.device, $0.mountPoint, $0.type]).inserted
+            !excludesMountPoint($0.mountPoint) && !excludesType($0.type)
+                && seen.insert([$0.device, $0.mountPoint, $0.type]).inserted
         }
         let results = try prober.probe(mounts.map { path(of: $0) })
         var families = FileSystemFamilies()
