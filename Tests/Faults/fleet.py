@@ -10,6 +10,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 import traceback
 
@@ -113,9 +114,18 @@ receivers:
         with Fleet(options.programs, alerting_yaml=alerting, rules_yaml=RULE.format(hold=hold)).up() as fleet:
             wait_until("transition committed", 90,
                        lambda: int(fleet.sql("SELECT count(*) FROM petrel.outbox WHERE alert_labels::text LIKE '%Busy%'")) >= 3)
-            fleet.collector.kill(signal.SIGKILL)  # between transition and send, or between send and mark
+            fleet.collector.kill(signal.SIGKILL)  # between transition and send
+            received = threading.Event()
+
+            def between_send_and_mark():
+                fleet.collector.kill(signal.SIGKILL)
+                received.set()
+            hooks["webhook"].before_success = between_send_and_mark
+            fleet.collector.start()
+            assert received.wait(60), "no webhook within 60 s"
             fleet.collector.start()
             fleet.wait_ready()
+            wait_until("the unmarked message again", 60, lambda: len(hooks["webhook"].delivered()) >= 2)
             for name, hook in hooks.items():
                 wait_until(f"{name} delivered", 60, lambda: any("Busy" in str(r["body"]) for r in hook.delivered()))
                 busy = [r for r in hook.requests if "Busy" in str(r["body"])]

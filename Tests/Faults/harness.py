@@ -246,6 +246,7 @@ class Receiver:
 
     def __init__(self, script=()):
         self.script, self.requests, self.lock = list(script), [], threading.Lock()
+        self.before_success = None  # called once, when a request is about to be answered 200 for the first time
         receiver = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -256,12 +257,20 @@ class Receiver:
                     receiver.requests.append(
                         {"at": time.time(), "status": status, "id": self.headers.get("Idempotency-Key"),
                          "path": self.path, "body": json.loads(body)})
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"ok")
+                    hook = receiver.before_success if status == 200 else None
+                    if hook:
+                        receiver.before_success = None
+                if hook:
+                    hook()
+                try:
+                    self.send_response(status)
+                    for name, value in headers.items():
+                        self.send_header(name, value)
+                    self.send_header("Content-Length", "2")
+                    self.end_headers()
+                    self.wfile.write(b"ok")
+                except OSError:
+                    pass  # the collector was killed while it waited
 
             def log_message(self, *_):
                 pass
