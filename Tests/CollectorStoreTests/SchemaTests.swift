@@ -58,7 +58,7 @@ extension StoreTests {
                 SET min_parallel_table_scan_size = 0; SET max_parallel_workers_per_gather = 4;
                 SET ROLE petrel_query
                 """
-            // Of the four odd lines three begin with x; the last of them only when its bytes are escaped.
+            // Of the four odd lines three begin with x, one of them with its bytes escaped.
             #expect(
                 try await TestCluster.number(
                     "SELECT count(*) FROM petrel.log WHERE line LIKE 'x%'", on: "log_view",

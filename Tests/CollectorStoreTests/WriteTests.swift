@@ -47,7 +47,7 @@ extension StoreTests {
         }
     }
 
-    /// Sends batches as an agent would: what is not acknowledged is sent again, from where the cursor stands.
+    /// Sends batches as an agent would: what is not acknowledged is sent again, from the cursor on.
     private static func load(
         _ store: CollectorStore, _ host: HostName, through end: UInt64,
         _ acknowledged: @Sendable (UInt64) -> Void
@@ -122,7 +122,7 @@ extension StoreTests {
                     """
                     SELECT (SELECT count(*) FROM petrel.log_entry)
                         + (SELECT count(*) FROM petrel.ingest_batch)
-                        + (SELECT sum(last_seq + stored_records) FROM petrel.agent_cursor)
+                        + (SELECT sum(last_seq + stored_records)::int8 FROM petrel.agent_cursor)
                     """, on: "rehearsal", in: cluster) == 0)
             #expect(try await store.store([good], session: session) == [.stored])
             await store.close()
@@ -199,7 +199,8 @@ extension StoreTests {
     }
 }
 
-/// Reads twice in one transaction: at once, then `started` ends, and again when `gate` opens. The second answer.
+/// Reads twice in one transaction: at once, then `started` ends, and again when `gate` opens.
+/// Returns the second answer.
 private func heldRead(
     _ sql: String, url: String, started: AsyncStream<Void>.Continuation, gate: DispatchSemaphore
 ) async throws -> Int64 {
