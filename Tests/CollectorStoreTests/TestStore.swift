@@ -88,11 +88,14 @@ enum TestCluster {
         rmdir(path)
     }
 
+    /// The tests crash the server, not the machine: nothing need wait for the disk.
+    private static let settings = ["fsync = off", "full_page_writes = off"]
+
     /// Starts the cluster, runs `body` and stops the cluster.
     static func with(_ body: (PrivateCluster) async throws -> Void) async throws {
         let folder = Self.folder
         let cluster = try await PrivateCluster.start(
-            PrivateClusterConfiguration(stateDirectory: folder), logger: quiet)
+            PrivateClusterConfiguration(stateDirectory: folder, settings: settings), logger: quiet)
         do {
             try await body(cluster)
         } catch {

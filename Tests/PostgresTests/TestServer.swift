@@ -47,12 +47,15 @@ enum TestServer {
         rmdir(path)
     }
 
+    /// The tests crash the server, not the machine: nothing need wait for the disk.
+    private static let settings = ["fsync = off", "full_page_writes = off"]
+
     /// Starts the server, runs `body` with a pool of two connections, and stops the server.
     static func with(_ body: (PostgresPool, PrivateCluster) async throws -> Void) async throws {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         let cluster = try await PrivateCluster.start(
-            PrivateClusterConfiguration(stateDirectory: folder), logger: logger)
+            PrivateClusterConfiguration(stateDirectory: folder, settings: settings), logger: logger)
         let pool = PostgresPool(
             PostgresPoolConfiguration(url: cluster.url, connectionsMax: 2), logger: logger,
             random: { 1 })
