@@ -16,6 +16,8 @@ final class LogService: Service {
     static let waitMilliseconds = 250
     /// How long a full spool or a failing source is left alone.
     static let pauseNanoseconds: Int64 = 1_000_000_000
+    /// Rounds of the writer without anything to write after which it flushes all the same.
+    static let idleRoundsMax = 5
 
     private let sources: [LogSourceRunner]
     private let spool: Spool
@@ -85,8 +87,16 @@ final class LogService: Service {
     }
 
     private func keepWriting() async {
+        var idleRounds = 0
         while !Task.isCancelled {
-            await write(everything: false)
+            // An idle spool still notes acknowledgements now and then.
+            let holds = state.withLock { $0.collector.heldBytes > 0 }
+            if holds || idleRounds >= Self.idleRoundsMax {
+                await write(everything: false)
+                idleRounds = 0
+            } else {
+                idleRounds += 1
+            }
             do { try await clock.sleep(nanoseconds: flushNanoseconds) } catch { return }
         }
     }
