@@ -189,6 +189,23 @@ struct PostgresTests {
         }
     }
 
+    @Test("a server that a killed collector left running is adopted, its process unchanged")
+    func adoption() async throws {
+        try await TestServer.with { pool, cluster in
+            let process = try #require(cluster.serverProcess)
+            let adopted = try await TestServer.start()
+            #expect(adopted.wasAdopted && !cluster.wasAdopted)
+            #expect(adopted.serverProcess == process && adopted.url == cluster.url)
+            #expect((cluster.socketDirectory + "/.s.PGSQL.5432").utf8.count <= 107)
+            // A session of its own: a terminal's Ctrl-C reaches the collector's process group alone.
+            #expect(getsid(process) != getsid(0))
+            let addresses = try await pool.withSession {
+                try $0.query("SELECT current_setting('listen_addresses')").text(0, 0)
+            }
+            #expect(addresses.isEmpty, "the server listens on an address")
+        }
+    }
+
     @Test("an open transaction does not outlive its closure")
     func leftover() async throws {
         try await TestServer.with { pool, _ in

@@ -50,14 +50,23 @@ enum TestServer {
     /// The tests crash the server, not the machine: nothing need wait for the disk.
     private static let settings = ["fsync = off", "full_page_writes = off"]
 
-    /// Starts the server, runs `body` with a pool of two connections, and stops the server.
-    static func with(_ body: (PostgresPool, PrivateCluster) async throws -> Void) async throws {
+    static var quiet: Logger {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
-        let cluster = try await PrivateCluster.start(
-            PrivateClusterConfiguration(stateDirectory: folder, settings: settings), logger: logger)
+        return logger
+    }
+
+    /// Starts the server, or adopts it where it runs.
+    static func start() async throws -> PrivateCluster {
+        try await PrivateCluster.start(
+            PrivateClusterConfiguration(stateDirectory: folder, settings: settings), logger: quiet)
+    }
+
+    /// Starts the server, runs `body` with a pool of two connections, and stops the server.
+    static func with(_ body: (PostgresPool, PrivateCluster) async throws -> Void) async throws {
+        let cluster = try await start()
         let pool = PostgresPool(
-            PostgresPoolConfiguration(url: cluster.url, connectionsMax: 2), logger: logger,
+            PostgresPoolConfiguration(url: cluster.url, connectionsMax: 2), logger: quiet,
             random: { 1 })
         do {
             try await body(pool, cluster)
