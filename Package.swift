@@ -44,7 +44,6 @@ let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl
 let httpClient: Target.Dependency = .product(
     name: "AsyncHTTPClient", package: "async-http-client")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
-let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
 
 func library(
     _ name: String, at path: String? = nil, _ dependencies: [Target.Dependency] = [],
@@ -143,7 +142,7 @@ let collectorStages: [Target] = [
         ]),
     library(
         "CollectorStore", at: "collector/Store",
-        ["Model", "World", "Storage", "LinearRegex", "Postgres", log, lifecycle, subprocess],
+        ["Model", "World", "Storage", "LinearRegex", "Postgres", log, lifecycle],
         resources: [.embedInCode("Migrations")]),
     library(
         "CollectorQuery", at: "collector/Query",
@@ -282,8 +281,6 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
         .package(
             url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
-        .package(
-            url: "https://github.com/swiftlang/swift-subprocess.git", from: "1.0.2", traits: []),
     ],
     targets: meaning + skills + engines + shared + agentStages + collectorStages + web + programs
         + checks
