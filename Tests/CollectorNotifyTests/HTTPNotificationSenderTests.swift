@@ -1,5 +1,6 @@
 import AsyncHTTPClient
 import CollectorNotify
+import Glibc
 import GoTemplate
 import Logging
 import Model
@@ -168,12 +169,21 @@ struct HTTPNotificationSenderTests {
 
     @Test("a refused connection says so, and not where to")
     func refused() async throws {
-        // A port that was free a moment ago.
-        let gone = Mutex("")
-        try await LoopbackReceiver.serving([]) { receiver in
-            gone.withLock { $0 = receiver.url }
+        // Bound and never listened on: connections are refused, and no other test can take the port.
+        let held = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(held) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let isBound = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(held, $0, length) == 0 && getsockname(held, $0, &length) == 0
+            }
         }
-        let outcome = try await send(webhook(gone.withLock { $0 } + "/T0KEN"))
+        #expect(isBound)
+        let port = UInt16(bigEndian: address.sin_port)
+        let outcome = try await send(webhook("http://127.0.0.1:\(port)/T0KEN"))
         guard case .failed(let detail) = outcome else {
             Issue.record("not failed: \(outcome)")
             return
