@@ -8,7 +8,7 @@ DATABASE_TESTS = CollectorStoreTests|PostgresTests
 PROGRAMS = petrel-agent petrel-collector petrel
 RELEASE_DIR = $(RELEASE_SCRATCH)/release
 
-.PHONY: run test bench format release dependencies-build dependencies-run dependencies-test clean
+.PHONY: run test bench deb format release dependencies-build dependencies-run dependencies-test dependencies-deb clean
 
 ## run: the whole of Petrel on this host, until Ctrl-C
 run: dependencies-run release
@@ -28,6 +28,11 @@ test: dependencies-test release
 bench: dependencies-test release
 	python3 Benchmarks/bench.py --programs $(RELEASE_DIR)
 
+## deb: the Debian packages, in dist/ (see docs/install.md)
+deb: dependencies-deb release
+	packaging/build-deb --programs $(RELEASE_DIR) --output dist $(DEB_OPTIONS)
+	packaging/check-packages dist
+
 ## format: the house formatting
 format:
 	$(SWIFT) format -i -r Sources agent collector Tests Package.swift
@@ -44,6 +49,9 @@ dependencies-run:
 
 dependencies-test:
 	@packaging/local/dependencies.sh build run test
+
+dependencies-deb:
+	@packaging/local/dependencies.sh build deb
 
 clean:
 	rm -rf .build $(RELEASE_SCRATCH) .petrel dist

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks the release programs: no ICU in the agent, no shared Swift runtime, sizes within their bounds.
+# Checks the release programs: no ICU in the agent, no shared Swift runtime, sizes within their bounds, symbol versions
+# that Debian 12 has; and the units' hardening.
 # Usage: check-release.sh FOLDER_OF_PROGRAMS
 set -euo pipefail
 programs=$1
@@ -16,4 +17,11 @@ for program in petrel-agent petrel-collector petrel; do
     check "$program stripped, MiB" $(($(stat -c %s "$stripped") / 1048576)) 60
     rm -f "$stripped"
 done
+
+# Packages must run on Debian 12: only a build made there can promise it.
+here=$(dirname "$(readlink -f "$0")")
+only_here=--only-here
+if grep -qx 'VERSION_ID="12"' /etc/os-release 2>/dev/null; then only_here=; fi
+"$here/../check-symbols" $only_here "$programs/petrel-agent" "$programs/petrel-collector" "$programs/petrel" || failed=1
+"$here/../check-units" || failed=1
 exit $failed

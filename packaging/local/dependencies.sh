@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Installs the system packages that building, running and testing Petrel need and that this machine lacks.
-# Usage: dependencies.sh [build|run|test]...   (sudo is used where the caller is not root)
+# Installs the system packages that building, running, testing and packaging Petrel need and that this machine lacks.
+# Usage: dependencies.sh [build|run|test|deb]...   (sudo is used where the caller is not root)
 set -euo pipefail
 
 build="libssl-dev libpq-dev libsystemd-dev zlib1g-dev libyaml-dev libre2-dev pkg-config binutils"
 run="postgresql curl"
 test="python3"
+deb="dpkg-dev lintian man-db python3 xz-utils"
 
 wanted=
 for group in "${@:-build}"; do wanted="$wanted ${!group}"; done

@@ -1,0 +1,214 @@
+#!/usr/bin/env bash
+# Installs the packages on a booted host and sees that what the documentation promises holds: install without
+# PostgreSQL, PostgreSQL later, join, upgrade, remove, reinstall, purge; then a private PostgreSQL.
+# Usage: test-install.sh TREE FOLDER_OF_PACKAGES HOST_UP
+#   TREE      a debootstrapped tree with systemd; it is used through an overlay and never changed
+#   HOST_UP   the testbed's host-up.sh, which boots a tree under systemd-nspawn
+# Needs: root, systemd-container, overlayfs; a network for apt while it prepares. The host itself has none.
+set -euo pipefail
+[ $# -eq 3 ] || { sed -n '2,8p' "$0" >&2; exit 2; }
+tree=$(readlink -f "$1") packages=$(readlink -f "$2") host_up=$(readlink -f "$3")
+[ "$(id -u)" -eq 0 ] || { echo "test-install: needs root" >&2; exit 2; }
+
+base=$(mktemp -d /var/tmp/petrel-install.XXXXXX)
+name=pi$$
+passed=0 failed=0
+root=$base/root
+leader=
+
+stop() {
+    local pid
+    if [ -f "$base/$name.pid" ]; then
+        pid=$(cat "$base/$name.pid")
+        kill -TERM "$pid" 2>/dev/null || true
+        for _ in $(seq 200); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+        rm -f "$base/$name.pid"
+    fi
+}
+cleanup() {
+    stop
+    umount "$root" 2>/dev/null || umount -l "$root" 2>/dev/null || true
+    rmdir /sys/fs/cgroup/{systemd,unified}/"host-$name" 2>/dev/null || true
+    rm -rf --one-file-system "$base"
+}
+trap cleanup EXIT
+
+in_host() { nsenter -t "$leader" -a env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
+sh_host() { in_host bash -c "$1"; }
+
+# check WORDS COMMAND: passes where the command does on the host.
+check() {
+    if output=$(sh_host "$2" 2>&1); then
+        passed=$((passed + 1))
+        echo "  ok    $1"
+    else
+        failed=$((failed + 1))
+        echo "  FAIL  $1"
+        echo "        $2"
+        sed 's/^/        | /' <<<"$output" | tail -20
+    fi
+}
+# eventually SECONDS WORDS COMMAND
+eventually() {
+    local end=$((SECONDS + $1)) begun=$SECONDS
+    until sh_host "$3" >/dev/null 2>&1 || [ $SECONDS -ge $end ]; do sleep 0.5; done
+    check "$2 (after $((SECONDS - begun)) s)" "$3"
+}
+# install WORDS-IN-OUTPUT APT-ARGUMENT...: apt from what was downloaded; the output is kept in $log
+log=$base/apt.log
+apt_host() {
+    if in_host apt-get -y -q -o Dpkg::Use-Pty=0 "$@" >"$log" 2>&1; then
+        passed=$((passed + 1)); echo "  ok    apt-get $*"
+    else
+        failed=$((failed + 1)); echo "  FAIL  apt-get $*"; tail -30 "$log" | sed 's/^/        | /'
+    fi
+}
+said() {
+    if grep -qF -- "$1" "$log"; then passed=$((passed + 1)); echo "  ok    it said: $1"; else
+        failed=$((failed + 1)); echo "  FAIL  it did not say: $1"; tail -15 "$log" | sed 's/^/        | /'
+    fi
+}
+
+prepare() {
+    local package
+    mkdir -p "$base/up" "$base/work" "$root"
+    mount -t overlay overlay -o "lowerdir=$tree,upperdir=$base/up,workdir=$base/work" "$root"
+    mkdir -p "$root/root/dist"
+    for package in petrel-agent petrel-collector; do cp "$packages/$package"_*.deb "$root/root/dist/$package.deb"; done
+    echo testhost >"$root/etc/hostname"
+    : >"$root/etc/machine-id"
+    cp /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
+    # What the packages and PostgreSQL need is fetched now: the booted host has no network.
+    chroot "$root" env DEBIAN_FRONTEND=noninteractive bash -c \
+        'apt-get -q update && apt-get -y -q --download-only install /root/dist/petrel-agent.deb /root/dist/petrel-collector.deb postgresql curl' \
+        >"$base/prepare.log" 2>&1 || { tail -20 "$base/prepare.log" >&2; echo "test-install: apt could not fetch" >&2; exit 1; }
+    # A newer version of the same packages, for the upgrade.
+    for package in petrel-agent petrel-collector; do
+        dpkg-deb -R "$root/root/dist/$package.deb" "$base/newer"
+        sed -i '/^Version:/s/$/+newer/' "$base/newer/DEBIAN/control"
+        dpkg-deb -Zgzip -z1 --root-owner-group -b "$base/newer" "$root/root/dist/newer-$package.deb" >/dev/null
+        rm -rf "$base/newer"
+    done
+}
+
+boot() {
+    local answer
+    answer=$("$host_up" "$root" "$name" "$base" --private-network)
+    leader=${answer%% *}
+    if [ -z "$leader" ]; then
+        echo "test-install: the host did not boot:" >&2
+        tail -20 "$base/$name.log" >&2
+        exit 1
+    fi
+    echo "booted: $answer ($(. "$root/etc/os-release"; echo "$PRETTY_NAME"), systemd $(in_host systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p'))"
+}
+
+ready='curl -fsS http://127.0.0.1:9600/readyz'
+active() { echo "systemctl is-active --quiet $1"; }
+
+first_install() {
+    echo "Collector without PostgreSQL"
+    apt_host install --no-install-recommends curl /root/dist/petrel-collector.deb
+    said "no PostgreSQL runs on this host"
+    check "is neither enabled nor started" '! systemctl is-enabled -q petrel-collector && ! systemctl is-active -q petrel-collector'
+    check "no unit failed" '[ "$(systemctl --failed --no-legend petrel\* | wc -l)" = 0 ]'
+    echo "PostgreSQL comes"
+    apt_host install --no-install-recommends postgresql
+    eventually 60 "collector runs" "$(active petrel-collector)"
+    eventually 60 "collector is ready" "$ready"
+    check "is enabled" 'systemctl is-enabled -q petrel-collector'
+    check "its folder is its own" '[ "$(stat -c "%U %a" /var/lib/petrel/collector)" = "petrel-collector 700" ]'
+    echo "Agent"
+    apt_host install /root/dist/petrel-agent.deb
+    said "petrel-agent join"
+    eventually 30 "agent runs without an identity" "$(active petrel-agent)"
+    eventually 30 "agent serves /metrics" 'curl -fsS http://127.0.0.1:9100/metrics | grep -q ^node_load1'
+    check "groups are systemd-journal and adm" 'id -nG petrel-agent | grep -w systemd-journal | grep -qw adm'
+    check "ICMP is open for the agent's group" 'read -r low high </proc/sys/net/ipv4/ping_group_range; g=$(getent group petrel-agent | cut -d: -f3); [ "$low" -le "$g" ] && [ "$g" -le "$high" ]'
+    check "Docker helper waits for Docker" 'systemctl is-active -q petrel-docker-helper.path && ! systemctl is-active -q petrel-docker-helper.socket'
+    check "posture helper writes its file" 'systemctl start petrel-posture-helper.service && [ "$(stat -c "%U %G %a" /run/petrel/posture.prom)" = "root petrel-agent 640" ]'
+    check "units are in order" 'systemd-analyze verify --man=no petrel-agent.service petrel-collector.service petrel-docker-helper.path petrel-docker-helper.socket petrel-docker-helper.service petrel-posture-helper.timer petrel-posture-helper.service'
+    check "no unit failed" '[ "$(systemctl --failed --no-legend petrel\* | wc -l)" = 0 ]'
+}
+
+join() {
+    echo "Join"
+    check "a token is made and the host joins" 'token=$(petrel-collector enroll create --host testhost | tail -1) && petrel-agent join --token "$token" --collector 127.0.0.1'
+    check "identity is the agent's own" '[ -z "$(find /var/lib/petrel/agent ! -user petrel-agent)" ]'
+    eventually 15 "host is seen" 'petrel hosts | grep -q testhost'
+    eventually 60 "metrics arrive" 'petrel query "node_load1" | grep -q testhost'
+    eventually 60 "the journal arrives" 'petrel logs "{source=\"journal\"}" --limit 1 | grep -q .'
+    check "readers see under the unit what they see outside" "$compare_readers"
+}
+# Names of series, without values: what differs is what the unit hides. Run with the unit's own confinement.
+compare_readers='series() { grep -v "^#" | sed "s/ [^ ]*$//" | grep -vE "petrel_agent|process_|node_scrape_collector_duration" | sort -u; }
+    curl -fsS http://127.0.0.1:9100/metrics | series >/tmp/in; petrel-agent metrics | series >/tmp/out
+    [ "$(wc -l </tmp/in)" -gt 100 ] && diff /tmp/in /tmp/out'
+
+upgrade() {
+    echo "Upgrade"
+    sh_host 'systemctl show -p MainPID --value petrel-agent petrel-collector >/tmp/pids; sha256sum /var/lib/petrel/agent/identity/* >/tmp/identity'
+    apt_host install /root/dist/newer-petrel-agent.deb /root/dist/newer-petrel-collector.deb
+    check "the newer version is there" "dpkg-query -W -f='\${Version}\n' petrel-agent petrel-collector | grep -c newer | grep -qx 2"
+    check "both were restarted" '! systemctl show -p MainPID --value petrel-agent petrel-collector | diff -q - /tmp/pids'
+    check "the identity is the same" 'sha256sum -c --quiet /tmp/identity'
+    eventually 60 "collector is ready again" "$ready"
+    eventually 60 "metrics arrive again" 'petrel query "time() - timestamp(node_load1) < 20" | grep -q testhost'
+}
+
+reboot_host() {
+    echo "Reboot"
+    stop
+    boot
+    eventually 60 "collector is ready" "$ready"
+    eventually 60 "metrics arrive" 'petrel query "time() - timestamp(node_load1) < 20" | grep -q testhost'
+    check "/run/petrel is there again" '[ "$(stat -c "%U %G %a" /run/petrel)" = "root petrel-agent 750" ]'
+}
+
+remove_and_back() {
+    echo "Remove keeps everything"
+    apt_host remove petrel-agent petrel-collector
+    check "programs are gone" '! [ -e /usr/bin/petrel-agent ] && ! [ -e /usr/bin/petrel-collector ] && ! pgrep -x "petrel-.*"'
+    check "identity and configuration stay" '[ -d /var/lib/petrel/agent/identity ] && [ -f /etc/petrel/agent.yaml ]'
+    check "the database stays" 'runuser -u postgres -- psql -lqt | grep -qw petrel'
+    echo "Reinstall"
+    apt_host install /root/dist/newer-petrel-agent.deb /root/dist/newer-petrel-collector.deb
+    eventually 60 "collector is ready" "$ready"
+    eventually 60 "the host streams without joining again" 'petrel query "time() - timestamp(node_load1) < 20" | grep -q testhost'
+}
+
+purge() {
+    echo "Purge takes everything"
+    apt_host purge petrel-agent petrel-collector
+    said "dropped the database 'petrel'"
+    check "no folder is left" '! [ -e /var/lib/petrel ] && ! [ -e /etc/petrel ] && ! [ -e /run/petrel ]'
+    check "no user is left" '! getent passwd petrel-agent petrel-collector petrel-docker && ! getent group petrel-agent petrel-collector petrel-docker'
+    check "no database and no role is left" '! runuser -u postgres -- psql -lqt | grep -qw petrel && ! runuser -u postgres -- psql -Atc "select rolname from pg_roles" | grep -q ^petrel'
+    check "no unit is left" '! systemctl list-unit-files --no-legend "petrel*" | grep -q . && ! systemctl list-units --all --no-legend "petrel*" | grep -q .'
+    check "ICMP is as it was" '[ ! -e /etc/sysctl.d/40-petrel-agent.conf ]'
+}
+
+private_cluster() {
+    echo "A private PostgreSQL"
+    sh_host 'pg_dropcluster --stop "$(pg_lsclusters -h | cut -d" " -f1)" main' >/dev/null 2>&1 || true
+    apt_host install /root/dist/petrel-collector.deb
+    sh_host 'sed -i "s|^  url:|#  url:|; s|^database:|#database:|" /etc/petrel/collector.yaml'
+    check "starts" 'systemctl enable --now petrel-collector'
+    eventually 90 "collector is ready" "$ready"
+    check "its PostgreSQL runs in the unit" 'systemctl status petrel-collector | grep -q "postgres"'
+    check "PostgreSQL ends with it, in order" 'systemctl stop petrel-collector && ! pgrep -u petrel-collector && journalctl -u petrel-collector | tail -30 | grep -qv "SIGKILL"'
+    apt_host purge petrel-collector
+    check "no folder is left" '! [ -e /var/lib/petrel ]'
+}
+
+prepare
+boot
+first_install
+join
+upgrade
+reboot_host
+remove_and_back
+purge
+private_cluster
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
