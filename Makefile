@@ -3,7 +3,11 @@
 SWIFT ?= swift
 # A folder of its own: the two builds never wait for each other.
 RELEASE_SCRATCH = .build-release
-RELEASE = -c release --static-swift-stdlib --scratch-path $(RELEASE_SCRATCH)
+RELEASE = -c release --static-swift-stdlib --scratch-path $(RELEASE_SCRATCH) --disable-local-rpath $(SAME_ANYWHERE)
+# The programs, and their debug symbols, do not tell in which folder they were built: two builds, one package.
+MAP = $(CURDIR)=/usr/src/petrel
+SAME_ANYWHERE = -Xswiftc -file-prefix-map -Xswiftc $(MAP) -Xcc -ffile-prefix-map=$(MAP) -Xcxx -ffile-prefix-map=$(MAP) \
+	-Xswiftc -Xfrontend -Xswiftc -no-clang-module-breadcrumbs
 DATABASE_TESTS = CollectorStoreTests|PostgresTests
 PROGRAMS = petrel-agent petrel-collector petrel
 RELEASE_DIR = $(RELEASE_SCRATCH)/release
