@@ -130,6 +130,7 @@ let agentStages: [Target] = [
     library(
         "AgentExport", at: "agent/Export",
         ["Model", "Exposition", nioCore, nioPosix, nioHTTP1, log, lifecycle]),
+    library("AgentSetup", at: "agent/Setup", ["World", crypto]),
 ]
 
 // Layer 4, collector: receive, store, query, evaluate, notify.
@@ -179,7 +180,8 @@ let programs: [Target] = [
         "petrel-agent", at: "agent/Main",
         [
             "Model", "World", "WorldLive", "Storage", "Identity", "YAMLDocument", "Exposition",
-            "AgentRead", "AgentBatch", "AgentSpool", "AgentStream", "AgentExport", nioCore,
+            "AgentRead", "AgentBatch", "AgentSpool", "AgentStream", "AgentExport",
+            "AgentSetup", nioCore,
             nioPosix, arguments, log, lifecycle, signals,
         ]),
     program(
@@ -228,6 +230,7 @@ let checks: [Target] = [
     tests(
         "AgentExportTests",
         ["AgentExport", nioCore, nioPosix, nioHTTP1, log, lifecycle]),
+    tests("AgentSetupTests", ["Model", "World", "WorldLive", "Simulation", "AgentSetup"]),
     tests(
         "CollectorEvaluateTests",
         ["Model", "World", "Storage", "GoTemplate", "Rules", "CollectorEvaluate", log]),

@@ -14,7 +14,7 @@ struct LayerTests {
         ["LogQL", "ProbeClients", "Rules", "Routing", "PromQLScript"],
         [
             "CJournal", "AgentRead", "AgentProbe", "AgentBatch", "AgentSpool", "AgentStream",
-            "AgentExport", "CollectorReceive", "CollectorCheck", "CollectorStore",
+            "AgentExport", "AgentSetup", "CollectorReceive", "CollectorCheck", "CollectorStore",
             "CollectorQuery", "CollectorEvaluate", "CollectorNotify",
         ],
         ["CollectorWeb"],

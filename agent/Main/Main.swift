@@ -11,7 +11,7 @@ struct PetrelAgent: AsyncParsableCommand {
         version: version,
         subcommands: [
             RunCommand.self, JoinCommand.self, MetricsCommand.self, StatusCommand.self,
-            CheckConfigCommand.self,
+            CheckConfigCommand.self, SetupCommand.self,
         ])
     static let version = "0.1.0"
 

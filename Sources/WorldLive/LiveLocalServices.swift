@@ -1,0 +1,77 @@
+import Glibc
+package import World
+
+/// HTTP/1.0 over a plain socket to this machine's loopback address.
+package struct LiveLocalServices: LocalServices {
+    private static let waitSeconds = 2
+
+    package init() {}
+
+    package func get(address: String, port: Int, path: String) -> LocalAnswer? {
+        guard (1...65_535).contains(port) else { return nil }
+        let isVersion6 = address.contains(":")
+        let number = socket(
+            isVersion6 ? AF_INET6 : AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
+        guard number >= 0 else { return nil }
+        defer { close(number) }
+        var wait = timeval(tv_sec: Self.waitSeconds, tv_usec: 0)
+        for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
+            setsockopt(
+                number, SOL_SOCKET, option, &wait, socklen_t(MemoryLayout<timeval>.size))
+        }
+        guard connect(number, to: address, port: port, isVersion6: isVersion6) else { return nil }
+        let request = Array(
+            "GET \(path) HTTP/1.0\r\nHost: localhost:\(port)\r\nConnection: close\r\n\r\n".utf8)
+        guard send(number, request, request.count, Int32(MSG_NOSIGNAL)) == request.count
+        else { return nil }
+        return answer(read(number))
+    }
+
+    private func connect(
+        _ number: Int32, to address: String, port: Int, isVersion6: Bool
+    ) -> Bool {
+        if isVersion6 {
+            var place = sockaddr_in6()
+            place.sin6_family = sa_family_t(AF_INET6)
+            place.sin6_port = UInt16(port).bigEndian
+            guard inet_pton(AF_INET6, address, &place.sin6_addr) == 1 else { return false }
+            return connect(number, &place)
+        }
+        var place = sockaddr_in()
+        place.sin_family = sa_family_t(AF_INET)
+        place.sin_port = UInt16(port).bigEndian
+        guard inet_pton(AF_INET, address, &place.sin_addr) == 1 else { return false }
+        return connect(number, &place)
+    }
+
+    private func connect<Place>(_ number: Int32, _ place: inout Place) -> Bool {
+        withUnsafePointer(to: &place) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Glibc.connect(number, $0, socklen_t(MemoryLayout<Place>.size)) == 0
+            }
+        }
+    }
+
+    private func read(_ number: Int32) -> [UInt8] {
+        let end = LiveClock().monotonicNanoseconds + Int64(Self.waitSeconds) * 1_000_000_000
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 16 * 1024)
+        while bytes.count < Self.bodyBytesMax, LiveClock().monotonicNanoseconds < end {
+            let got = chunk.withUnsafeMutableBytes { recv(number, $0.baseAddress, $0.count, 0) }
+            if got < 0, errno == EINTR { continue }
+            guard got > 0 else { break }
+            bytes += chunk[..<got]
+        }
+        return bytes
+    }
+
+    private func answer(_ bytes: [UInt8]) -> LocalAnswer? {
+        let text = String(decoding: bytes, as: UTF8.self)
+        let words = text.prefix { !$0.isNewline }.split(separator: " ")
+        guard words.count >= 2, words[0].hasPrefix("HTTP/1."), let status = Int(words[1]) else {
+            return nil
+        }
+        let body = text.firstRange(of: "\r\n\r\n").map { String(text[$0.upperBound...]) }
+        return LocalAnswer(status: status, body: body ?? "")
+    }
+}
