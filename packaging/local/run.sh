@@ -29,7 +29,8 @@ end_leftover() {
     local file=$1 program=$2 pid
     [ -f "$file" ] || return 0
     pid=$(cat "$file")
-    if [ -n "$pid" ] && [ "$(readlink "/proc/$pid/exe" 2>/dev/null | sed 's/ (deleted)$//')" = "$programs/$program" ]; then
+    # By its command line: the program's file may have been built anew since.
+    if [ -n "$pid" ] && [ "$(head -z -n 1 "/proc/$pid/cmdline" 2>/dev/null | tr -d '\0')" = "$programs/$program" ]; then
         say "  ending $program (pid $pid) that an earlier run left"
         kill -TERM "$pid" 2>/dev/null || true
         for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
@@ -39,14 +40,16 @@ end_leftover() {
 }
 
 stop() {
+    # Where the output is gone (a pipe that Ctrl-C ended too) the programs are stopped all the same.
+    trap '' PIPE
     trap - INT TERM EXIT
-    printf '\nStopping …\n'
+    printf '\nStopping …\n' 2>/dev/null || true
     [ -z "$agent_pid" ] || kill -TERM "$agent_pid" 2>/dev/null || true
     [ -z "$agent_pid" ] || wait "$agent_pid" 2>/dev/null || true
     [ -z "$collector_pid" ] || kill -TERM "$collector_pid" 2>/dev/null || true
     [ -z "$collector_pid" ] || wait "$collector_pid" 2>/dev/null || true
     rm -f "$state/agent.pid" "$state/collector.pid"
-    say "Stopped. What was collected stays in $state; start again with 'make run'."
+    say "Stopped. What was collected stays in $state; start again with 'make run'." 2>/dev/null || true
     exit "${1:-0}"
 }
 trap 'stop 0' INT TERM
