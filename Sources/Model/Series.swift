@@ -22,17 +22,32 @@ package enum StalenessMarker {
 
 /// A series as columns: `timestamps[i]` belongs to `values[i]`.
 ///
-/// Timestamps are milliseconds since the epoch, strictly ascending; both arrays have the same count.
+/// Timestamps are milliseconds since the epoch, strictly ascending; both arrays have the same count. Native histograms
+/// have a column of their own; a time has a value or a histogram, not both. A staleness marker among the values ends
+/// the histograms too.
 package struct SeriesColumns: Hashable, Sendable {
     package var labels: Labels
     package var timestamps: [Int64]
     package var values: [Double]
+    /// When the counting of `values[i]` began, in milliseconds since the epoch, 0 where it isn't known; empty where it
+    /// is known of none.
+    package var startTimestamps: [Int64]
+    /// In ascending order of time.
+    package var histograms: [HistogramSample]
 
-    package init(labels: Labels, timestamps: [Int64] = [], values: [Double] = []) {
+    package init(
+        labels: Labels, timestamps: [Int64] = [], values: [Double] = [],
+        startTimestamps: [Int64] = [], histograms: [HistogramSample] = []
+    ) {
         precondition(timestamps.count == values.count, "columns of different length")
+        precondition(
+            startTimestamps.isEmpty || startTimestamps.count == values.count,
+            "columns of different length")
         self.labels = labels
         self.timestamps = timestamps
         self.values = values
+        self.startTimestamps = startTimestamps
+        self.histograms = histograms
     }
 }
 

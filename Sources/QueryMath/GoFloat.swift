@@ -17,8 +17,8 @@ package enum GoFloat {
 
     /// `'g'`: with an exponent where the decimal exponent is below -4 or at least `exponentMax`.
     ///
-    /// `exponentMax` is 21 for Go's `%v` and `%g`, which print messages, and 6 for `strconv`'s `'g'`.
-    package static func general(_ value: Double, exponentMax: Int = 21) -> String {
+    /// `exponentMax` is 6 for Go's `%v`, `%g` and `strconv`.
+    package static func general(_ value: Double, exponentMax: Int = 6) -> String {
         if let text = special(value) { return text }
         let decimal = Decimal(value)
         let exponent = decimal.point - 1
@@ -26,9 +26,19 @@ package enum GoFloat {
         return decimal.plain
     }
 
+    /// `%.Ng`: with at most `digits` significant digits, and an exponent where the decimal exponent is below -4 or at
+    /// least `digits`. The digits are rounded from the shortest that read back to `value`.
+    package static func general(_ value: Double, digits: Int) -> String {
+        if let text = special(value) { return text }
+        let decimal = Decimal(value).rounded(to: digits)
+        let exponent = decimal.point - 1
+        if value != 0, exponent < -4 || exponent >= digits { return decimal.scientific }
+        return decimal.plain
+    }
+
     /// As a label value of OpenMetrics (`le`, `quantile`): `'g'`, with `.0` where nothing else says it is no integer.
     package static func openMetrics(_ value: Double) -> String {
-        let text = general(value, exponentMax: 6)
+        let text = general(value)
         guard value.isFinite, !text.utf8.contains(where: { $0 == 46 || $0 == 101 }) else {
             return text
         }
@@ -77,6 +87,25 @@ private struct Decimal {
         digits.removeFirst(zeros)
         point += exponent - zeros
         while digits.last == 48 { digits.removeLast() }
+    }
+
+    /// The same with at most `count` digits, half rounded up.
+    func rounded(to count: Int) -> Decimal {
+        guard digits.count > count else { return self }
+        var result = self
+        let isUp = digits[count] >= 53
+        result.digits.removeSubrange(count...)
+        if isUp {
+            while result.digits.last == 57 { result.digits.removeLast() }
+            if let last = result.digits.indices.last {
+                result.digits[last] += 1
+            } else {
+                result.digits = [49]
+                result.point += 1
+            }
+        }
+        while result.digits.count > 1, result.digits.last == 48 { result.digits.removeLast() }
+        return result
     }
 
     var plain: String {

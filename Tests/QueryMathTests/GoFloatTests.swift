@@ -23,10 +23,19 @@ struct GoFloatTests {
     }
 
     @Test(arguments: [
-        (1e-5, "1e-05"), (0.0001, "0.0001"), (1e20, "100000000000000000000"), (1e21, "1e+21"),
+        (1e-5, "1e-05"), (0.0001, "0.0001"), (123400, "123400"), (1e6, "1e+06"),
+        (2349209.324, "2.349209324e+06"),
     ])
     func general(value: Double, expected: String) {
         #expect(GoFloat.general(value) == expected)
+    }
+
+    @Test(arguments: [
+        (150.0, "1.5e+02"), (0.9996, "1"), (5.0, "5"), (12.0, "12"), (1.26, "1.3"), (0.0, "0"),
+        (99.6, "1e+02"), (0.00001234, "1.2e-05"), (-2.04, "-2"),
+    ])
+    func twoDigits(value: Double, expected: String) {
+        #expect(GoFloat.general(value, digits: 2) == expected)
     }
 
     @Test(arguments: [
