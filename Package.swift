@@ -130,6 +130,9 @@ let agentStages: [Target] = [
     library(
         "AgentExport", at: "agent/Export",
         ["Model", "Exposition", nioCore, nioPosix, nioHTTP1, log, lifecycle]),
+    library(
+        "AgentHelper", at: "agent/Helper",
+        ["Model", "World", "Exposition", nioCore, nioPosix, nioHTTP1, log, lifecycle]),
     library("AgentSetup", at: "agent/Setup", ["World", crypto]),
 ]
 
@@ -230,6 +233,12 @@ let checks: [Target] = [
     tests(
         "AgentExportTests",
         ["AgentExport", nioCore, nioPosix, nioHTTP1, log, lifecycle]),
+    tests(
+        "AgentHelperTests",
+        [
+            "Model", "World", "WorldLive", "AgentHelper", nioCore, nioPosix, nioHTTP1, log,
+            lifecycle,
+        ]),
     tests("AgentSetupTests", ["Model", "World", "WorldLive", "Simulation", "AgentSetup"]),
     tests(
         "CollectorEvaluateTests",

@@ -14,8 +14,8 @@ struct LayerTests {
         ["LogQL", "ProbeClients", "Rules", "Routing", "PromQLScript"],
         [
             "CJournal", "AgentRead", "AgentProbe", "AgentBatch", "AgentSpool", "AgentStream",
-            "AgentExport", "AgentSetup", "CollectorReceive", "CollectorCheck", "CollectorStore",
-            "CollectorQuery", "CollectorEvaluate", "CollectorNotify",
+            "AgentExport", "AgentHelper", "AgentSetup", "CollectorReceive", "CollectorCheck",
+            "CollectorStore", "CollectorQuery", "CollectorEvaluate", "CollectorNotify",
         ],
         ["CollectorWeb"],
         ["petrel-agent", "petrel-collector", "petrel"],

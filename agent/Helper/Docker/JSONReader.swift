@@ -1,0 +1,266 @@
+/// Why a text is no JSON that the helper accepts. Offsets count bytes from 0.
+package enum JSONError: Error, Hashable, Sendable, CustomStringConvertible {
+    case malformed(offset: Int)
+    /// More than `JSONReader.depthMax` arrays and objects inside each other.
+    case tooDeep(offset: Int)
+    /// The text as a whole is not what was asked for: an array where an object was expected, say.
+    case unexpectedShape
+
+    package var description: String {
+        switch self {
+        case .malformed(let offset): "no JSON at byte \(offset)"
+        case .tooDeep(let offset):
+            "more than \(JSONReader.depthMax) levels of JSON at byte \(offset)"
+        case .unexpectedShape: "JSON of an unexpected shape"
+        }
+    }
+}
+
+/// Reads JSON from front to back without building a tree: memory is the text and the strings that are asked for.
+///
+/// Strict where it matters for a filter: one value, no comments, no trailing commas, no raw control characters. Invalid
+/// UTF-8 and lone surrogates become U+FFFD. Source: RFC 8259.
+struct JSONReader {
+    /// Arrays and objects that may stand inside each other; Docker's deepest answer has 8.
+    static let depthMax = 64
+
+    enum Kind { case object, array, string, number, boolean, null }
+
+    private let bytes: ArraySlice<UInt8>
+    private var offset: Int
+    private var depth = 0
+
+    init(_ bytes: [UInt8]) {
+        self.bytes = bytes[...]
+        offset = 0
+    }
+
+    /// The kind of the value that comes next.
+    mutating func kind() throws(JSONError) -> Kind {
+        skipSpace()
+        switch peek {
+        case UInt8(ascii: "{"): return .object
+        case UInt8(ascii: "["): return .array
+        case UInt8(ascii: "\""): return .string
+        case UInt8(ascii: "t"), UInt8(ascii: "f"): return .boolean
+        case UInt8(ascii: "n"): return .null
+        case UInt8(ascii: "-"), .some(48...57): return .number
+        case .some, nil: throw .malformed(offset: offset)
+        }
+    }
+
+    /// Steps into the object or array that comes next.
+    mutating func enter() throws(JSONError) {
+        guard depth < Self.depthMax else { throw .tooDeep(offset: offset) }
+        depth += 1
+        offset += 1
+    }
+
+    /// The name of the object's next member, with its value next; nil behind the last, outside the object again.
+    mutating func nextName(isFirst: inout Bool) throws(JSONError) -> String? {
+        guard try nextItem(isFirst: &isFirst, closing: UInt8(ascii: "}")) else { return nil }
+        guard try kind() == .string else { throw .malformed(offset: offset) }
+        let name = try string()
+        skipSpace()
+        guard peek == UInt8(ascii: ":") else { throw .malformed(offset: offset) }
+        offset += 1
+        return name
+    }
+
+    /// Whether the array has another element, which then is next; after false the reader is outside the array.
+    mutating func nextElement(isFirst: inout Bool) throws(JSONError) -> Bool {
+        try nextItem(isFirst: &isFirst, closing: UInt8(ascii: "]"))
+    }
+
+    private mutating func nextItem(
+        isFirst: inout Bool, closing: UInt8
+    ) throws(JSONError) -> Bool {
+        skipSpace()
+        if peek == closing {
+            offset += 1
+            depth -= 1
+            return false
+        }
+        if !isFirst {
+            guard peek == UInt8(ascii: ",") else { throw .malformed(offset: offset) }
+            offset += 1
+            skipSpace()
+        }
+        isFirst = false
+        return true
+    }
+
+    /// The string that comes next, its escapes resolved.
+    mutating func string() throws(JSONError) -> String {
+        offset += 1
+        let start = offset
+        while let byte = peek, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 32 {
+            offset += 1
+        }
+        if peek == UInt8(ascii: "\"") {
+            offset += 1
+            return String(decoding: bytes[start..<(offset - 1)], as: UTF8.self)
+        }
+        var units = Array(bytes[start..<offset])
+        while let byte = peek {
+            switch byte {
+            case UInt8(ascii: "\""):
+                offset += 1
+                return String(decoding: units, as: UTF8.self)
+            case UInt8(ascii: "\\"):
+                offset += 1
+                try appendEscape(to: &units)
+            case 0..<32: throw .malformed(offset: offset)
+            default:
+                units.append(byte)
+                offset += 1
+            }
+        }
+        throw .malformed(offset: offset)
+    }
+
+    private mutating func appendEscape(to units: inout [UInt8]) throws(JSONError) {
+        guard let byte = peek else { throw .malformed(offset: offset) }
+        offset += 1
+        switch byte {
+        case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): units.append(byte)
+        case UInt8(ascii: "b"): units.append(8)
+        case UInt8(ascii: "f"): units.append(12)
+        case UInt8(ascii: "n"): units.append(10)
+        case UInt8(ascii: "r"): units.append(13)
+        case UInt8(ascii: "t"): units.append(9)
+        case UInt8(ascii: "u"):
+            var code = UInt32(try hexadecimal())
+            if 0xD800..<0xDC00 ~= code, peek == UInt8(ascii: "\\"),
+                bytes.dropFirst(offset + 1).first == UInt8(ascii: "u")
+            {
+                let before = offset
+                offset += 2
+                let low = UInt32(try hexadecimal())
+                if 0xDC00..<0xE000 ~= low {
+                    code = 0x10000 + (code - 0xD800) << 10 + (low - 0xDC00)
+                } else {
+                    offset = before
+                }
+            }
+            units += String(Character(Unicode.Scalar(code) ?? "\u{FFFD}")).utf8
+        default: throw .malformed(offset: offset - 1)
+        }
+    }
+
+    private mutating func hexadecimal() throws(JSONError) -> UInt16 {
+        var value: UInt16 = 0
+        for _ in 0..<4 {
+            guard let byte = peek, let digit = Character(Unicode.Scalar(byte)).hexDigitValue else {
+                throw .malformed(offset: offset)
+            }
+            value = value << 4 | UInt16(digit)
+            offset += 1
+        }
+        return value
+    }
+
+    /// The number that comes next, as written. Source: RFC 8259 section 6.
+    mutating func number() throws(JSONError) -> ArraySlice<UInt8> {
+        let start = offset
+        if peek == UInt8(ascii: "-") { offset += 1 }
+        let isZero = peek == UInt8(ascii: "0")
+        let count = skipDigits()
+        guard count == 1 || (count > 1 && !isZero) else { throw .malformed(offset: offset) }
+        if peek == UInt8(ascii: ".") {
+            offset += 1
+            guard skipDigits() > 0 else { throw .malformed(offset: offset) }
+        }
+        if peek == UInt8(ascii: "e") || peek == UInt8(ascii: "E") {
+            offset += 1
+            if peek == UInt8(ascii: "+") || peek == UInt8(ascii: "-") { offset += 1 }
+            guard skipDigits() > 0 else { throw .malformed(offset: offset) }
+        }
+        return bytes[start..<offset]
+    }
+
+    /// `true` or `false`, which comes next.
+    mutating func boolean() throws(JSONError) -> Bool {
+        let value = peek == UInt8(ascii: "t")
+        try word(value ? "true" : "false")
+        return value
+    }
+
+    /// `null`, which comes next.
+    mutating func null() throws(JSONError) { try word("null") }
+
+    /// Steps over the value that comes next, whatever it is.
+    mutating func skip() throws(JSONError) {
+        switch try kind() {
+        case .string: _ = try string()
+        case .number: _ = try number()
+        case .boolean: _ = try boolean()
+        case .null: try null()
+        case .object:
+            try enter()
+            var isFirst = true
+            while try nextName(isFirst: &isFirst) != nil { try skip() }
+        case .array:
+            try enter()
+            var isFirst = true
+            while try nextElement(isFirst: &isFirst) { try skip() }
+        }
+    }
+
+    /// Throws unless nothing but space follows.
+    mutating func end() throws(JSONError) {
+        skipSpace()
+        guard peek == nil else { throw .malformed(offset: offset) }
+    }
+
+    private var peek: UInt8? { offset < bytes.endIndex ? bytes[offset] : nil }
+
+    private mutating func skipSpace() {
+        while let byte = peek, byte == 32 || byte == 10 || byte == 13 || byte == 9 { offset += 1 }
+    }
+
+    private mutating func skipDigits() -> Int {
+        let start = offset
+        while let byte = peek, isDigit(byte) { offset += 1 }
+        return offset - start
+    }
+
+    private func isDigit(_ byte: UInt8) -> Bool { 48...57 ~= byte }
+
+    private mutating func word(_ text: StaticString) throws(JSONError) {
+        for index in 0..<text.utf8CodeUnitCount {
+            guard peek == text.utf8Start[index] else { throw .malformed(offset: offset) }
+            offset += 1
+        }
+    }
+}
+
+/// JSON as text.
+enum JSONText {
+    /// Appends `text` as a JSON string.
+    static func append(_ text: String, to bytes: inout [UInt8]) {
+        bytes.append(UInt8(ascii: "\""))
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                bytes.append(UInt8(ascii: "\\"))
+                bytes.append(byte)
+            case 0..<32:
+                bytes += "\\u00".utf8
+                bytes += [hexDigits[Int(byte >> 4)], hexDigits[Int(byte & 15)]]
+            default: bytes.append(byte)
+            }
+        }
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// `{"message":"…"}`, the form in which Docker reports an error.
+    static func message(_ text: String) -> [UInt8] {
+        var bytes = Array("{\"message\":".utf8)
+        append(text, to: &bytes)
+        bytes += "}\n".utf8
+        return bytes
+    }
+
+    private static let hexDigits = Array("0123456789abcdef".utf8)
+}
