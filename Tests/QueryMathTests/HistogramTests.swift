@@ -6,7 +6,7 @@ private typealias Buckets = FloatHistogram.Buckets
 
 /// Buckets of schema 0 end at …, 0.5 (index -1), 1 (0), 2 (1), 4 (2), 8 (3).
 private func exponential(
-    _ schema: Int32 = 0, count: Double = 0, sum: Double = 0, zero: Double = 0,
+    schema: Int32 = 0, count: Double = 0, sum: Double = 0, zero: Double = 0,
     width: Double = 0, from first: Int32 = 1, _ positive: [Double] = [], negative: [Double] = [],
     hint: FloatHistogram.CounterResetHint = .unknown
 ) -> FloatHistogram {
@@ -34,7 +34,7 @@ struct HistogramLayoutTests {
             (0, 1025, Double.infinity), (-4, 64, Double.greatestFiniteMagnitude),
         ] as [(Int32, Int32, Double)])
     func upperBounds(schema: Int32, index: Int32, expected: Double) {
-        let histogram = exponential(schema, from: index, [1])
+        let histogram = exponential(schema: schema, from: index, [1])
         #expect(histogram.allBuckets.first?.upper == expected)
     }
 
@@ -57,7 +57,7 @@ struct HistogramLayoutTests {
     }
 
     @Test func reductionMergesByPairs() {
-        let reduced = exponential(1, from: -1, [1, 2, 3, 4, 5, 6]).reduced(to: 0)
+        let reduced = exponential(schema: 1, from: -1, [1, 2, 3, 4, 5, 6]).reduced(to: 0)
         #expect(reduced.schema == 0)
         #expect(reduced.positive == Buckets(indices: [0, 1, 2], counts: [3, 7, 11]))
     }
@@ -88,8 +88,8 @@ struct HistogramArithmeticTests {
     }
 
     @Test func coarserSchemaWins() throws {
-        let fine = exponential(1, from: 1, [1, 1, 1, 1])
-        let (result, _) = try sum(fine, exponential(0, from: 1, [10]))
+        let fine = exponential(schema: 1, from: 1, [1, 1, 1, 1])
+        let (result, _) = try sum(fine, exponential(schema: 0, from: 1, [10]))
         #expect(result.schema == 0)
         #expect(result.positive == Buckets(indices: [1, 2], counts: [12, 2]))
     }
@@ -179,8 +179,14 @@ struct HistogramResetTests {
         (exponential(count: 2, [1, 1]), exponential(count: 3, [3]), true),
         (exponential(count: 2, [2, 0]), exponential(count: 3, [3]), false),
         // Coarser may be the same counter, finer may not.
-        (exponential(1, count: 2, from: 1, [1, 1]), exponential(0, count: 2, [2]), false),
-        (exponential(0, count: 2, [2]), exponential(1, count: 2, from: 1, [1, 1]), true),
+        (
+            exponential(schema: 1, count: 2, from: 1, [1, 1]),
+            exponential(schema: 0, count: 2, [2]), false
+        ),
+        (
+            exponential(schema: 0, count: 2, [2]),
+            exponential(schema: 1, count: 2, from: 1, [1, 1]), true
+        ),
         (exponential(count: 2, width: 1, [2]), exponential(count: 2, width: 2, [0]), true),
         (exponential(count: 1, width: 1, [1]), exponential(count: 1, zero: 1, width: 2), false),
         (exponential(count: 1, width: 2), exponential(count: 1, width: 1), true),
@@ -237,7 +243,7 @@ struct HistogramStatisticsTests {
         (exponential(count: 4, [2, 2], negative: []), 0, 1, 0),
         (exponential(count: 2, negative: [2]), -1.4142135623730951, 0, 0.5),
         (exponential(count: 4, zero: 4, width: 1), 0, 0.5, 0.25),
-        (custom([10, 20], [2, 2, 4]), 5, 15, 0.125), (custom([10], [2, 2]), 10, .infinity, 0.5),
+        (custom([10, 20], [2, 2, 4]), 5, 15, 0.25), (custom([10], [2, 2]), 10, .infinity, 0.5),
     ])
     func fractions(histogram: FloatHistogram, lower: Double, upper: Double, expected: Double) {
         let value = histogram.fraction(from: lower, to: upper).value
@@ -256,7 +262,8 @@ struct HistogramStatisticsTests {
 struct HistogramTrimTests {
     @Test(
         arguments: [
-            (FloatHistogram.TrimSide.below, 2.0, [2.0], 2.0), (.below, 4, [2, 4, 8], 14),
+            (FloatHistogram.TrimSide.below, 2.0, [2.0], 2.0), (.below, 4, [2, 4], 6),
+            (.below, 8, [2, 4, 8], 14),
             (.above, 2, [4, 8], 12), (.above, 0.5, [2, 4, 8], 14),
             (.below, 2.8284271247461903, [2, 2], 4), (.above, 2.8284271247461903, [2, 8], 10),
             (.below, 0.5, [], 0),
@@ -311,7 +318,8 @@ struct HistogramTextTests {
         arguments: [
             (exponential([1, 2]), nil), (custom([1, 2], [1, 2, 3]), nil),
             (exponential([1, -2]), "positive bucket 2 has observation count of -2"),
-            (exponential(9, [1]), "schema 9"), (exponential(count: -1), "observation count is -1"),
+            (exponential(schema: 9, [1]), "schema 9"),
+            (exponential(count: -1), "observation count is -1"),
             (exponential(zero: -1), "zero bucket"), (custom([2, 1], [1]), "ascend"),
             (custom([1], [1, 2, 3]), "too few"), (custom([1, .infinity], [1]), "+Inf"),
             (custom([.nan], [1]), "NaN"),
