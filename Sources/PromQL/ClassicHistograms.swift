@@ -1,5 +1,3 @@
-import Model
-import PromQLSyntax
 import QueryMath
 
 /// A bucket of a classic histogram: observations not above its bound.
@@ -8,154 +6,25 @@ struct ClassicBucket {
     var count: Double
 }
 
-/// The buckets of one histogram: the rows that differ in `le` only.
-private struct BucketGroup {
-    var labels: Labels
-    var metricName: String
-    var bounds: [Double] = []
-    var rows: [Int] = []
-
-    func buckets(_ input: [Row], _ step: Int) -> [ClassicBucket] {
-        rows.indices.compactMap { index in
-            let count = input[rows[index]].values[step]
-            return Row.isAbsent(count)
-                ? nil : ClassicBucket(upperBound: bounds[index], count: count)
-        }.sorted { $0.upperBound < $1.upperBound }
-    }
-}
-
-extension Evaluator {
-    /// `histogram_quantile`, `histogram_quantiles` and `histogram_fraction` of classic histograms.
-    func classicHistogram(_ call: CallPlan, _ grid: StepGrid) throws(QueryError) -> [Row] {
-        switch call.function {
-        case .histogramQuantiles:
-            let label = try text(call.arguments[1], grid)
-            var wanted: [[Double]] = []
-            for argument in call.arguments.dropFirst(2) {
-                wanted.append(try scalars(argument, grid))
-            }
-            let input = try rows(call.arguments[0], grid)
-            let groups = bucketGroups(input, grid, call.positions[0])
-            var result: [Row] = []
-            for (number, numbers) in wanted.enumerated() {
-                remarkQuantiles(numbers, at: call.positions[number + 2])
-                for row in quantileRows(groups, input, grid, numbers, call.positions[0]) {
-                    var named = row
-                    let text = GoFloat.openMetrics(numbers.first ?? .nan)
-                    named.labels = row.labels.setting(label, text)
-                    result.append(named)
-                }
-            }
-            return result
-        case .histogramFraction:
-            let lower = try scalars(call.arguments[0], grid)
-            let upper = try scalars(call.arguments[1], grid)
-            let input = try rows(call.arguments[2], grid)
-            return bucketGroups(input, grid, call.positions[2]).map { group in
-                let values = (0..<grid.count).map { step in
-                    let buckets = group.buckets(input, step)
-                    guard !buckets.isEmpty else { return Row.absent }
-                    return fraction(lower[step], upper[step], buckets)
-                }
-                return Row(labels: group.labels, dropsName: true, values: values)
-            }.filter { !$0.isEmpty }
-        default:
-            let numbers = try scalars(call.arguments[0], grid)
-            let input = try rows(call.arguments[1], grid)
-            remarkQuantiles(numbers, at: call.positions[0])
-            let groups = bucketGroups(input, grid, call.positions[1])
-            return quantileRows(groups, input, grid, numbers, call.positions[1])
-        }
-    }
-
-    private func remarkQuantiles(_ numbers: [Double], at position: Int) {
-        for number in numbers where !(number >= 0 && number <= 1) {
-            remark(
-                .warning,
-                "quantile value should be between 0 and 1, got \(GoFloat.general(number))",
-                at: position)
-        }
-    }
-
-    private func quantileRows(
-        _ groups: [BucketGroup], _ input: [Row], _ grid: StepGrid, _ wanted: [Double],
-        _ position: Int
-    ) -> [Row] {
-        groups.map { group in
-            let values = (0..<grid.count).map { step in
-                let buckets = group.buckets(input, step)
-                guard !buckets.isEmpty else { return Row.absent }
-                let (value, isForced) = bucketQuantile(wanted[step], buckets)
-                if isForced { remarkForced(group.metricName, position) }
-                return value
-            }
-            return Row(labels: group.labels, dropsName: true, values: values)
-        }.filter { !$0.isEmpty }
-    }
-
-    private func remarkForced(_ name: String, _ position: Int) {
-        let suffix = name.isEmpty ? "" : " for metric name \(quoted(name))"
-        remark(
-            .info,
-            "input to histogram_quantile needed to be fixed for monotonicity (see "
-                + "https://prometheus.io/docs/prometheus/latest/querying/functions/"
-                + "#histogram_quantile)\(suffix)", at: position)
-    }
-
-    /// The rows by histogram; rows whose `le` isn't a number are left out with a remark.
-    private func bucketGroups(
-        _ input: [Row], _ grid: StepGrid, _ position: Int
-    ) -> [BucketGroup] {
-        var groups: [BucketGroup] = []
-        var indices: [Labels: Int] = [:]
-        for (number, row) in input.enumerated() {
-            let text = row.labels["le"]
-            guard let bound = bucketBound(text) else {
-                let name = row.labels.metricName
-                let suffix = name.isEmpty ? "" : " for metric name \(quoted(name))"
-                remark(
-                    .warning,
-                    "bucket label \"le\" is missing or has a malformed value of "
-                        + quoted(text) + suffix, at: position)
-                continue
-            }
-            let key = row.labels.dropping(["le"])
-            let index = indices[key] ?? groups.count
-            if index == groups.count {
-                indices[key] = index
-                groups.append(BucketGroup(labels: key, metricName: key.metricName))
-            }
-            groups[index].bounds.append(bound)
-            groups[index].rows.append(number)
-        }
-        return groups
-    }
-}
-
-/// The number that `le` names; nil where it is none.
-private func bucketBound(_ text: String) -> Double? {
-    let body = text.utf8.first == UInt8(ascii: "+") ? String(text.dropFirst()) : text
-    if ["inf", "infinity"].contains(body.lowercased()) { return .infinity }
-    return Double(body)
-}
-
-/// The quantile by linear interpolation inside its bucket, and whether counts had to be forced to rise.
+/// The quantile by linear interpolation inside its bucket, and where counts had to be forced to rise.
 ///
-/// `buckets` ascend by bound. Source: Prometheus 3.14 `BucketQuantile`.
-func bucketQuantile(_ quantile: Double, _ buckets: [ClassicBucket]) -> (Double, Bool) {
-    if quantile.isNaN { return (.nan, false) }
-    if quantile < 0 { return (-.infinity, false) }
-    if quantile > 1 { return (.infinity, false) }
-    guard buckets[buckets.count - 1].upperBound == .infinity else { return (.nan, false) }
+/// `buckets` ascend by bound; `time` is when they were counted. Source: Prometheus 3.14 `BucketQuantile`.
+func bucketQuantile(
+    _ quantile: Double, _ buckets: [ClassicBucket], at time: Int64
+) -> (value: Double, corrections: Corrections?) {
+    if quantile.isNaN { return (.nan, nil) }
+    if quantile < 0 { return (-.infinity, nil) }
+    if quantile > 1 { return (.infinity, nil) }
+    guard buckets[buckets.count - 1].upperBound == .infinity else { return (.nan, nil) }
     var merged = coalesced(buckets)
-    let isForced = makeMonotonic(&merged)
+    let corrections = makeMonotonic(&merged, at: time)
     let last = merged.count - 1
     let observations = merged[last].count
-    guard last > 0, observations != 0 else { return (.nan, isForced) }
+    guard last > 0, observations != 0 else { return (.nan, corrections) }
     var rank = quantile * observations
     let index = merged[..<last].firstIndex { $0.count >= rank } ?? last
-    if index == last { return (merged[last - 1].upperBound, isForced) }
-    if index == 0, merged[0].upperBound <= 0 { return (merged[0].upperBound, isForced) }
+    if index == last { return (merged[last - 1].upperBound, corrections) }
+    if index == 0, merged[0].upperBound <= 0 { return (merged[0].upperBound, corrections) }
     var start = 0.0
     var count = merged[index].count
     if index > 0 {
@@ -163,7 +32,7 @@ func bucketQuantile(_ quantile: Double, _ buckets: [ClassicBucket]) -> (Double, 
         count -= merged[index - 1].count
         rank -= merged[index - 1].count
     }
-    return (start + (merged[index].upperBound - start) * (rank / count), isForced)
+    return (start + (merged[index].upperBound - start) * (rank / count), corrections)
 }
 
 /// The share of observations between `lower` and `upper`. Source: Prometheus 3.14 `BucketFraction`.
@@ -207,10 +76,10 @@ private func coalesced(_ buckets: [ClassicBucket]) -> [ClassicBucket] {
     return result
 }
 
-/// Raises counts that fall below the one before; whether any did by more than rounding.
+/// Raises counts that fall below the one before; where any did by more than rounding.
 /// Source: Prometheus 3.14 `ensureMonotonicAndIgnoreSmallDeltas`.
-private func makeMonotonic(_ buckets: inout [ClassicBucket]) -> Bool {
-    var isForced = false
+private func makeMonotonic(_ buckets: inout [ClassicBucket], at time: Int64) -> Corrections? {
+    var corrections: Corrections?
     var previous = buckets[0].count
     for index in buckets.indices.dropFirst() {
         let count = buckets[index].count
@@ -219,10 +88,15 @@ private func makeMonotonic(_ buckets: inout [ClassicBucket]) -> Bool {
             buckets[index].count = previous
         } else if count < previous {
             buckets[index].count = previous
-            isForced = true
+            let bound = buckets[index].upperBound
+            corrections = Corrections(
+                firstTime: time, lastTime: time,
+                lowestBound: min(bound, corrections?.lowestBound ?? bound),
+                highestBound: max(bound, corrections?.highestBound ?? bound),
+                greatestDifference: max(previous - count, corrections?.greatestDifference ?? 0))
         } else {
             previous = count
         }
     }
-    return isForced
+    return corrections
 }

@@ -40,7 +40,7 @@ extension Evaluator {
             if plan.operation == .countValues {
                 label = try text(parameter, grid)
                 guard !label.isEmpty, !label.unicodeScalars.contains("\u{fffd}") else {
-                    throw .invalidLabelName(quoted(label))
+                    throw .invalidLabelName("label name \(quoted(label))")
                 }
             } else {
                 parameters = try scalars(parameter, grid)
@@ -52,17 +52,31 @@ extension Evaluator {
         case .countValues: result = try countValues(plan, input, grid, label)
         case .topk, .bottomk, .limitK, .limitRatio:
             result = try selectRanked(plan, input, grid, parameters)
-        case .quantile: result = quantiles(plan, input, grid, parameters)
+        case .quantile:
+            remarkIgnored(input, plan)
+            result = quantiles(plan, input, grid, parameters)
         case .sum, .avg, .count, .min, .max, .group, .stddev, .stdvar:
             let grouping = Grouping(input, plan)
             try hold(series: grouping.labels.count, grid)
-            result = folded(plan.operation, input, grouping, grid)
+            if input.contains(where: \.hasHistograms) {
+                result = try foldedWithHistograms(plan, input, grouping, grid)
+            } else {
+                result = folded(plan.operation, input, grouping, grid).filter { !$0.isEmpty }
+            }
             release(series: input.count, grid)
         }
         return result
     }
 
-    private func folded(
+    /// Remarks that histograms are left out, where there are any.
+    func remarkIgnored(_ rows: [Row], _ plan: AggregationPlan) {
+        if rows.contains(where: { $0.histograms.contains { $0 != nil } }) {
+            remark(.ignoredInAggregation(plan.operation.rawValue), at: plan.operandPosition)
+        }
+    }
+
+    /// One row a group, also for those without a number.
+    func folded(
         _ operation: AggregationOperator, _ rows: [Row], _ grouping: Grouping, _ grid: StepGrid
     ) -> [Row] {
         switch operation {
@@ -116,7 +130,7 @@ extension Evaluator {
             return Row(
                 labels: grouping.labels[group], dropsName: grouping.dropsName[group],
                 values: values)
-        }.filter { !$0.isEmpty }
+        }
     }
 
     private func quantiles(
@@ -127,10 +141,7 @@ extension Evaluator {
         if let most = wanted.filter({ $0 > 1 }).max() { odd.append(most) }
         if let least = wanted.filter({ $0 < 0 }).min() { odd.append(least) }
         for value in odd {
-            remark(
-                .warning,
-                "quantile value should be between 0 and 1, got \(GoFloat.general(value))",
-                at: plan.parameterPosition)
+            remark(.invalidQuantile(value), at: plan.parameterPosition)
         }
         let grouping = Grouping(rows, plan)
         var members = [[Int]](repeating: [], count: grouping.labels.count)
@@ -157,8 +168,9 @@ extension Evaluator {
         var indices: [Labels: Int] = [:]
         var result: [Row] = []
         for row in rows {
-            for step in row.values.indices where !Row.isAbsent(row.values[step]) {
-                let named = row.labels.setting(label, GoFloat.plain(row.values[step]))
+            for step in row.values.indices where row.isPresent(step) {
+                let text = row.histogram(step)?.text ?? GoFloat.plain(row.values[step])
+                let named = row.labels.setting(label, text)
                 let key =
                     plan.isWithout ? named.dropping(dropped) : named.keeping(keeping.grouping)
                 let index = indices[key] ?? result.count

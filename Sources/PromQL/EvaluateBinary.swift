@@ -40,6 +40,9 @@ extension Evaluator {
         let operation = binary.operation
         var result: [Row] = []
         result.reserveCapacity(rows.count)
+        if operation.isTrim || rows.contains(where: \.hasHistograms) {
+            return elementsWithScalars(binary, rows, numbers, isScalarLeft: isScalarLeft)
+        }
         for var row in rows {
             var isEmpty = true
             for step in row.values.indices {
@@ -87,6 +90,7 @@ extension Evaluator {
                     let isMatched = !other.isEmpty && other[step]
                     if isMatched != (operation == .and) { row.values[step] = Row.absent }
                 }
+                row.keepHistograms { (!other.isEmpty && other[$0]) == (operation == .and) }
                 if !row.isEmpty { rows.append(row) }
             }
         default:
@@ -95,6 +99,7 @@ extension Evaluator {
             for (var row, group) in zip(right, rightGroups) {
                 let other = present[group]
                 for step in other.indices where other[step] { row.values[step] = Row.absent }
+                if !other.isEmpty { row.keepHistograms { !other[$0] } }
                 if !row.isEmpty { rows.append(row) }
             }
         }
@@ -113,6 +118,9 @@ extension Evaluator {
             for step in row.values.indices where !Row.isAbsent(row.values[step]) {
                 present[group][step] = true
             }
+            for step in row.histograms.indices where row.histograms[step] != nil {
+                present[group][step] = true
+            }
         }
         return present
     }
@@ -124,6 +132,7 @@ private func scalarResult(_ operation: BinaryOperator, _ left: Double, _ right: 
     return compare(operation, left, right) ? 1 : 0
 }
 
+@inline(__always)
 func compare(_ operation: BinaryOperator, _ left: Double, _ right: Double) -> Bool {
     switch operation {
     case .equal: left == right
@@ -138,6 +147,7 @@ func compare(_ operation: BinaryOperator, _ left: Double, _ right: Double) -> Bo
     }
 }
 
+@inline(__always)
 func calculate(_ operation: BinaryOperator, _ left: Double, _ right: Double) -> Double {
     switch operation {
     case .add: left + right

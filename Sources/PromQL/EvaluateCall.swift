@@ -30,11 +30,16 @@ extension Evaluator {
             var input = try rows(call.arguments[0], grid)
             for index in input.indices {
                 input[index].dropsName = true
-                for step in 0..<grid.count where !Row.isAbsent(input[index].values[step]) {
+                for step in 0..<grid.count where input[index].isPresent(step) {
                     input[index].values[step] = Double(grid.time(step)) / 1000
                 }
+                input[index].histograms = []
             }
             return .vector(input)
+        case .startTimestamp:
+            // Only of a selector's own samples, which are planned otherwise.
+            release(series: try rows(call.arguments[0], grid).count, grid)
+            return .vector([])
         case .labelReplace: return .vector(try labelReplace(call, grid))
         case .labelJoin: return .vector(try labelJoin(call, grid))
         case .sort, .sortDesc, .sortByLabel, .sortByLabelDesc:
@@ -43,16 +48,22 @@ extension Evaluator {
         case .year, .month, .dayOfMonth, .dayOfWeek, .dayOfYear, .daysInMonth, .hour, .minute:
             return .vector(try calendar(call, grid))
         case .histogramQuantile, .histogramFraction, .histogramQuantiles:
-            return .vector(try classicHistogram(call, grid))
+            return .vector(try histogramStatistic(call, grid))
         case .histogramAvg, .histogramCount, .histogramSum, .histogramStddev, .histogramStdvar:
-            // Of native histograms only: float samples yield nothing.
-            let input = try rows(call.arguments[0], grid)
-            release(series: input.count, grid)
-            return .vector([])
+            return .vector(try histogramNumbers(call, grid))
         case .abs, .acos, .acosh, .asin, .asinh, .atan, .atanh, .ceil, .cos, .cosh, .deg, .exp,
             .floor, .ln, .log2, .log10, .rad, .sgn, .sin, .sinh, .sqrt, .tan, .tanh:
-            return .vector(mapped(try rows(call.arguments[0], grid), mathematics(call.function)))
+            return .vector(
+                mapped(try numberRows(call.arguments[0], grid), mathematics(call.function)))
         }
+    }
+
+    /// The rows of a plan without histograms.
+    private func numberRows(_ plan: Plan, _ grid: StepGrid) throws(QueryError) -> [Row] {
+        let input = try rows(plan, grid)
+        let result = input.numbersOnly()
+        release(series: input.count - result.count, grid)
+        return result
     }
 
     /// `scalar()`: the value where a step has exactly one sample, NaN elsewhere.
@@ -72,7 +83,7 @@ extension Evaluator {
 
     /// `clamp`, `clamp_min`, `clamp_max` and `round`, whose scalar arguments may differ by step.
     private func clamped(_ call: CallPlan, _ grid: StepGrid) throws(QueryError) -> [Row] {
-        var result = try rows(call.arguments[0], grid)
+        var result = try numberRows(call.arguments[0], grid)
         var numbers: [[Double]] = []
         for argument in call.arguments.dropFirst() { numbers.append(try scalars(argument, grid)) }
         for index in result.indices {
@@ -105,7 +116,9 @@ extension Evaluator {
 
     private func calendar(_ call: CallPlan, _ grid: StepGrid) throws(QueryError) -> [Row] {
         let part = calendarPart(call.function)
-        if let argument = call.arguments.first { return mapped(try rows(argument, grid), part) }
+        if let argument = call.arguments.first {
+            return mapped(try numberRows(argument, grid), part)
+        }
         try hold(grid.count)
         let times = (0..<grid.count).map { part(Double(grid.time($0)) / 1000) }
         return [Row(labels: .empty, dropsName: false, values: times)]

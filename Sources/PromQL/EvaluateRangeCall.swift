@@ -13,17 +13,20 @@ extension Evaluator {
         rows.reserveCapacity(series.count)
         for (number, input) in series.enumerated() {
             if number & 15 == 0 { try checkCancelled() }
-            let values = try column(call, input, scalarColumns, grid)
-            if values.allSatisfy(Row.isAbsent) { continue }
-            rows.append(
-                Row(
-                    labels: input.labels,
-                    dropsName: input.dropsName || !call.function.keepsName, values: values))
-            if call.function == .rate || call.function == .increase {
+            var row = Row(
+                labels: input.labels, dropsName: input.dropsName || !call.function.keepsName,
+                values: try column(call, input, scalarColumns, grid))
+            if !input.histograms.isEmpty { overlayHistograms(call, input, grid, on: &row) }
+            if row.isEmpty { continue }
+            rows.append(row)
+            if call.function == .rate || call.function == .increase,
+                !row.hasHistograms || row.values.contains(where: { !Row.isAbsent($0) })
+            {
                 remarkNonCounter(input.labels.metricName, call.position)
             }
         }
         try checkCancelled()
+        try hold(histogramsOf: rows)
         release(series: series.count - rows.count, grid)
         guard call.function == .absent else { return rows }
         return absentRows(rows, grid, labels: call.absentLabels)
@@ -38,16 +41,20 @@ extension Evaluator {
         }
         let windows = Windows(call.range, grid, isCancelled: isCancelled)
         switch call.function {
-        case .rate: return rateColumn(input, windows, counter: true, perSecond: true)
-        case .increase: return rateColumn(input, windows, counter: true, perSecond: false)
+        case .rate, .increase:
+            let perSecond = call.function == .rate
+            if input.startTimestamps.isEmpty {
+                return rateColumn(input, windows, counter: true, perSecond: perSecond)
+            }
+            return startedRateColumn(input, windows, perSecond: perSecond) {
+                self.remark(
+                    .overlappingStartTime(metric: input.labels.metricName), at: call.position)
+            }
         case .delta: return rateColumn(input, windows, counter: false, perSecond: false)
         case .quantile:
             let position = call.position
             return quantileColumn(input, windows, scalars[0]) { value in
-                self.remark(
-                    .warning,
-                    "quantile value should be between 0 and 1, got \(GoFloat.general(value))",
-                    at: position)
+                self.remark(.invalidQuantile(value), at: position)
             }
         case .predictLinear: return predictColumn(input, windows, grid, ahead: scalars[0])
         case .doubleExponentialSmoothing:
@@ -62,19 +69,14 @@ extension Evaluator {
     private func remarkNonCounter(_ name: String, _ position: Int) {
         let endings = ["_total", "_sum", "_count", "_bucket"]
         guard !name.isEmpty, !endings.contains(where: { name.utf8.hasEnding($0) }) else { return }
-        remark(
-            .info,
-            "metric might not be a counter, name does not end in _total/_sum/_count/_bucket: "
-                + quoted(name), at: position)
+        remark(.possibleNonCounter(metric: name), at: position)
     }
 
     /// One row of ones where no row has a sample; none where every step has one.
     func absentRows(_ rows: [Row], _ grid: StepGrid, labels: Labels) -> [Row] {
         var values = [Double](repeating: 1, count: grid.count)
         for row in rows {
-            for step in row.values.indices where !Row.isAbsent(row.values[step]) {
-                values[step] = Row.absent
-            }
+            for step in row.values.indices where row.isPresent(step) { values[step] = Row.absent }
         }
         let result = Row(labels: labels, dropsName: true, values: values)
         return result.isEmpty ? [] : [result]

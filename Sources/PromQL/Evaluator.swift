@@ -1,5 +1,6 @@
 import Model
 import PromQLSyntax
+import QueryMath
 
 /// Evaluates a plan over the data that was read for it: every node for all steps of its grid at once.
 ///
@@ -9,7 +10,7 @@ final class Evaluator {
     let parameters: QueryParameters
     let isCancelled: () -> Bool
     private(set) var annotations: [Annotation] = []
-    private var seenAnnotations: Set<Annotation> = []
+    private var annotationIndices: [String: Int] = [:]
     /// Samples and points held at the moment.
     private var held = 0
 
@@ -33,11 +34,15 @@ final class Evaluator {
         case .selector(let selector): return .vector(try selectRows(selector, grid, .values))
         case .sampleTimes(let selector):
             return .vector(try selectRows(selector, grid, .sampleTimes))
+        case .startTimes(let selector):
+            guard parameters.usesStartTimestamps else { return .vector([]) }
+            return .vector(try selectRows(selector, grid, .startTimes))
         case .invariant(let inner): return try repeated(try evaluate(inner, grid.first), grid)
         case .negation(let inner): return negated(try evaluate(inner, grid))
         case .binary(let binary): return try evaluate(binary, grid)
         case .aggregation(let aggregation): return .vector(try evaluate(aggregation, grid))
         case .call(let call): return try evaluate(call, grid)
+        case .info(let info): return .vector(try evaluate(info, grid))
         case .rangeCall(let call): return .vector(try evaluate(call, grid))
         }
     }
@@ -62,10 +67,21 @@ final class Evaluator {
         return text
     }
 
-    /// Adds a remark once.
-    func remark(_ severity: Annotation.Severity, _ message: String, at position: Int) {
-        let annotation = Annotation(severity, message, offset: position)
-        if seenAnnotations.insert(annotation).inserted { annotations.append(annotation) }
+    /// Adds a remark; one with the same message counts as the same, wherever it is made.
+    func remark(_ remark: Remark, at position: Int) {
+        let annotation = remark.annotation(at: position)
+        if let index = annotationIndices[annotation.message] {
+            annotations[index].merge(annotation)
+        } else {
+            annotationIndices[annotation.message] = annotations.count
+            annotations.append(annotation)
+        }
+    }
+
+    /// Adds what was noticed when histograms were combined.
+    func remark(_ merge: HistogramMerge, in operation: Remark.Operation, at position: Int) {
+        if merge.hasResetConflict { remark(.resetConflict(operation), at: position) }
+        if merge.hasReconciledBounds { remark(.reconciledBounds(operation), at: position) }
     }
 
     /// Counts `points` more as held; call it before allocating them.
@@ -91,6 +107,15 @@ final class Evaluator {
 
     func release(points: Int) { held -= points }
 
+    /// Counts the histograms of `rows` as held, for the rest of the query: they are few and large.
+    func hold(histogramsOf rows: [Row]) throws(QueryError) {
+        var weight = 0
+        for row in rows where row.hasHistograms {
+            weight = row.histograms.reduce(weight) { $0 + ($1?.weight ?? 0) }
+        }
+        if weight > 0 { try hold(weight) }
+    }
+
     func checkCancelled() throws(QueryError) {
         if isCancelled() { throw .canceled }
     }
@@ -106,6 +131,9 @@ final class Evaluator {
             for index in rows.indices {
                 let value = rows[index].values.first ?? Row.absent
                 rows[index].values = [Double](repeating: value, count: grid.count)
+                if let histogram = rows[index].histograms.first {
+                    rows[index].histograms = Array(repeating: histogram, count: grid.count)
+                }
             }
             return .vector(rows)
         }
@@ -115,11 +143,16 @@ final class Evaluator {
         switch value {
         case .string: return value
         case .scalar(let numbers): return .scalar(numbers.map { -$0 })
-        case .vector(let rows): return .vector(mapped(rows) { -$0 })
+        case .vector(let rows):
+            var result = mapped(rows) { -$0 }
+            for index in result.indices where result[index].hasHistograms {
+                result[index].histograms = result[index].histograms.map { $0?.multiplied(by: -1) }
+            }
+            return .vector(result)
         }
     }
 
-    /// `rows` with `transform` applied to every sample, without their names.
+    /// `rows` with `transform` applied to every number, without their names; histograms stay as they are.
     func mapped(_ rows: consuming [Row], _ transform: (Double) -> Double) -> [Row] {
         for index in rows.indices {
             rows[index].dropsName = true
@@ -145,9 +178,10 @@ final class Evaluator {
                 result.append(row)
                 continue
             }
-            for step in row.values.indices where !Row.isAbsent(row.values[step]) {
-                guard Row.isAbsent(result[index].values[step]) else { throw .duplicateLabelset }
+            for step in row.values.indices where row.isPresent(step) {
+                guard !result[index].isPresent(step) else { throw .duplicateLabelset }
                 result[index].values[step] = row.values[step]
+                if let histogram = row.histogram(step) { result[index].set(histogram, step) }
             }
         }
         return result

@@ -32,9 +32,9 @@ extension Evaluator {
     }
 
     /// A smoothed instant selector: the value between the neighbours of each step, the last value after the end.
-    func smoothedColumn(
-        _ columns: SeriesColumns, _ selector: SelectorPlan, _ grid: StepGrid
-    ) -> [Double]? {
+    func smooth(
+        _ columns: SeriesColumns, _ selector: SelectorPlan, _ grid: StepGrid, into row: inout Row
+    ) {
         let kept = columns.values.indices.filter { !StalenessMarker.isMarker(columns.values[$0]) }
         let times = kept.map { columns.timestamps[$0] }
         let values = kept.map { columns.values[$0] }
@@ -54,7 +54,36 @@ extension Evaluator {
                 ? interpolated(times, values, next - 1, at: reference, counter: false)
                 : values[next - 1]
         }
-        return result.allSatisfy(Row.isAbsent) ? nil : result
+        row.values = result
+        if !columns.histograms.isEmpty {
+            smoothHistograms(columns, selector, grid, into: &row)
+        }
+    }
+
+    /// The samples of one edged range, those at its edges included. Source: Prometheus 3.14 `extendFloats`.
+    func edgedSamples(
+        _ input: RangeSeries, _ range: RangePlan, _ windows: Windows
+    ) throws(QueryError) -> [Sample] {
+        let isSmoothed = range.selector.edges == .smoothed
+        let lookback = parameters.lookbackDeltaMS
+        let start = windows.start(0)
+        let end = windows.end(0)
+        let through = isSmoothed ? end + lookback : end
+        if input.histogramTimestamps.contains(where: { $0 > start - lookback && $0 <= through }) {
+            throw .edgesWithHistograms(keyword: range.selector.edges.rawValue)
+        }
+        var edged = EdgedWindows(windows, isSmoothed: isSmoothed, lookback: lookback)
+        guard let window = edged.samples(of: input, 0), input.timestamps[window.last] > start else {
+            return []
+        }
+        let (left, right) = edges(input, window, counter: false)
+        var samples = [Sample(TimestampMS(start), left)]
+        for index in window.first...window.last
+        where input.timestamps[index] > start && input.timestamps[index] < end {
+            samples.append(Sample(TimestampMS(input.timestamps[index]), input.values[index]))
+        }
+        samples.append(Sample(TimestampMS(end), right))
+        return samples
     }
 }
 
@@ -110,14 +139,7 @@ private func edgedChange(
     let values = input.values
     if times[window.last] <= window.start { return nil }
     if window.isSmoothed, times[window.first] > window.end { return nil }
-    var left = values[window.first]
-    if window.isSmoothed, times[window.first] < window.start {
-        left = interpolated(times, values, window.first, at: window.start, counter: counter)
-    }
-    var right = values[window.last]
-    if window.isSmoothed, window.last > window.first, times[window.last] > window.end {
-        right = interpolated(times, values, window.last - 1, at: window.end, counter: counter)
-    }
+    let (left, right) = edges(input, window, counter: counter)
     guard counter else { return right - left }
     let from = times[window.first] <= window.start ? window.first + 1 : window.first
     let to = times[window.last] >= window.end ? window.last - 1 : window.last
@@ -129,6 +151,23 @@ private func edgedChange(
     }
     if right < previous { hidden += previous }
     return right - left + hidden
+}
+
+/// The values at the edges of the window.
+private func edges(
+    _ input: RangeSeries, _ window: EdgedWindow, counter: Bool
+) -> (left: Double, right: Double) {
+    let times = input.timestamps
+    let values = input.values
+    var left = values[window.first]
+    if window.isSmoothed, times[window.first] < window.start {
+        left = interpolated(times, values, window.first, at: window.start, counter: counter)
+    }
+    var right = values[window.last]
+    if window.isSmoothed, window.last > window.first, times[window.last] > window.end {
+        right = interpolated(times, values, window.last - 1, at: window.end, counter: counter)
+    }
+    return (left, right)
 }
 
 /// `changes` or `resets` from the anchor on.

@@ -59,6 +59,7 @@ enum InstantFunction: String, Sendable {
     case sortByLabel = "sort_by_label"
     case sortByLabelDesc = "sort_by_label_desc"
     case sortDesc = "sort_desc"
+    case startTimestamp = "start_timestamp"
 }
 
 /// Functions whose result depends on the evaluation time whatever their arguments, so that `@` in an argument doesn't

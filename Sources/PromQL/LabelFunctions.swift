@@ -20,7 +20,7 @@ extension Evaluator {
             throw .invalidRegex(pattern, reason: error.description)
         }
         guard isLabelName(target) else {
-            throw .invalidLabelName("in label_replace(): " + quoted(target))
+            throw .invalidLabelName("destination label name in label_replace(): \(target)")
         }
         var result = try rows(call.arguments[0], grid)
         for index in result.indices {
@@ -38,8 +38,11 @@ extension Evaluator {
         let separator = try text(call.arguments[2], grid)
         var sources: [String] = []
         for argument in call.arguments.dropFirst(3) { sources.append(try text(argument, grid)) }
-        for name in sources + [target] where !isLabelName(name) {
-            throw .invalidLabelName("in label_join(): " + quoted(name))
+        if let name = sources.first(where: { !isLabelName($0) }) {
+            throw .invalidLabelName("source label name in label_join(): \(name)")
+        }
+        guard isLabelName(target) else {
+            throw .invalidLabelName("destination label name in label_join(): \(target)")
         }
         var result = try rows(call.arguments[0], grid)
         for index in result.indices {
@@ -67,12 +70,11 @@ extension Evaluator {
 
     /// `sort`, `sort_desc`, `sort_by_label` and `sort_by_label_desc`; without effect on range queries.
     func sorted(_ call: CallPlan, _ grid: StepGrid) throws(QueryError) -> [Row] {
-        let input = try rows(call.arguments[0], grid)
+        var input = try rows(call.arguments[0], grid)
+        // Histograms have no order.
+        if call.function == .sort || call.function == .sortDesc { input = input.numbersOnly() }
         guard parameters.isInstant || parameters.start == parameters.end else {
-            remark(
-                .warning,
-                "sort is ineffective for range queries since results are always ordered by labels",
-                at: call.position)
+            remark(.sortInRangeQuery, at: call.position)
             return input
         }
         guard grid.count == 1 else { return input }

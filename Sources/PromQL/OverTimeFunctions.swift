@@ -34,7 +34,7 @@ func overTimeColumn(
     case .mad: return slide(input, windows) { lower, upper, _ in deviation(values[lower..<upper]) }
     case .changes:
         return eventColumn(input, windows) { old, new in new != old && !(new.isNaN && old.isNaN) }
-    case .resets: return eventColumn(input, windows) { old, new in new < old }
+    case .resets: return resetColumn(input, windows)
     case .irate, .idelta: return instantRateColumn(input, windows, perSecond: function == .irate)
     case .deriv:
         return slide(input, windows) { lower, upper, _ in
@@ -207,6 +207,15 @@ private func eventColumn(
     return slide(input, windows) { lower, upper, _ in Double(counts[upper - 1] - counts[lower]) }
 }
 
+/// `resets`, where start timestamps tell of counters that were reset and have caught up since.
+private func resetColumn(_ input: RangeSeries, _ windows: Windows) -> [Double] {
+    if input.startTimestamps.isEmpty {
+        return eventColumn(input, windows) { old, new in new < old }
+    }
+    let totals = runningTotals(startedResets(input))
+    return slide(input, windows) { lower, upper, _ in Double(totals[upper - 1] - totals[lower]) }
+}
+
 /// From the last two samples of the window. Source: Prometheus 3.14 `instantValue`.
 private func instantRateColumn(
     _ input: RangeSeries, _ windows: Windows, perSecond: Bool
@@ -218,7 +227,13 @@ private func instantRateColumn(
         let interval = input.timestamps[upper - 1] - input.timestamps[upper - 2]
         guard interval != 0 else { return Row.absent }
         guard perSecond else { return new - old }
-        return (new < old ? new : new - old) / (Double(interval) / 1000)
+        let isReset =
+            new < old
+            || !input.startTimestamps.isEmpty
+                && isReset(
+                    input.startTimestamps[upper - 2], input.timestamps[upper - 2],
+                    input.startTimestamps[upper - 1], input.timestamps[upper - 1])
+        return (isReset ? new : new - old) / (Double(interval) / 1000)
     }
 }
 

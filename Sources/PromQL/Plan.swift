@@ -10,12 +10,15 @@ indirect enum Plan: Sendable {
     case selector(SelectorPlan)
     /// `timestamp(selector)`: the times of the samples that the selector finds.
     case sampleTimes(SelectorPlan)
+    /// `start_timestamp(selector)`: when the counting of those samples began.
+    case startTimes(SelectorPlan)
     /// A part that doesn't depend on the evaluation time: evaluated at the first step, repeated for the others.
     case invariant(Plan)
     case negation(Plan)
     case binary(BinaryPlan)
     case aggregation(AggregationPlan)
     case call(CallPlan)
+    case info(InfoPlan)
     case rangeCall(RangeCallPlan)
 }
 
@@ -29,6 +32,8 @@ struct SelectorPlan: Sendable {
     var edges: RangeEdges
     /// Byte offset of the selector in the query.
     var position: Int
+    /// Whether nothing but the count and sum of histograms is looked at.
+    var needsOnlyTotals = false
 
     /// The time the selector looks at when evaluated at `time`.
     func reference(at time: Int64) -> Int64 { (anchor ?? time) - offset }
@@ -79,13 +84,19 @@ struct BinaryPlan: Sendable {
     var rhs: Plan
     var returnsBool: Bool
     var matching: VectorMatching?
+    /// Byte offset of the expression.
+    var position: Int
 }
 
 struct AggregationPlan: Sendable {
     var operation: AggregationOperator
     var operand: Plan
+    /// Byte offset of the operand, without parentheses.
+    var operandPosition: Int
     var parameter: Plan?
     var parameterPosition: Int
+    /// Byte offset of the aggregation.
+    var position: Int
     var grouping: Set<String>
     var isWithout: Bool
 }

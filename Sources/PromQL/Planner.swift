@@ -6,6 +6,8 @@ struct Planner {
     let parameters: QueryParameters
     private(set) var requests: [SelectorRequest] = []
     private var indices: [SelectorRequest: Int] = [:]
+    /// What the parts around the one being planned look at in its histograms.
+    private var need = HistogramNeed()
 
     init(_ parameters: QueryParameters) { self.parameters = parameters }
 
@@ -57,25 +59,40 @@ struct Planner {
                     selector, grid, reach: parameters.lookbackDeltaMS,
                     position: selector.range.start))
         case .binary(let binary):
+            let outer = need
+            defer { need = outer }
+            if binary.operation.isTrim { need.isOfBuckets = true }
             return .binary(
                 BinaryPlan(
                     operation: binary.operation,
                     lhs: try plan(binary.lhs, grid, depth: depth + 1),
                     rhs: try plan(binary.rhs, grid, depth: depth + 1),
-                    returnsBool: binary.returnsBool, matching: binary.matching))
+                    returnsBool: binary.returnsBool, matching: binary.matching,
+                    position: binary.range.start))
         case .aggregate(let aggregate):
             var parameter: Plan?
             if let expression = aggregate.parameter {
+                if case .string(let literal) = stripped(expression),
+                    let bytes = literal.invalidBytes
+                {
+                    throw .invalidLabelName("label name \(quoted(bytes: bytes))")
+                }
                 parameter = try plan(expression, grid, depth: depth + 1)
             }
             return .aggregation(
                 AggregationPlan(
                     operation: aggregate.operation,
                     operand: try plan(aggregate.expression, grid, depth: depth + 1),
+                    operandPosition: stripped(aggregate.expression).range.start,
                     parameter: parameter,
-                    parameterPosition: aggregate.parameter?.range.start ?? 0,
+                    parameterPosition: (aggregate.parameter.map(stripped)?.range.start) ?? 0,
+                    position: aggregate.range.start,
                     grouping: Set(aggregate.grouping), isWithout: aggregate.isWithout))
-        case .call(let call): return try planCall(call, grid, depth)
+        case .call(let call):
+            let outer = need
+            defer { need = outer }
+            need.add(call.name)
+            return try planCall(call, grid, depth)
         case .matrixSelector, .subquery:
             throw .invalidParameter(name: "query", reason: "unexpected range vector")
         }
@@ -90,15 +107,16 @@ struct Planner {
         case "end": return .number(parameters.end.seconds)
         case "range": return .number(Double(rangeMS) / 1000)
         case "step": return .number(Double(rangeMS == 0 ? 0 : parameters.stepMS) / 1000)
-        case "timestamp":
+        case "timestamp", "start_timestamp":
             if let argument = call.arguments.first,
                 case .vectorSelector(let selector) = stripped(argument)
             {
-                return .sampleTimes(
-                    select(
-                        selector, grid, reach: parameters.lookbackDeltaMS,
-                        position: selector.range.start))
+                let plan = select(
+                    selector, grid, reach: parameters.lookbackDeltaMS,
+                    position: selector.range.start)
+                return call.name == "timestamp" ? .sampleTimes(plan) : .startTimes(plan)
             }
+        case "info": return try planInfo(call, grid, depth)
         default: break
         }
         if let function = RangeFunction(rawValue: call.name) {
@@ -114,9 +132,35 @@ struct Planner {
         return .call(
             CallPlan(
                 function: function, arguments: arguments,
-                positions: call.arguments.map(\.range.start),
+                positions: call.arguments.map { stripped($0).range.start },
                 position: call.range.start,
                 absentLabels: function == .absent ? absentLabels(call.arguments[0]) : .empty))
+    }
+
+    /// The info series are read over the time range of the first selector in the operand.
+    /// Source: Prometheus 3.14 `infoSelectHints`.
+    private mutating func planInfo(
+        _ call: FunctionCall, _ grid: StepGrid, _ depth: Int
+    ) throws(QueryError) -> Plan {
+        var written: [LabelMatcher] = []
+        if call.arguments.count > 1, case .vectorSelector(let selector) = call.arguments[1] {
+            written = selector.matchers
+        }
+        let dataMatchers = written.filter { $0.name != Labels.metricNameLabel }
+        let nameMatchers = InfoPlan.nameMatchers(
+            written.filter { $0.name == Labels.metricNameLabel })
+        let operand = try plan(call.arguments[0], grid, depth: depth + 1)
+        var source = VectorSelector(name: "", matchers: nameMatchers + dataMatchers)
+        if let first = call.arguments[0].selectors.first {
+            source.offset = first.offset
+            source.anchor = first.anchor
+        }
+        let selector = select(
+            source, grid, reach: parameters.lookbackDeltaMS, position: call.range.start)
+        return .info(
+            InfoPlan(
+                operand: operand, selector: selector, dataMatchers: dataMatchers,
+                nameMatchers: nameMatchers))
     }
 
     private mutating func planRangeCall(
@@ -147,7 +191,8 @@ struct Planner {
         return .rangeCall(
             RangeCallPlan(
                 function: function, range: range, scalars: scalars,
-                position: call.arguments.first?.range.start ?? 0, absentLabels: absent))
+                position: call.arguments.first.map { stripped($0).range.start } ?? 0,
+                absentLabels: absent))
     }
 
     /// The subquery's own grid: multiples of its step after the earliest window's start.
@@ -169,6 +214,9 @@ struct Planner {
         guard inner.count <= parameters.limits.samplesMax else {
             throw .samplesExceeded(max: parameters.limits.samplesMax)
         }
+        let outer = need
+        defer { need = outer }
+        need.isOfBuckets = true
         let plan = try plan(subquery.expression, inner, depth: depth + 1)
         let selector = SelectorPlan(
             request: 0, offset: offset, anchor: anchor, edges: .plain,
@@ -198,7 +246,7 @@ struct Planner {
         }
         return SelectorPlan(
             request: index, offset: offset, anchor: anchor, edges: selector.edges,
-            position: position)
+            position: position, needsOnlyTotals: need.isOfTotals && !need.isOfBuckets)
     }
 
     private var rangeMS: Int64 { parameters.end.rawValue - parameters.start.rawValue }
@@ -213,6 +261,22 @@ struct Planner {
         case .timestamp(let time): bounded(time.rawValue)
         case .start: parameters.start.rawValue
         case .end: parameters.end.rawValue
+        }
+    }
+}
+
+/// What is looked at in histograms. Source: Prometheus 3.14 `detectHistogramStatsDecoding`.
+private struct HistogramNeed {
+    /// Their count or sum.
+    var isOfTotals = false
+    /// Their buckets.
+    var isOfBuckets = false
+
+    mutating func add(_ function: String) {
+        switch function {
+        case "histogram_count", "histogram_sum", "histogram_avg": isOfTotals = true
+        case "histogram_quantile", "histogram_quantiles", "histogram_fraction": isOfBuckets = true
+        default: break
         }
     }
 }

@@ -56,7 +56,11 @@ package struct PreparedQuery: Sendable {
     ) throws(QueryError) -> QueryResult {
         precondition(data.count == selections.count, "one answer a selection")
         let samples = data.reduce(0) { sum, series in
-            series.reduce(sum) { $0 + $1.values.count }
+            series.reduce(sum) { sum, columns in
+                columns.histograms.reduce(sum + columns.values.count) {
+                    $0 + $1.histogram.weight
+                }
+            }
         }
         let evaluator = Evaluator(data: data, parameters: parameters, isCancelled: isCancelled)
         try evaluator.hold(samples)
@@ -111,11 +115,15 @@ package struct PreparedQuery: Sendable {
             var seen: Set<Labels> = []
             var elements: [VectorElement] = []
             elements.reserveCapacity(rows.count)
-            for row in rows where !Row.isAbsent(row.values[0]) {
+            for row in rows where row.isPresent(0) {
                 let labels = row.dropsName ? row.labels.droppingMetadata() : row.labels
                 guard seen.insert(labels).inserted else { throw .duplicateLabelset }
+                let histogram = row.histogram(0)
                 elements.append(
-                    VectorElement(labels: labels, sample: Sample(time, row.values[0])))
+                    VectorElement(
+                        labels: labels,
+                        sample: Sample(time, histogram == nil ? row.values[0] : .nan),
+                        histogram: histogram))
             }
             return .vector(elements)
         }
@@ -135,7 +143,7 @@ package struct PreparedQuery: Sendable {
             }
             let evaluator = Evaluator(data: [], parameters: parameters, isCancelled: { false })
             let series = try evaluator.joined(named).map(columns)
-                .filter { !$0.values.isEmpty }
+                .filter { !$0.values.isEmpty || !$0.histograms.isEmpty }
             return .matrix(series.sorted { $0.labels < $1.labels })
         }
     }
@@ -148,6 +156,10 @@ package struct PreparedQuery: Sendable {
             columns.timestamps.append(grid.time(step))
             columns.values.append(row.values[step])
         }
+        for step in row.histograms.indices {
+            guard let histogram = row.histograms[step] else { continue }
+            columns.histograms.append(HistogramSample(grid.time(step), histogram))
+        }
         return columns
     }
 
@@ -157,14 +169,23 @@ package struct PreparedQuery: Sendable {
         let windows = Windows(range, grid)
         var result: [SeriesColumns] = []
         for series in try evaluator.rangeSeries(range, grid) {
-            let lower = firstIndex(after: windows.start(0), in: series.timestamps, from: 0)
-            let upper = firstIndex(after: windows.end(0), in: series.timestamps, from: lower)
-            guard lower < upper else { continue }
-            result.append(
-                SeriesColumns(
-                    labels: series.dropsName ? series.labels.droppingMetadata() : series.labels,
-                    timestamps: Array(series.timestamps[lower..<upper]),
-                    values: Array(series.values[lower..<upper])))
+            var columns = SeriesColumns(
+                labels: series.dropsName ? series.labels.droppingMetadata() : series.labels)
+            if range.selector.edges == .plain {
+                let lower = firstIndex(after: windows.start(0), in: series.timestamps, from: 0)
+                let upper = firstIndex(after: windows.end(0), in: series.timestamps, from: lower)
+                columns.timestamps = Array(series.timestamps[lower..<upper])
+                columns.values = Array(series.values[lower..<upper])
+                columns.histograms = series.histograms.filter {
+                    $0.timestamp > windows.start(0) && $0.timestamp <= windows.end(0)
+                }
+            } else {
+                let points = try evaluator.edgedSamples(series, range, windows)
+                columns.timestamps = points.map(\.timestamp.rawValue)
+                columns.values = points.map(\.value)
+            }
+            if columns.values.isEmpty && columns.histograms.isEmpty { continue }
+            result.append(columns)
         }
         return result.sorted { $0.labels < $1.labels }
     }

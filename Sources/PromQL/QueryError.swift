@@ -24,7 +24,7 @@ package enum QueryError: Error, Hashable, Sendable, CustomStringConvertible {
     case ambiguousGrouping
     /// A label value that a function would make longer than `max` bytes.
     case labelValueExceeded(max: Int)
-    /// A label name that an operator or function was given isn't one.
+    /// A label name that an operator or function was given isn't one; the text says which, and what it is.
     case invalidLabelName(String)
     /// A regular expression doesn't compile.
     case invalidRegex(String, reason: String)
@@ -32,6 +32,14 @@ package enum QueryError: Error, Hashable, Sendable, CustomStringConvertible {
     case invalidAggregationParameter(String)
     /// `anchored` or `smoothed` with a function that doesn't know it.
     case invalidRangeEdges(keyword: String, allowed: [String], function: String)
+    /// `anchored` or `smoothed` with a range of histograms that is asked for itself.
+    case edgesWithHistograms(keyword: String)
+    /// Two info series of one series disagree on a label.
+    case conflictingInfoLabel(String)
+    /// Two info series of the same metric have the same identifying labels and time (milliseconds).
+    case duplicateInfo(String, String, Int64)
+    /// An info series has histograms.
+    case histogramInfo(String)
     /// A function or operator that this engine doesn't evaluate.
     case unsupported(String)
     /// Whoever asked went away.
@@ -46,7 +54,8 @@ package enum QueryError: Error, Hashable, Sendable, CustomStringConvertible {
         case .samplesExceeded, .seriesExceeded, .duplicateLabelset, .duplicateSeries,
             .implicitManyToOne, .ambiguousGrouping, .labelValueExceeded, .invalidLabelName,
             .invalidRegex,
-            .invalidAggregationParameter, .invalidRangeEdges, .unsupported:
+            .invalidAggregationParameter, .invalidRangeEdges, .edgesWithHistograms,
+            .conflictingInfoLabel, .duplicateInfo, .histogramInfo, .unsupported:
             "execution"
         case .canceled: "canceled"
         case .timedOut: "timeout"
@@ -79,13 +88,21 @@ package enum QueryError: Error, Hashable, Sendable, CustomStringConvertible {
         case .ambiguousGrouping:
             "multiple matches for labels: grouping labels must ensure unique matches"
         case .labelValueExceeded(let max): "label value longer than \(max) bytes"
-        case .invalidLabelName(let name): "invalid label name \(name)"
+        case .invalidLabelName(let name): "invalid \(name)"
         case .invalidRegex(let pattern, let reason):
             "invalid regular expression in label_replace(): \(pattern): \(reason)"
         case .invalidAggregationParameter(let text): text
         case .invalidRangeEdges(let keyword, let allowed, let function):
             "\(keyword) modifier can only be used with: "
                 + allowed.joined(separator: ", ") + " - not with \(function)"
+        case .edgesWithHistograms(let keyword):
+            "\(keyword) modifier is not supported with histograms"
+        case .conflictingInfoLabel(let name): "conflicting label: \(name)"
+        case .duplicateInfo(let first, let second, let time):
+            "found duplicate series for info metric: existing \(first) @ \(time), "
+                + "new \(second) @ \(time)"
+        case .histogramInfo(let series):
+            "this should be an info metric, with float samples: \(series)"
         case .unsupported(let what): "\(what) is not supported"
         case .canceled: "query was canceled in query execution"
         case .timedOut: "query timed out in query execution"

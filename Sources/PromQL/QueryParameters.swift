@@ -34,6 +34,9 @@ package struct QueryParameters: Hashable, Sendable {
     package var lookbackDeltaMS: Int64
     /// The step of a subquery that names none, in milliseconds.
     package var subqueryStepMS: Int64
+    /// Whether `rate`, `irate`, `increase` and `resets` find counter resets by start timestamps too, and
+    /// `start_timestamp` yields them. Source: Prometheus 3.14 feature `use-start-timestamps`.
+    package var usesStartTimestamps = false
     package var limits: QueryLimits
 
     package init(

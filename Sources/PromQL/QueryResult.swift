@@ -3,11 +3,14 @@ package import Model
 /// One element of an instant vector.
 package struct VectorElement: Hashable, Sendable {
     package var labels: Labels
+    /// Its value means nothing where there is a histogram.
     package var sample: Sample
+    package var histogram: FloatHistogram?
 
-    package init(labels: Labels, sample: Sample) {
+    package init(labels: Labels, sample: Sample, histogram: FloatHistogram? = nil) {
         self.labels = labels
         self.sample = sample
+        self.histogram = histogram
     }
 }
 
@@ -32,36 +35,5 @@ package struct QueryResult: Sendable {
         self.value = value
         self.annotations = annotations
         self.samplesRead = samplesRead
-    }
-}
-
-/// A remark on a result: `PromQL warning: …` or `PromQL info: …`.
-package struct Annotation: Hashable, Sendable {
-    package enum Severity: String, Hashable, Sendable {
-        case warning, info
-    }
-
-    package var severity: Severity
-    /// The text with its prefix, without the position.
-    package var message: String
-    /// Byte offset in the query of the expression it is about.
-    package var offset: Int
-
-    package init(_ severity: Severity, _ message: String, offset: Int) {
-        self.severity = severity
-        self.message = "PromQL \(severity.rawValue): \(message)"
-        self.offset = offset
-    }
-
-    /// The message with `(line:column)`, both from 1, as Prometheus' API shows it.
-    package func text(in query: String) -> String {
-        let before = query.utf8.prefix(offset)
-        let line = before.reduce(1) { $1 == 10 ? $0 + 1 : $0 }
-        let column =
-            before.count
-            - (before.lastIndex(of: 10).map { lastBreak in
-                before.distance(from: before.startIndex, to: lastBreak) + 1
-            } ?? 0)
-        return "\(message) (\(line):\(column + 1))"
     }
 }

@@ -11,6 +11,15 @@ extension Evaluator {
         let grouping = Grouping(rows, plan)
         var members = [[Int]](repeating: [], count: grouping.labels.count)
         for (row, group) in grouping.ofRow.enumerated() { members[group].append(row) }
+        if plan.operation == .topk || plan.operation == .bottomk {
+            let ignores = rows.contains { row in
+                row.hasHistograms
+                    && row.histograms.indices.contains { step in
+                        parameters[step] >= 1 && row.histograms[step] != nil
+                    }
+            }
+            if ignores { remark(.ignoredInAggregation(plan.operation.rawValue), at: plan.position) }
+        }
         if grid.count == 1 {
             return members.flatMap { group in
                 picked(plan.operation, group, rows, 0, parameters[0]).map { rows[$0] }
@@ -27,6 +36,9 @@ extension Evaluator {
             for group in members {
                 for row in picked(plan.operation, group, rows, step, parameters[step]) {
                     result[row].values[step] = rows[row].values[step]
+                    if let histogram = rows[row].histogram(step) {
+                        result[row].set(histogram, step)
+                    }
                 }
             }
         }
@@ -55,10 +67,7 @@ extension Evaluator {
             return
         }
         for (value, bound) in [(most, 1.0), (least, -1.0)] where value * bound > 1 {
-            remark(
-                .warning,
-                "ratio value should be between -1 and 1, got \(GoFloat.general(value)), "
-                    + "capping to \(GoFloat.general(bound))", at: plan.parameterPosition)
+            remark(.invalidRatio(value, bound: bound), at: plan.parameterPosition)
         }
     }
 
@@ -67,7 +76,11 @@ extension Evaluator {
         _ operation: AggregationOperator, _ group: [Int], _ rows: [Row], _ step: Int,
         _ parameter: Double
     ) -> [Int] {
-        let present = group.filter { !Row.isAbsent(rows[$0].values[step]) }
+        let ranks = operation == .topk || operation == .bottomk
+        let present =
+            ranks
+            ? group.filter { !Row.isAbsent(rows[$0].values[step]) }
+            : group.filter { rows[$0].isPresent(step) }
         if operation == .limitRatio {
             return present.filter { isSampled(rows[$0].labels, ratio: parameter) }
         }

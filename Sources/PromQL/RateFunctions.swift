@@ -23,6 +23,7 @@ func rateColumn(
             intervals: upper - lower - 1,
             zeroShare: counter && change > 0 && input.values[lower] >= 0
                 ? input.values[lower] / change : nil)
+        guard let stretch else { return Row.absent }
         return change * (perSecond ? stretch / (Double(windows.duration) / 1000) : stretch)
     }
 }
@@ -32,20 +33,27 @@ private func resetIndices(_ values: [Double]) -> [Int] {
     values.indices.dropFirst().filter { values[$0] < values[$0 - 1] }
 }
 
-/// How much longer than the sampled interval the window is taken to be covered.
+/// How much longer than the sampled interval the window is taken to be covered; nil where one sample alone says nothing.
 ///
-/// `zeroShare` is the part of the sampled interval before its start at which a counter would have been zero.
-private func stretchFactor(
-    start: Int64, end: Int64, first: Int64, last: Int64, intervals: Int, zeroShare: Double?
-) -> Double {
+/// `zeroShare` is the part of the sampled interval before its start at which a counter would have been zero. `since` is
+/// when the counter was zero, inside the window: then nothing has to be guessed before the first sample.
+func stretchFactor(
+    start: Int64, end: Int64, first: Int64, last: Int64, intervals: Int, zeroShare: Double?,
+    since: Int64? = nil
+) -> Double? {
     var toStart = Double(first - start) / 1000
     var toEnd = Double(end - last) / 1000
-    let sampled = Double(last - first) / 1000
-    guard sampled != 0 else { return 1 }
-    let average = sampled / Double(intervals)
+    var sampled = Double(last - first) / 1000
+    let average = intervals > 0 ? sampled / Double(intervals) : 0
     let threshold = average * 1.1
-    if toStart >= threshold { toStart = average / 2 }
-    if let zeroShare { toStart = min(toStart, sampled * zeroShare) }
+    if let since {
+        toStart = 0
+        sampled = Double(last - since) / 1000
+    } else {
+        if intervals == 0 { return nil }
+        if toStart >= threshold { toStart = average / 2 }
+        if let zeroShare { toStart = min(toStart, sampled * zeroShare) }
+    }
     if toEnd >= threshold { toEnd = average / 2 }
-    return (sampled + toStart + toEnd) / sampled
+    return sampled == 0 ? 1 : (sampled + toStart + toEnd) / sampled
 }

@@ -3,14 +3,17 @@ import PromQLSyntax
 
 /// One series of an intermediate result: its labels and a value for each step of the grid.
 ///
-/// A step without a sample holds `Row.absent`, the staleness marker, which no operator yields: so a row is one flat
-/// column. Histograms become a second column beside `values`.
+/// A step without a number holds `Row.absent`, the staleness marker, which no operator yields: so a row is one flat
+/// column. Native histograms lie in a second column that most rows don't have, and whose steps have no number: what
+/// only knows numbers doesn't see them.
 struct Row {
     var labels: Labels
     /// Whether the metric name (and type and unit) are dropped from the final result.
     /// Source: Prometheus 3.14, delayed name removal.
     var dropsName: Bool
     var values: [Double]
+    /// One a step, or none at all.
+    var histograms: [FloatHistogram?] = []
 
     static let absent = StalenessMarker.value
 
@@ -19,7 +22,58 @@ struct Row {
         value.bitPattern == StalenessMarker.bitPattern
     }
 
-    var isEmpty: Bool { values.allSatisfy(Row.isAbsent) }
+    var isEmpty: Bool {
+        values.allSatisfy(Row.isAbsent)
+            && (histograms.isEmpty || !histograms.contains { $0 != nil })
+    }
+
+    var hasHistograms: Bool { !histograms.isEmpty }
+
+    /// Whether the row has a number or a histogram at `step`.
+    @inline(__always)
+    func isPresent(_ step: Int) -> Bool {
+        !Row.isAbsent(values[step]) || !histograms.isEmpty && histograms[step] != nil
+    }
+
+    func histogram(_ step: Int) -> FloatHistogram? {
+        histograms.isEmpty ? nil : histograms[step]
+    }
+
+    /// Takes away what the row has at `step`.
+    @inline(__always)
+    mutating func clear(_ step: Int) {
+        values[step] = Row.absent
+        if !histograms.isEmpty { histograms[step] = nil }
+    }
+
+    /// Makes `histogram` the row's sample at `step`.
+    mutating func set(_ histogram: FloatHistogram, _ step: Int) {
+        if histograms.isEmpty { histograms = Row.noHistograms(values.count) }
+        values[step] = Row.absent
+        histograms[step] = histogram
+    }
+
+    /// Takes away the histograms at the steps that `isKept` refuses.
+    mutating func keepHistograms(where isKept: (Int) -> Bool) {
+        for step in histograms.indices where !isKept(step) { histograms[step] = nil }
+    }
+
+    static func noHistograms(_ count: Int) -> [FloatHistogram?] {
+        [FloatHistogram?](repeating: nil, count: count)
+    }
+}
+
+extension [Row] {
+    /// Without histograms, and without the rows that had nothing else.
+    func numbersOnly() -> [Row] {
+        guard contains(where: \.hasHistograms) else { return self }
+        return compactMap { row in
+            guard row.hasHistograms else { return row }
+            var row = row
+            row.histograms = []
+            return row.isEmpty ? nil : row
+        }
+    }
 }
 
 /// A series as range functions read it: samples in time order without staleness markers.
@@ -28,6 +82,10 @@ struct RangeSeries {
     var dropsName: Bool
     var timestamps: [Int64]
     var values: [Double]
+    /// One a value, 0 where it isn't known; empty where it is known of none, or isn't asked for.
+    var startTimestamps: [Int64] = []
+    var histogramTimestamps: [Int64] = []
+    var histograms: [HistogramSample] = []
 }
 
 /// An intermediate result.

@@ -59,9 +59,12 @@ extension Evaluator {
                 throw .seriesExceeded(max: parameters.limits.seriesMax)
             }
             try hold(series: pairs, grid)
+            join.ranks = (group.many, group.one.map { many.count + $0 })
             try join.add(group.key, manyRows, oneRows, fillMany: fillMany, fillOne: fillOne)
             release(series: pairs, grid)
         }
+        for remark in join.lastRemarks { self.remark(remark, at: binary.position) }
+        try hold(histogramsOf: join.rows)
         return grid.count > 1 ? try joined(join.rows) : join.rows
     }
 
@@ -71,7 +74,7 @@ extension Evaluator {
     ) throws(QueryError) {
         guard rows.count > 1 else { return }
         for step in rows[0].values.indices where manyAny?[step] ?? true {
-            let present = rows.filter { !Row.isAbsent($0.values[step]) }
+            let present = rows.filter { $0.isPresent(step) }
             guard present.count > 1 else { continue }
             let names = present.prefix(2).map(\.labels.promQLText).sorted(by: bytesPrecede)
             throw .duplicateSeries(
@@ -84,6 +87,9 @@ extension Evaluator {
         var present = [Bool](repeating: false, count: grid.count)
         for row in rows {
             for step in row.values.indices where !Row.isAbsent(row.values[step]) {
+                present[step] = true
+            }
+            for step in row.histograms.indices where row.histograms[step] != nil {
                 present[step] = true
             }
         }
@@ -120,12 +126,26 @@ private struct Join {
     let isSwapped: Bool
     let steps: Int
     private(set) var rows: [Row] = []
+    /// Where the rows being added stand in the order in which Prometheus looks at samples: the "many" side as given, then
+    /// "one" samples without a partner.
+    var ranks: (many: [Int], one: [Int]) = ([], [])
+    /// The remark of the highest rank at each step.
+    private var remarks: [(rank: Int, remark: Remark)?] = []
 
     init(binary: BinaryPlan, matching: VectorMatching, isSwapped: Bool, steps: Int) {
         self.binary = binary
         self.matching = matching
         self.isSwapped = isSwapped
         self.steps = steps
+    }
+
+    /// Of each step only the last remark counts. Source: Prometheus 3.14 `VectorBinop`, `lastErr`.
+    var lastRemarks: [Remark] { remarks.compactMap { $0?.remark } }
+
+    private mutating func note(_ remark: Remark, rank: Int, _ step: Int) {
+        if remarks.isEmpty { remarks = Array(repeating: nil, count: steps) }
+        if let last = remarks[step], last.rank > rank { return }
+        remarks[step] = (rank, remark)
     }
 
     mutating func add(
@@ -141,10 +161,22 @@ private struct Join {
         if let fillMany, !one.isEmpty {
             manySides.append(filler(key, fillMany, missing: many, wanted: one))
         }
-        for manyRow in manySides {
-            for oneRow in oneSides {
+        let isNumeric =
+            !binary.operation.isTrim
+            && !manySides.contains(where: \.hasHistograms)
+            && !oneSides.contains(where: \.hasHistograms)
+        for (manyNumber, manyRow) in manySides.enumerated() {
+            for (oneNumber, oneRow) in oneSides.enumerated() {
                 let labels = resultLabels(manyRow.labels, oneRow.labels)
-                try pair(labels, manyRow, oneRow, &seen, needsCheck: needsCheck)
+                if isNumeric {
+                    try pair(labels, manyRow, oneRow, &seen, needsCheck: needsCheck)
+                } else {
+                    let rank =
+                        manyNumber < ranks.many.count
+                        ? ranks.many[manyNumber] : ranks.one[oneNumber]
+                    try pairElements(
+                        labels, manyRow, oneRow, &seen, needsCheck: needsCheck, rank: rank)
+                }
             }
         }
     }
@@ -155,8 +187,8 @@ private struct Join {
     ) -> Row {
         var values = [Double](repeating: Row.absent, count: steps)
         for step in 0..<steps {
-            let isMissing = rows.allSatisfy { Row.isAbsent($0.values[step]) }
-            let isWanted = others?.contains { !Row.isAbsent($0.values[step]) } ?? true
+            let isMissing = !rows.contains { $0.isPresent(step) }
+            let isWanted = others?.contains { $0.isPresent(step) } ?? true
             if isMissing, isWanted { values[step] = value }
         }
         return Row(labels: key, dropsName: false, values: values)
@@ -201,9 +233,43 @@ private struct Join {
         }
     }
 
+    /// As `pair`, where histograms are among the samples.
+    private mutating func pairElements(
+        _ labels: Labels, _ many: Row, _ one: Row,
+        _ seen: inout [Labels: [Bool]], needsCheck: Bool, rank: Int
+    ) throws(QueryError) {
+        let isOneToOne = matching.cardinality == .oneToOne
+        let group = isOneToOne ? Labels.empty : labels
+        var taken: [Bool]?
+        if needsCheck { taken = seen[group] ?? [Bool](repeating: false, count: steps) }
+        var row = Row(
+            labels: labels, dropsName: binary.returnsBool,
+            values: [Double](repeating: Row.absent, count: steps))
+        for step in 0..<steps {
+            guard let manyElement = many.element(step), let oneElement = one.element(step) else {
+                continue
+            }
+            let (outcome, remark) = combine(
+                binary.operation, isSwapped ? oneElement : manyElement,
+                isSwapped ? manyElement : oneElement)
+            if let remark { note(remark, rank: rank, step) }
+            if case .failed = outcome { continue }
+            if taken?[step] == true { throw isOneToOne ? .implicitManyToOne : .ambiguousGrouping }
+            taken?[step] = true
+            if binary.returnsBool {
+                row.values[step] = outcome.holds ? 1 : 0
+            } else if case .sample(let sample) = outcome {
+                row.set(sample, step)
+            }
+        }
+        if let taken { seen[group] = taken }
+        if !row.isEmpty { rows.append(row) }
+    }
+
     /// Source: Prometheus 3.14 `resultMetric`.
     private func resultLabels(_ many: Labels, _ one: Labels) -> Labels {
-        var labels = binary.operation.isComparison ? many : many.droppingMetadata()
+        let keepsMetadata = binary.operation.isComparison || binary.operation.isTrim
+        var labels = keepsMetadata ? many : many.droppingMetadata()
         if matching.cardinality == .oneToOne {
             let names = Set(matching.labels)
             labels = matching.isOn ? labels.keeping(names) : labels.dropping(names)

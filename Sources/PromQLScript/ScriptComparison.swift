@@ -53,16 +53,21 @@ struct ScriptComparison {
         var seen: Set<Labels> = []
         for (index, element) in elements.enumerated() {
             guard let entry = eval.entries[element.labels] else {
-                throw ScriptFailure(
-                    "unexpected series \(text(element.labels)) \(element.sample.value)")
+                let value = element.histogram?.scriptText ?? "\(element.sample.value)"
+                throw ScriptFailure("unexpected series \(text(element.labels)) \(value)")
             }
             if eval.isOrdered, entry.position != index + 1 {
                 throw ScriptFailure("\(text(element.labels)) at position \(index + 1)")
             }
-            guard case .float(let expected)? = entry.values.first else {
-                throw ScriptFailure("unexpected value of \(text(element.labels))")
+            switch (entry.values.first, element.histogram) {
+            case (.number(let expected)?, nil):
+                try checkValue(element.sample.value, expected, text(element.labels))
+            case (.histogram(let expected, let hint)?, let histogram?):
+                try checkHistogram(histogram, expected, hint, text(element.labels))
+            default:
+                let value = element.histogram?.scriptText ?? "\(element.sample.value)"
+                throw ScriptFailure("\(text(element.labels)) is \(value), another kind of sample")
             }
-            try checkValue(element.sample.value, expected, text(element.labels))
             seen.insert(element.labels)
         }
         try checkComplete(seen)
@@ -81,28 +86,50 @@ struct ScriptComparison {
             guard let entry = eval.entries[columns.labels] else {
                 throw ScriptFailure("unexpected series \(text(columns.labels)) \(columns.values)")
             }
-            var times: [Int64] = []
-            var values: [Double] = []
-            for (index, value) in entry.values.enumerated() {
-                guard case .float(let number) = value else { continue }
-                let time = grid.start + Int64(index) * grid.stepMS
-                guard time <= grid.end else { throw ScriptFailure("more values than steps") }
-                times.append(time)
-                values.append(number)
-            }
-            guard times == columns.timestamps else {
-                throw ScriptFailure(
-                    "\(text(columns.labels)) has \(columns.values) at \(columns.timestamps), "
-                        + "expected \(values) at \(times)")
-            }
-            for index in values.indices {
-                try checkValue(
-                    columns.values[index], values[index],
-                    "\(text(columns.labels)) at \(times[index])")
-            }
+            try check(columns, entry, grid)
             seen.insert(columns.labels)
         }
         try checkComplete(seen)
+    }
+
+    private func check(
+        _ columns: SeriesColumns, _ entry: ScriptEval.Entry,
+        _ grid: (start: Int64, end: Int64, stepMS: Int64)
+    ) throws(ScriptFailure) {
+        var times: [Int64] = []
+        var values: [Double] = []
+        var expected: [(time: Int64, FloatHistogram, FloatHistogram.CounterResetHint?)] = []
+        for (index, value) in entry.values.enumerated() {
+            let time = grid.start + Int64(index) * grid.stepMS
+            guard time <= grid.end else { throw ScriptFailure("more values than steps") }
+            switch value {
+            case .omitted: continue
+            case .number(let number):
+                times.append(time)
+                values.append(number)
+            case .histogram(let histogram, let hint): expected.append((time, histogram, hint))
+            }
+        }
+        guard times == columns.timestamps,
+            expected.map(\.time) == columns.histograms.map(\.timestamp)
+        else {
+            let histograms = columns.histograms.map {
+                "\($0.timestamp): \($0.histogram.scriptText)"
+            }
+            throw ScriptFailure(
+                "\(text(columns.labels)) has \(columns.values) at \(columns.timestamps), "
+                    + "expected \(values) at \(times); histograms \(histograms), expected at "
+                    + "\(expected.map(\.time))")
+        }
+        for index in values.indices {
+            try checkValue(
+                columns.values[index], values[index],
+                "\(text(columns.labels)) at \(times[index])")
+        }
+        for ((time, histogram, hint), actual) in zip(expected, columns.histograms) {
+            try checkHistogram(
+                actual.histogram, histogram, hint, "\(text(columns.labels)) at \(time)")
+        }
     }
 
     private func checkComplete(_ seen: Set<Labels>) throws(ScriptFailure) {
@@ -116,6 +143,28 @@ struct ScriptComparison {
     ) throws(ScriptFailure) {
         guard almostEqual(actual, expected, epsilon: Self.epsilon) else {
             throw ScriptFailure("\(what) is \(actual), expected \(expected)")
+        }
+    }
+
+    /// Equal but for rounding once both are compacted; the hint counts where the script gives one.
+    private func checkHistogram(
+        _ actual: FloatHistogram, _ expected: FloatHistogram,
+        _ hint: FloatHistogram.CounterResetHint?, _ what: String
+    ) throws(ScriptFailure) {
+        let a = actual.compacted()
+        let b = expected.compacted()
+        let numbers = { (h: FloatHistogram) in
+            [h.count, h.sum, h.zeroCount] + h.positive.counts + h.negative.counts
+        }
+        let isSame =
+            a.schema == b.schema && a.zeroThreshold == b.zeroThreshold
+            && a.customBounds == b.customBounds && a.positive.indices == b.positive.indices
+            && a.negative.indices == b.negative.indices
+            && zip(numbers(a), numbers(b)).allSatisfy {
+                almostEqual($0, $1, epsilon: Self.epsilon)
+            }
+        guard isSame, hint == nil || hint == a.counterResetHint else {
+            throw ScriptFailure("\(what) is \(a.scriptText), expected \(b.scriptText)")
         }
     }
 

@@ -27,7 +27,7 @@ struct ScriptEval {
     struct Entry {
         /// From 1, in the order written.
         var position: Int
-        var values: [SequenceValue]
+        var values: [ScriptSample]
     }
 
     var line: Int
@@ -45,11 +45,4 @@ struct ScriptEval {
     var string: String?
     var scalar: Double?
     var entries: [Labels: Entry] = [:]
-
-    /// Whether an expected value is a native histogram.
-    var expectsHistograms: Bool {
-        entries.values.contains { entry in
-            entry.values.contains { if case .histogram = $0 { true } else { false } }
-        }
-    }
 }

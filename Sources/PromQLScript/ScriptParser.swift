@@ -5,7 +5,7 @@ import PromQLSyntax
 /// A step of a script.
 enum ScriptCommand {
     case clear
-    case load([SeriesDescription], stepMS: Int64, withHistograms: Bool)
+    case load([ScriptSeries], stepMS: Int64, withHistograms: Bool)
     case eval(ScriptEval)
     /// An eval that this runner can't understand; it counts as failed.
     case unreadable(line: Int, reason: String)
@@ -66,13 +66,25 @@ struct ScriptParser {
             throw ScriptFailure("invalid load command")
         }
         let step = try duration(gap)
-        var series: [SeriesDescription] = []
+        var series: [ScriptSeries] = []
+        var starts: StartTimestampLine?
         while let line = nextInBlock() {
-            // Start timestamps of samples are not kept.
-            let word = line.prefix { $0 != " " && $0 != "\t" }
-            if word.hasSuffix("@st") { continue }
-            series.append(try parseSeries(line))
+            if let next = try StartTimestampLine(line) {
+                guard starts == nil else { throw ScriptFailure("@st line without samples") }
+                starts = next
+                continue
+            }
+            var one = try parseSeries(line)
+            if let starts {
+                guard starts.labels == one.labels, starts.offsets.count == one.samples.count else {
+                    throw ScriptFailure("@st line of another series or length: \(line)")
+                }
+                one.startOffsets = starts.offsets
+            }
+            starts = nil
+            series.append(one)
         }
+        guard starts == nil else { throw ScriptFailure("@st line without samples") }
         return .load(series, stepMS: step, withHistograms: match.text(1) == "with_nhcb")
     }
 
@@ -138,11 +150,11 @@ struct ScriptParser {
                 return
             }
             let series = try parseSeries(line)
-            if case .instant = eval.times, series.values.count > 1, eval.rangeVector == nil {
+            if case .instant = eval.times, series.samples.count > 1, eval.rangeVector == nil {
                 throw ScriptFailure("several values in an instant evaluation")
             }
             eval.entries[series.labels] = ScriptEval.Entry(
-                position: position, values: series.values)
+                position: position, values: series.samples)
         }
     }
 
@@ -171,12 +183,14 @@ struct ScriptParser {
         }
     }
 
-    private func parseSeries(_ line: String) throws(ScriptFailure) -> SeriesDescription {
+    private func parseSeries(_ line: String) throws(ScriptFailure) -> ScriptSeries {
+        let description: SeriesDescription
         do {
-            return try SeriesDescription.parse(line)
+            description = try SeriesDescription.parse(line)
         } catch {
             throw ScriptFailure("series \(line): \(error)")
         }
+        return ScriptSeries(labels: description.labels, samples: try description.samples())
     }
 
     private func regex(_ pattern: String) throws(ScriptFailure) -> ScriptEval.TextMatch {

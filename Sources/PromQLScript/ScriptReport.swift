@@ -20,7 +20,4 @@ struct ScriptFailure: Error {
     var reason: String
 
     init(_ reason: String) { self.reason = reason }
-
-    /// The eval needs native histograms, which the engine doesn't compute.
-    static let nativeHistograms = ScriptFailure("native histograms")
 }

@@ -6,7 +6,7 @@ import QueryMath
 /// Runs scripts in the language of Prometheus' `promqltest` against this engine.
 ///
 /// Every instant eval runs again with `@` added at other times, and each run again as the middle step of a range query;
-/// it passes only if all runs do. An eval that needs native histograms counts as failed.
+/// it passes only if all runs do.
 package struct ScriptRunner {
     private var storage = ScriptStorage()
 
@@ -26,7 +26,8 @@ package struct ScriptRunner {
                     throw error
                 }
                 guard let command else { break }
-                runner.perform(command, name, &report)
+                line = parser.lineNumber
+                try runner.perform(command, name, &report)
             }
         } catch {
             report.failed += 1
@@ -37,11 +38,11 @@ package struct ScriptRunner {
 
     private mutating func perform(
         _ command: ScriptCommand, _ name: String, _ report: inout ScriptReport
-    ) {
+    ) throws(ScriptFailure) {
         switch command {
         case .clear: storage.clear()
         case .load(let series, let step, let withHistograms):
-            storage.load(series, stepMS: step, withHistograms: withHistograms)
+            try storage.load(series, stepMS: step, withHistograms: withHistograms)
         case .unreadable(let line, let reason):
             report.failed += 1
             report.failures.append("\(name):\(line): \(reason)")
@@ -57,7 +58,6 @@ package struct ScriptRunner {
     }
 
     private mutating func run(_ eval: ScriptEval) throws(ScriptFailure) {
-        if eval.expectsHistograms { throw .nativeHistograms }
         switch eval.times {
         case .range(let start, let end, let step):
             let parameters = QueryParameters(start: start, end: end, stepMS: step)
@@ -102,12 +102,7 @@ package struct ScriptRunner {
         guard case .matrix(let series) = value else {
             throw ScriptFailure("range mode: no matrix")
         }
-        let elements = series.compactMap { columns in
-            columns.timestamps.firstIndex(of: time.rawValue).map { index in
-                VectorElement(
-                    labels: columns.labels, sample: Sample(time, columns.values[index]))
-            }
-        }
+        let elements = series.compactMap { $0.element(at: time) }
         do throws(ScriptFailure) {
             if case .scalar = result.value {
                 guard let element = elements.first else { throw ScriptFailure("no scalar") }
@@ -152,6 +147,8 @@ package struct ScriptRunner {
             return .failure(Refusal(description: error.description))
         }
         let prepared: PreparedQuery
+        var parameters = parameters
+        parameters.usesStartTimestamps = true
         do {
             prepared = try PreparedQuery(expression, parameters: parameters)
         } catch {
@@ -198,6 +195,19 @@ package struct ScriptRunner {
             return .subquery(node)
         case .number, .string, .unary, .binary, .call, .aggregate, .parenthesized:
             return expression.mapChildren { anchored($0, time) }
+        }
+    }
+}
+
+extension SeriesColumns {
+    /// The sample at `time` as an element of a vector.
+    fileprivate func element(at time: TimestampMS) -> VectorElement? {
+        if let index = timestamps.firstIndex(of: time.rawValue) {
+            return VectorElement(labels: labels, sample: Sample(time, values[index]))
+        }
+        return histograms.first { $0.timestamp == time.rawValue }.map { sample in
+            VectorElement(
+                labels: labels, sample: Sample(time, .nan), histogram: sample.histogram)
         }
     }
 }

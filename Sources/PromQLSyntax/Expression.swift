@@ -210,6 +210,9 @@ package enum BinaryOperator: String, Hashable, Sendable, CaseIterable {
     case modulo = "%"
     case power = "^"
 
+    /// Whether it cuts native histograms.
+    package var isTrim: Bool { self == .trimUpper || self == .trimLower }
+
     package var isSet: Bool { self == .and || self == .or || self == .unless }
 
     /// Whether it compares and may carry `bool`.

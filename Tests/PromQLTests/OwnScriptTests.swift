@@ -125,7 +125,20 @@ struct OwnScriptTests {
         ("load 1m\n  a 1\n\neval instant at 0m a", "unexpected series"),
         ("eval instant at 0m a\n  a 2", "not found"),
         ("eval instant at 0m 1\n  expect fail\n", "should fail"),
-        ("load 1m\n  a {{count:1}}\n\neval instant at 0m a", "native histograms"),
+        ("load 1m\n  a {{count:1}}\n\neval instant at 0m a", "unexpected series"),
+        (
+            "load 1m\n  a {{count:1}}\n\neval instant at 0m a\n  a {{count:2}}",
+            "is {{count:1}}, expected {{count:2}}"
+        ),
+        (
+            "load 1m\n  a {{count:1}}\n\neval instant at 0m a\n  a {{count:1 "
+                + "counter_reset_hint:gauge}}", "expected {{count:1 counter_reset_hint:gauge}}"
+        ),
+        ("load 1m\n  a {{count:1}}\n\neval instant at 0m a\n  a 1", "another kind of sample"),
+        ("load 1m\n  a {{schema:9 count:1}}\n", "schema 9"),
+        ("load 1m\n  a@st 1m\n", "@st line without samples"),
+        ("load 1m\n  a@st 1m 1m\n  a 1\n", "@st line of another series or length"),
+        ("load 1m\n  a@st 1y2\n  a 1\n", "invalid start timestamps"),
         ("load 1m\n  a 1 2\n\neval range from 0 to 1m step 1m a\n  a 1 3", "expected 3.0"),
         ("nonsense", "invalid command"),
     ])

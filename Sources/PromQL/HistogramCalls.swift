@@ -1,0 +1,213 @@
+import Model
+import PromQLSyntax
+import QueryMath
+
+/// The buckets of one classic histogram: the rows that differ in `le` only.
+private struct BucketGroup {
+    var labels: Labels
+    var metricName: String
+    var bounds: [Double] = []
+    var rows: [Int] = []
+
+    /// Ascending by bound.
+    func buckets(_ input: [Row], _ step: Int) -> [ClassicBucket] {
+        rows.indices.compactMap { index in
+            let count = input[rows[index]].values[step]
+            return Row.isAbsent(count)
+                ? nil : ClassicBucket(upperBound: bounds[index], count: count)
+        }.sorted { $0.upperBound < $1.upperBound }
+    }
+
+    func isPresent(_ input: [Row], _ step: Int) -> Bool {
+        rows.contains { !Row.isAbsent(input[$0].values[step]) }
+    }
+}
+
+/// The histograms of a vector, classic ones by their buckets.
+private struct HistogramInput {
+    var rows: [Row]
+    var groups: [BucketGroup]
+    /// The rows with native histograms, which have nothing at steps where a classic one has the same labels.
+    var native: [Row]
+}
+
+extension Evaluator {
+    /// `histogram_quantile`, `histogram_quantiles` and `histogram_fraction`.
+    func histogramStatistic(_ call: CallPlan, _ grid: StepGrid) throws(QueryError) -> [Row] {
+        switch call.function {
+        case .histogramQuantiles: return try severalQuantiles(call, grid)
+        case .histogramFraction:
+            let lower = try scalars(call.arguments[0], grid)
+            let upper = try scalars(call.arguments[1], grid)
+            let input = histograms(try rows(call.arguments[2], grid), grid, call.positions[2])
+            return statisticRows(
+                input, grid,
+                classic: { _, buckets, step in fraction(lower[step], upper[step], buckets) },
+                native: { name, histogram, step in
+                    let (value, effect) = histogram.fraction(from: lower[step], to: upper[step])
+                    self.remark(effect, name, call.positions[0])
+                    return value
+                })
+        default:
+            let numbers = try scalars(call.arguments[0], grid)
+            let input = try rows(call.arguments[1], grid)
+            remarkQuantiles(numbers, at: call.positions[0])
+            return quantileRows(
+                histograms(input, grid, call.positions[1]), grid, numbers,
+                classicPosition: call.positions[1], nativePosition: call.positions[0])
+        }
+    }
+
+    private func severalQuantiles(_ call: CallPlan, _ grid: StepGrid) throws(QueryError) -> [Row] {
+        let label = try text(call.arguments[1], grid)
+        var wanted: [[Double]] = []
+        for argument in call.arguments.dropFirst(2) { wanted.append(try scalars(argument, grid)) }
+        let input = histograms(try rows(call.arguments[0], grid), grid, call.positions[0])
+        var result: [Row] = []
+        for (number, numbers) in wanted.enumerated() {
+            remarkQuantiles(numbers, at: call.positions[number + 2])
+            let found = quantileRows(
+                input, grid, numbers, classicPosition: call.positions[0],
+                nativePosition: call.positions[0])
+            try hold(series: found.count, grid)
+            for var row in found {
+                row.labels = row.labels.setting(label, GoFloat.openMetrics(numbers.first ?? .nan))
+                result.append(row)
+            }
+        }
+        return result
+    }
+
+    private func remarkQuantiles(_ numbers: [Double], at position: Int) {
+        for number in numbers where !(number >= 0 && number <= 1) {
+            remark(.invalidQuantile(number), at: position)
+        }
+    }
+
+    private func quantileRows(
+        _ input: HistogramInput, _ grid: StepGrid, _ wanted: [Double], classicPosition: Int,
+        nativePosition: Int
+    ) -> [Row] {
+        statisticRows(
+            input, grid,
+            classic: { name, buckets, step in
+                let (value, corrections) = bucketQuantile(
+                    wanted[step], buckets, at: grid.time(step))
+                if let corrections {
+                    self.remark(
+                        .forcedMonotonicity(metric: name, corrections), at: classicPosition)
+                }
+                return value
+            },
+            native: { name, histogram, step in
+                let (value, effect) = histogram.quantile(wanted[step])
+                self.remark(effect, name, nativePosition)
+                return value
+            })
+    }
+
+    private func remark(_ effect: FloatHistogram.NaNEffect, _ metric: String, _ position: Int) {
+        switch effect {
+        case .none: break
+        case .isResult: remark(.quantileOfNaN(metric: metric), at: position)
+        case .skews: remark(.quantileSkewedByNaN(metric: metric), at: position)
+        case .areExcluded: remark(.fractionWithNaN(metric: metric), at: position)
+        }
+    }
+
+    /// One row a histogram that has samples.
+    private func statisticRows(
+        _ input: HistogramInput, _ grid: StepGrid,
+        classic: (String, [ClassicBucket], Int) -> Double,
+        native: (String, FloatHistogram, Int) -> Double
+    ) -> [Row] {
+        var result = numbers(of: input.native, grid) { row, histogram, step in
+            native(row.labels.metricName, histogram, step)
+        }
+        for group in input.groups {
+            var values = [Double](repeating: Row.absent, count: grid.count)
+            for step in values.indices {
+                let buckets = group.buckets(input.rows, step)
+                if !buckets.isEmpty { values[step] = classic(group.metricName, buckets, step) }
+            }
+            let row = Row(labels: group.labels, dropsName: true, values: values)
+            if !row.isEmpty { result.append(row) }
+        }
+        return result
+    }
+
+    /// `histogram_count`, `histogram_sum`, `histogram_avg`, `histogram_stddev` and `histogram_stdvar`.
+    func histogramNumbers(_ call: CallPlan, _ grid: StepGrid) throws(QueryError) -> [Row] {
+        let input = try rows(call.arguments[0], grid)
+        let function = call.function
+        let result = numbers(of: input, grid) { _, histogram, _ in
+            switch function {
+            case .histogramCount: histogram.count
+            case .histogramSum: histogram.sum
+            case .histogramAvg: histogram.sum / histogram.count
+            case .histogramStddev: histogram.variance.squareRoot()
+            default: histogram.variance
+            }
+        }
+        release(series: input.count - result.count, grid)
+        return result
+    }
+
+    /// A number for every histogram; other samples yield nothing.
+    private func numbers(
+        of rows: [Row], _ grid: StepGrid, _ number: (Row, FloatHistogram, Int) -> Double
+    ) -> [Row] {
+        rows.compactMap { row in
+            guard row.hasHistograms else { return nil }
+            let values = (0..<grid.count).map { step in
+                row.histograms[step].map { number(row, $0, step) } ?? Row.absent
+            }
+            let result = Row(labels: row.labels, dropsName: true, values: values)
+            return result.isEmpty ? nil : result
+        }
+    }
+
+    /// The histograms among `rows`. Classic buckets whose `le` isn't a number are left out with a remark; so are, at one
+    /// step, a classic and a native histogram with the same labels. Source: Prometheus 3.14 `resetHistograms`.
+    private func histograms(_ rows: [Row], _ grid: StepGrid, _ position: Int) -> HistogramInput {
+        var input = HistogramInput(
+            rows: rows, groups: [], native: rows.filter(\.hasHistograms))
+        var indices: [Labels: Int] = [:]
+        for (number, row) in rows.enumerated()
+        where !row.hasHistograms || row.values.contains(where: { !Row.isAbsent($0) }) {
+            let text = row.labels["le"]
+            guard let bound = bucketBound(text) else {
+                remark(
+                    .badBucketLabel(metric: row.labels.metricName, label: text), at: position)
+                continue
+            }
+            let key = row.labels.dropping(["le"])
+            let index = indices[key] ?? input.groups.count
+            if index == input.groups.count {
+                indices[key] = index
+                input.groups.append(BucketGroup(labels: key, metricName: key.metricName))
+            }
+            input.groups[index].bounds.append(bound)
+            input.groups[index].rows.append(number)
+        }
+        for number in input.native.indices {
+            let row = input.native[number]
+            guard let index = indices[row.labels] else { continue }
+            let group = input.groups[index]
+            for step in 0..<grid.count
+            where row.histograms[step] != nil && group.isPresent(input.rows, step) {
+                remark(.mixedClassicAndNative(metric: row.labels.metricName), at: position)
+                input.native[number].histograms[step] = nil
+                for member in group.rows { input.rows[member].values[step] = Row.absent }
+            }
+        }
+        return input
+    }
+}
+
+/// The number that `le` names; nil where it is none.
+private func bucketBound(_ text: String) -> Double? {
+    let body = text.utf8.first == UInt8(ascii: "+") ? String(text.dropFirst()) : text
+    if ["inf", "infinity"].contains(body.lowercased()) { return .infinity }
+    return Double(body)
+}
