@@ -113,6 +113,9 @@ let shared: [Target] = [
         ["Model", "Storage", "QueryMath", "GoTemplate", "PromQLSyntax", "YAMLDocument"]),
     library("Routing", ["Model", "LinearRegex", "GoTemplate", "YAMLDocument"]),
     library("PromQLScript", ["Model", "LinearRegex", "QueryMath", "PromQLSyntax", "PromQL"]),
+    library(
+        "Startup",
+        ["Model", "World", "Storage", "YAMLDocument", arguments, log, lifecycle, signals]),
 ]
 
 // Layer 4, agent: read, batch, spool, stream; export.
@@ -183,7 +186,7 @@ let programs: [Target] = [
         "petrel-agent", at: "agent/Main",
         [
             "Model", "World", "WorldLive", "Storage", "Identity", "YAMLDocument", "Exposition",
-            "AgentRead", "AgentBatch", "AgentSpool", "AgentStream", "AgentExport",
+            "Startup", "AgentRead", "AgentBatch", "AgentSpool", "AgentStream", "AgentExport",
             "AgentSetup", nioCore,
             nioPosix, arguments, log, lifecycle, signals,
         ]),
@@ -191,7 +194,7 @@ let programs: [Target] = [
         "petrel-collector", at: "collector/Main",
         [
             "Model", "World", "WorldLive", "Storage", "Identity", "YAMLDocument", "GoTemplate",
-            "Postgres", "PromQLSyntax", "PromQL", "Rules", "Routing",
+            "Postgres", "PromQLSyntax", "PromQL", "Rules", "Routing", "Startup",
             "CollectorReceive", "CollectorStore", "CollectorQuery", "CollectorEvaluate",
             "CollectorNotify", "CollectorWeb", httpClient, nioCore, nioPosix, arguments, log,
             lifecycle, signals,
@@ -212,6 +215,12 @@ let checks: [Target] = [
     tests("RoutingTests", ["Model", "GoTemplate", "YAMLDocument", "Routing"]),
     tests("RulesTests", ["Model", "Storage", "GoTemplate", "YAMLDocument", "Rules"]),
     tests("WorldLiveTests", ["Model", "World", "WorldLive"]),
+    tests(
+        "StartupTests",
+        [
+            "Model", "World", "Storage", "YAMLDocument", "Simulation", "Startup", arguments, log,
+            lifecycle,
+        ]),
     tests("WireTests", ["Model", "World", "Wire", "Simulation", protobuf]),
     tests("AgentBatchTests", ["Model", "Storage", "Wire", "AgentBatch", protobuf]),
     tests(
@@ -227,7 +236,7 @@ let checks: [Target] = [
         ["Model", "World", "Storage", "PromQL", "LogQL", "CollectorQuery"]),
     tests(
         "CollectorWebTests",
-        ["Model", "World", "Storage", "PromQL", "LogQL", "CollectorQuery", "CollectorWeb"]),
+        ["Model", "World", "Storage", "PromQL", "LogQL", "CollectorQuery", "CollectorWeb", log]),
     tests("ExpositionTests", ["Model", "Exposition"]),
     tests("AgentReadTests", ["Model", "World", "Exposition", "AgentRead"]),
     tests(

@@ -1,5 +1,6 @@
 import CollectorQuery
 import CollectorWeb
+import Logging
 import Model
 import Storage
 import World
@@ -13,6 +14,12 @@ struct FixedClock: WorldClock {
         for await _ in stream {}
         throw CancellationError()
     }
+}
+
+/// Random bits that are the same each time.
+struct FixedRandom: RandomSource {
+    func next() -> UInt64 { 0xabc }
+    func bytes(count: Int) -> [UInt8] { Array(repeating: 7, count: count) }
 }
 
 /// Two series of `up` with samples every 15 s from 0 to 60 s.
@@ -96,9 +103,11 @@ enum FakeCollector {
 
     static func site(
         configuration: WebConfiguration = WebConfiguration(),
-        checkReadiness: @escaping @Sendable () async throws -> Void = {}
+        checkReadiness: @escaping @Sendable () async throws -> Void = {},
+        checkHosts: @escaping @Sendable () async throws -> Void = {},
+        clock: any WorldClock = FixedClock(),
+        logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     ) -> WebSite {
-        let clock = FixedClock()
         let dependencies = WebDependencies(
             version: "1.2.3", clock: clock,
             metrics: MetricQueryService(
@@ -107,7 +116,8 @@ enum FakeCollector {
             ruleGroups: { [group] },
             alerts: { [alert] },
             hosts: {
-                [
+                try await checkHosts()
+                return [
                     FleetHost(
                         host: try requireHost("h1"), facts: HostFacts(agentVersion: "1.0"),
                         enrolledAt: TimestampMS(0), lastSeenAt: TimestampMS(1_767_323_040_000),
@@ -139,7 +149,9 @@ enum FakeCollector {
             ownMetrics: {
                 [MetricFamily("petrel_up", .gauge, help: "One.", points: [.init([:], 1)])]
             })
-        return WebSite(configuration: configuration, dependencies: dependencies)
+        return WebSite(
+            configuration: configuration, dependencies: dependencies, random: FixedRandom(),
+            logger: logger)
     }
 
     private static func requireHost(_ name: String) throws -> HostName {

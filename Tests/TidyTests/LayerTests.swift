@@ -11,7 +11,7 @@ struct LayerTests {
             "CLibPQ",
         ],
         ["PromQL", "LogQLSyntax", "WireRPC", "Simulation"],
-        ["LogQL", "ProbeClients", "Rules", "Routing", "PromQLScript"],
+        ["LogQL", "ProbeClients", "Rules", "Routing", "PromQLScript", "Startup"],
         [
             "CJournal", "AgentRead", "AgentProbe", "AgentBatch", "AgentSpool", "AgentStream",
             "AgentExport", "AgentHelper", "AgentSetup", "CollectorReceive", "CollectorCheck",

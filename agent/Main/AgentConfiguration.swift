@@ -1,4 +1,5 @@
 import Model
+import Startup
 import YAMLDocument
 
 /// `/etc/petrel/agent.yaml`. Every default works without a file; an unknown key is an error with its place.
@@ -26,6 +27,7 @@ struct AgentConfiguration: Sendable {
     /// Wait of the group commit: a record is durable at most this long after it was read.
     var spoolFlush = PrometheusDuration(milliseconds: 200)
     var logLevel = "info"
+    var logFormat = LogFormat.auto
 
     init() {}
 
@@ -37,6 +39,7 @@ struct AgentConfiguration: Sendable {
         role = try root.string("role", default: role)
         logLevel = try root.choice(
             "log_level", ["debug", "info", "warning", "error"], default: logLevel)
+        logFormat = try root.logFormat(default: logFormat)
         try readMetrics(&root)
         try readLogs(&root)
         try readSpool(&root)
@@ -93,22 +96,5 @@ struct AgentConfiguration: Sendable {
             "flush", default: spoolFlush,
             range: PrometheusDuration(milliseconds: 10)...PrometheusDuration(milliseconds: 5_000))
         try spool.finish()
-    }
-}
-
-/// `127.0.0.1:9100`, `[::1]:9100`.
-struct AddressAndPort: Hashable, Sendable {
-    var address: String
-    var port: Int
-
-    init?(_ text: String) {
-        guard let colon = text.lastIndex(of: ":"),
-            let port = Int(text[text.index(after: colon)...]), (0...65_535).contains(port)
-        else { return nil }
-        var host = String(text[..<colon])
-        if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
-        guard !host.isEmpty else { return nil }
-        address = host
-        self.port = port
     }
 }

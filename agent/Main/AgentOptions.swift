@@ -1,16 +1,9 @@
 import AgentRead
 import ArgumentParser
-import Glibc
 import Logging
-import Model
+import Startup
 import World
 import WorldLive
-
-/// What went wrong before the agent's work began, said in one line with its remedy.
-struct StartError: Error, CustomStringConvertible {
-    var description: String
-    init(_ description: String) { self.description = description }
-}
 
 /// The options that commands share; a flag wins over the file.
 struct AgentOptions: ParsableArguments {
@@ -37,16 +30,10 @@ struct AgentOptions: ParsableArguments {
 
     /// The configuration: defaults, file, flags.
     func configuration() throws -> AgentConfiguration {
-        let files = LiveFileTree()
         var configuration = AgentConfiguration()
-        let path = config ?? Self.standardFile
-        if config != nil || (try? files.status(path)) != nil {
-            let text: String
-            do throws(FileError) {
-                text = String(decoding: try files.contents(path), as: UTF8.self)
-            } catch {
-                throw StartError("\(path): can't be read: \(errorText(error.errno))")
-            }
+        if let (path, text) = try StartFiles.live.configurationText(
+            named: config, standard: Self.standardFile)
+        {
             configuration = try AgentConfiguration(text: text, file: path)
         }
         if let stateDir { configuration.stateDirectory = stateDir }
@@ -56,26 +43,16 @@ struct AgentOptions: ParsableArguments {
             }
             configuration.listen = listen
         }
-        if !configuration.stateDirectory.hasPrefix("/") {
-            configuration.stateDirectory = currentDirectory() + "/" + configuration.stateDirectory
-        }
+        configuration.stateDirectory = StartFiles.live.absolute(configuration.stateDirectory)
         return configuration
     }
 }
 
-func currentDirectory() -> String {
-    guard let path = getcwd(nil, 0) else { return "/" }
-    defer { free(path) }
-    return String(cString: path)
-}
-
-/// The system's text for an errno.
-func errorText(_ code: Int32) -> String { String(cString: strerror(code)) }
-
-func makeLogger(level: String) -> Logger {
-    var logger = Logger(label: "petrel-agent") { StreamLogHandler.standardError(label: $0) }
-    logger.logLevel = Logger.Level(rawValue: level) ?? .info
-    return logger
+extension StartFiles {
+    /// The machine's.
+    static var live: StartFiles {
+        StartFiles(files: LiveFileTree(), surroundings: LiveSurroundings())
+    }
 }
 
 extension AgentConfiguration {
@@ -83,17 +60,15 @@ extension AgentConfiguration {
     var spoolFolder: String { stateDirectory + "/spool" }
 
     /// Makes the state folder where it is missing; says what is wrong with it.
-    func prepareStateDirectory(_ files: LiveFileTree) throws {
-        do throws(FileError) {
-            try files.makeDirectory(stateDirectory)
-            let probe = stateDirectory + "/.writable"
-            try? files.remove(probe)
-            try files.open(probe, .createNew).close()
-            try files.remove(probe)
-        } catch {
-            throw StartError(
-                "the state folder \(stateDirectory) is not writable (\(errorText(error.errno))): "
-                    + "create it for this user or choose another with --state-dir")
-        }
+    func prepareStateDirectory(_ files: LiveFileTree) throws(StartError) {
+        try StartFiles(files: files, surroundings: LiveSurroundings()).prepareStateFolder(
+            stateDirectory, flag: "--state-dir")
+    }
+
+    /// The agent's own log.
+    func logger(_ surroundings: any Surroundings) -> Logger {
+        Logger(
+            label: "petrel-agent", level: logLevel, format: logFormat, surroundings: surroundings,
+            clock: LiveClock())
     }
 }

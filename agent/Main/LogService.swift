@@ -4,6 +4,7 @@ import AgentSpool
 import Logging
 import Model
 import ServiceLifecycle
+import Startup
 import Synchronization
 import World
 
@@ -23,6 +24,7 @@ final class LogService: Service {
     private let spool: Spool
     private let spoolThread: DedicatedThread
     private let flushNanoseconds: Int64
+    private let mark: ProgressMark
     private let clock: any WorldClock
     private let logger: Logger
     private let state: Mutex<State>
@@ -36,12 +38,13 @@ final class LogService: Service {
 
     init(
         sources: [LogSourceRunner], spool: Spool, spoolThread: DedicatedThread,
-        flushMilliseconds: Int64, clock: any WorldClock, logger: Logger
+        flushMilliseconds: Int64, mark: ProgressMark, clock: any WorldClock, logger: Logger
     ) {
         self.sources = sources
         self.spool = spool
         self.spoolThread = spoolThread
         flushNanoseconds = flushMilliseconds * 1_000_000
+        self.mark = mark
         self.clock = clock
         self.logger = logger
         state = Mutex(
@@ -97,6 +100,7 @@ final class LogService: Service {
             } else {
                 idleRounds += 1
             }
+            mark.advance()
             do { try await clock.sleep(nanoseconds: flushNanoseconds) } catch { return }
         }
     }
@@ -114,10 +118,12 @@ final class LogService: Service {
                     do throws(BatchError) {
                         let written = try state.writer.write(batch, to: spool)
                         if written.refused > 0 {
-                            logger.warning("\(written.refused) log entries can't be sent")
+                            logger.warning(
+                                "log entries can't be sent",
+                                metadata: ["stream": "logs", "count": "\(written.refused)"])
                         }
                     } catch {
-                        logger.debug("log entries wait: \(error)")
+                        logger.debug("log entries wait", metadata: ["error": "\(error)"])
                         state.collector.putBack(batch)
                         break
                     }
@@ -131,12 +137,17 @@ final class LogService: Service {
 
     private func noteSuccess(_ source: String) {
         let was = state.withLock { $0.failing.removeValue(forKey: source) }
-        if was != nil { logger.notice("\(source) is read again") }
+        if was != nil {
+            logger.notice("a log source is read again", metadata: ["source": "\(source)"])
+        }
     }
 
     private func noteFailure(_ source: String, _ text: String) {
         let isNew = state.withLock { $0.failing.updateValue(text, forKey: source) != text }
-        if isNew { logger.warning("\(source): \(text)") }
+        if isNew {
+            logger.warning(
+                "a log source can't be read", metadata: ["source": "\(source)", "error": "\(text)"])
+        }
     }
 
     /// Whether each source could be read last time.

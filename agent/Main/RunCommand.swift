@@ -10,8 +10,8 @@ import Model
 import NIOCore
 import NIOPosix
 import ServiceLifecycle
+import Startup
 import Storage
-import UnixSignals
 import World
 import WorldLive
 
@@ -22,17 +22,21 @@ struct RunCommand: AsyncParsableCommand {
     @OptionGroup var options: AgentOptions
 
     func run() async throws {
+        let surroundings = LiveSurroundings()
+        let notifier = SystemdNotifier(surroundings)
         let configuration = try options.configuration()
-        let logger = makeLogger(level: configuration.logLevel)
+        let logger = configuration.logger(surroundings)
         try configuration.prepareStateDirectory(LiveFileTree())
         let eventLoops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let wiring = try AgentWiring(
-            configuration: configuration, paths: options.paths, eventLoops: eventLoops,
-            logger: logger)
+        let paths = options.paths
+        let wiring = try await notifier.whileStarting("reading the spool", clock: LiveClock()) {
+            try AgentWiring(
+                configuration: configuration, paths: paths, eventLoops: eventLoops, logger: logger)
+        }
         var failure: (any Error)?
         do {
             let export = await wiring.export()
-            try await wiring.group(export).run()
+            try await wiring.group(export, notifier).run()
         } catch { failure = error }
         wiring.close()
         try? await eventLoops.shutdownGracefully()
@@ -52,6 +56,8 @@ struct AgentWiring {
     private let logs: LogService
     private let scrape: ScrapeService
     private let streams: [any Service]
+    private let liveness: AgentLiveness
+    private let identity: IdentityStore
     private let clock = LiveClock()
 
     init(
@@ -69,18 +75,21 @@ struct AgentWiring {
         readers = try NodeReaderSet(
             readers: HostReading.readers(paths), clock: clock,
             deadlineNanoseconds: configuration.readerDeadline.milliseconds * 1_000_000)
+        let liveness = AgentLiveness(intervalMilliseconds: configuration.interval.milliseconds)
+        self.liveness = liveness
         logs = LogService(
             sources: try Self.logSources(configuration, logSpool.positions, logger),
             spool: logSpool, spoolThread: try DedicatedThread(),
-            flushMilliseconds: configuration.spoolFlush.milliseconds, clock: clock,
-            logger: logger)
+            flushMilliseconds: configuration.spoolFlush.milliseconds, mark: liveness.logs,
+            clock: clock, logger: logger)
         let own = OwnFamilies(spools: spools, streams: streamMetrics, logs: logs)
         scrape = ScrapeService(
             readers: readers, ownFamilies: { own.families() }, spool: metricsSpool,
             spoolThread: try DedicatedThread(),
             intervalMilliseconds: configuration.interval.milliseconds,
-            instance: HostReading.nodeName(), clock: clock, logger: logger)
+            instance: HostReading.nodeName(), mark: liveness.scrape, clock: clock, logger: logger)
         let store = IdentityStore(files: LiveFileTree(), folder: configuration.identityFolder)
+        identity = store
         let holder = IdentityHolder(store: store)
         let facts = HostReading.facts(role: configuration.role)
         let metrics = streamMetrics
@@ -152,18 +161,19 @@ struct AgentWiring {
     }
 
     /// Every long life, in data order; shut down in reverse.
-    func group(_ export: ExportServer?) -> ServiceGroup {
+    func group(_ export: ExportServer?, _ notifier: SystemdNotifier) -> ServiceGroup {
         var services: [any Service] = [scrape, logs] + streams + [MemoryTrim(clock: clock)]
         if let export { services.append(export) }
-        var group = ServiceGroupConfiguration(
-            services: services.map {
-                ServiceGroupConfiguration.ServiceConfiguration(
-                    service: $0, successTerminationBehavior: .ignore,
-                    failureTerminationBehavior: .gracefullyShutdownGroup)
-            }, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
-        group.maximumGracefulShutdownDuration = .seconds(10)
-        group.maximumCancellationDuration = .seconds(5)
-        return ServiceGroup(configuration: group)
+        let (spools, metrics, identity) = (spools, streamMetrics, identity)
+        services.append(
+            liveness.service(
+                notifier, eventLoops: eventLoops,
+                status: {
+                    AgentLiveness.status(
+                        collector: identity.collector(), isConnected: metrics.isConnected,
+                        held: spools.reduce(0) { $0 + $1.status().spoolRecords })
+                }, clock: clock, logger: logger))
+        return ServiceList.group(services, endsWithFirst: false, logger: logger)
     }
 
     func close() {

@@ -4,6 +4,7 @@ import AgentSpool
 import Logging
 import Model
 import ServiceLifecycle
+import Startup
 import World
 
 /// Reads every node reader on the grid and hands the scrape to the metrics spool.
@@ -17,13 +18,14 @@ final class ScrapeService: Service {
     private let spoolThread: DedicatedThread
     private let intervalMilliseconds: Int64
     private let targetLabels: Labels
+    private let mark: ProgressMark
     private let clock: any WorldClock
     private let logger: Logger
 
     init(
         readers: NodeReaderSet, ownFamilies: @escaping @Sendable () -> [MetricFamily],
         spool: Spool, spoolThread: DedicatedThread, intervalMilliseconds: Int64, instance: String,
-        clock: any WorldClock, logger: Logger
+        mark: ProgressMark, clock: any WorldClock, logger: Logger
     ) {
         self.readers = readers
         self.ownFamilies = ownFamilies
@@ -31,6 +33,7 @@ final class ScrapeService: Service {
         self.spoolThread = spoolThread
         self.intervalMilliseconds = intervalMilliseconds
         targetLabels = ["job": "node", "instance": instance]
+        self.mark = mark
         self.clock = clock
         self.logger = logger
     }
@@ -51,6 +54,7 @@ final class ScrapeService: Service {
                 last = tick
                 writer = await scrape(writer, tick: TimestampMS(tick), now: now)
             }
+            mark.advance()
             let wait = intervalMilliseconds - clock.now.milliseconds.rawValue % intervalMilliseconds
             do {
                 try await clock.sleep(nanoseconds: max(1, wait) * 1_000_000)
@@ -72,9 +76,15 @@ final class ScrapeService: Service {
             do throws(BatchError) {
                 let written = try writer.write(scrape, to: spool)
                 if written.refused > 0 {
-                    logger.warning("\(written.refused) samples of a scrape can't be sent")
+                    logger.warning(
+                        "samples of a scrape can't be sent",
+                        metadata: ["stream": "metrics", "count": "\(written.refused)"])
                 }
-            } catch { logger.error("a scrape could not be spooled: \(error)") }
+            } catch {
+                logger.error(
+                    "a scrape could not be spooled",
+                    metadata: ["stream": "metrics", "error": "\(error)"])
+            }
             spool.flush()
             return writer
         }

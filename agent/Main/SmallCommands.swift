@@ -7,6 +7,7 @@ import Identity
 import Model
 import NIOCore
 import NIOPosix
+import Startup
 import World
 import WorldLive
 import YAMLDocument
@@ -54,7 +55,7 @@ struct MetricsCommand: AsyncParsableCommand {
         while !rest.isEmpty {
             let count = rest.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
             guard count > 0 || errno == EINTR else {
-                throw StartError("standard output: \(errorText(errno))")
+                throw StartError("standard output: \(LiveSurroundings().errorText(errno))")
             }
             rest = rest.dropFirst(max(count, 0))
         }

@@ -1,4 +1,5 @@
 import Model
+import Startup
 import YAMLDocument
 
 /// `/etc/petrel/collector.yaml`. Every default works without a file; an unknown key is an error with its place.
@@ -28,6 +29,7 @@ struct CollectorConfiguration: Sendable {
     var queryTimeout = PrometheusDuration(milliseconds: 120_000)
     var querySamplesMax = 50_000_000
     var logLevel = "info"
+    var logFormat = LogFormat.auto
 
     init() {}
 
@@ -38,6 +40,7 @@ struct CollectorConfiguration: Sendable {
         externalURL = try root.string("external_url", default: externalURL)
         logLevel = try root.choice(
             "log_level", ["debug", "info", "warning", "error"], default: logLevel)
+        logFormat = try root.logFormat(default: logFormat)
         try readDatabase(&root)
         try readListeners(&root)
         try readRules(&root)
@@ -100,31 +103,5 @@ struct CollectorConfiguration: Sendable {
             throw mapping.error(at: key, "expected ADDRESS:PORT, found `\(text)`")
         }
         return address
-    }
-}
-
-/// `127.0.0.1:9600`, `[::1]:9600`.
-struct AddressAndPort: Hashable, Sendable, CustomStringConvertible {
-    var address: String
-    var port: Int
-
-    init(address: String, port: Int) {
-        self.address = address
-        self.port = port
-    }
-
-    init?(_ text: String) {
-        guard let colon = text.lastIndex(of: ":"),
-            let port = Int(text[text.index(after: colon)...]), (0...65_535).contains(port)
-        else { return nil }
-        var host = String(text[..<colon])
-        if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
-        guard !host.isEmpty else { return nil }
-        address = host
-        self.port = port
-    }
-
-    var description: String {
-        address.contains(":") ? "[\(address)]:\(port)" : "\(address):\(port)"
     }
 }

@@ -1,20 +1,12 @@
 import ArgumentParser
 import CollectorStore
-import Glibc
 import Identity
 import Logging
 import Model
 import Postgres
-import Storage
+import Startup
 import World
 import WorldLive
-import YAMLDocument
-
-/// What went wrong before the collector's work began, said in one line with its remedy.
-struct StartError: Error, CustomStringConvertible {
-    var description: String
-    init(_ description: String) { self.description = description }
-}
 
 /// The options that every command takes; a flag wins over the file.
 struct CommonOptions: ParsableArguments {
@@ -37,12 +29,11 @@ struct CommonOptions: ParsableArguments {
 
     /// The configuration: defaults, file, flags.
     func configuration() throws -> CollectorConfiguration {
-        let files = LiveFileTree()
         var configuration = CollectorConfiguration()
-        let path = config ?? Self.standardFile
-        if config != nil || (try? files.status(path)) != nil {
-            configuration = try CollectorConfiguration(
-                text: readText(path, files), file: path)
+        if let (path, text) = try StartFiles.live.configurationText(
+            named: config, standard: Self.standardFile)
+        {
+            configuration = try CollectorConfiguration(text: text, file: path)
         }
         if let dataDir { configuration.dataDirectory = dataDir }
         if let databaseURL { configuration.databaseURL = databaseURL }
@@ -50,10 +41,7 @@ struct CommonOptions: ParsableArguments {
         configuration.fleet = try address(fleet, "--fleet", configuration.fleet)
         configuration.enroll = try address(enroll, "--enroll", configuration.enroll)
         configuration.publicPart = try address(`public`, "--public", configuration.publicPart)
-        if !configuration.dataDirectory.hasPrefix("/") {
-            configuration.dataDirectory =
-                currentDirectory() + "/" + configuration.dataDirectory
-        }
+        configuration.dataDirectory = StartFiles.live.absolute(configuration.dataDirectory)
         return configuration
     }
 
@@ -68,25 +56,11 @@ struct CommonOptions: ParsableArguments {
     }
 }
 
-/// The text of a configuration file.
-func readText(_ path: String, _ files: LiveFileTree) throws -> String {
-    do throws(FileError) {
-        return String(decoding: try files.contents(path), as: UTF8.self)
-    } catch {
-        throw StartError("\(path): can't be read: \(String(cString: strerror(error.errno)))")
+extension StartFiles {
+    /// The machine's.
+    static var live: StartFiles {
+        StartFiles(files: LiveFileTree(), surroundings: LiveSurroundings())
     }
-}
-
-func currentDirectory() -> String {
-    guard let path = getcwd(nil, 0) else { return "/" }
-    defer { free(path) }
-    return String(cString: path)
-}
-
-func makeLogger(_ label: String, level: String) -> Logger {
-    var logger = Logger(label: label) { StreamLogHandler.standardError(label: $0) }
-    logger.logLevel = Logger.Level(rawValue: level) ?? .info
-    return logger
 }
 
 extension CollectorConfiguration {
@@ -106,18 +80,16 @@ extension CollectorConfiguration {
     }
 
     /// Makes the state folder where it is missing; says what is wrong with it.
-    func prepareDataDirectory(_ files: LiveFileTree) throws {
-        do throws(FileError) {
-            try files.makeDirectory(dataDirectory)
-            let probe = dataDirectory + "/.writable"
-            try? files.remove(probe)
-            try files.open(probe, .createNew).close()
-            try files.remove(probe)
-        } catch {
-            throw StartError(
-                "the state folder \(dataDirectory) is not writable (\(String(cString: strerror(error.errno)))): "
-                    + "create it for this user or choose another with --data-dir")
-        }
+    func prepareDataDirectory(_ files: LiveFileTree) throws(StartError) {
+        try StartFiles(files: files, surroundings: LiveSurroundings()).prepareStateFolder(
+            dataDirectory, flag: "--data-dir")
+    }
+
+    /// The collector's own log. `level` wins over the configuration's.
+    func logger(_ surroundings: any Surroundings, level: String? = nil) -> Logger {
+        Logger(
+            label: "petrel-collector", level: level ?? logLevel, format: logFormat,
+            surroundings: surroundings, clock: LiveClock())
     }
 
     /// The fleet's authority: read from the state folder, made there at the first start.

@@ -2,6 +2,7 @@ import ArgumentParser
 import CollectorStore
 import Identity
 import Model
+import Startup
 import Storage
 import World
 import WorldLive
@@ -111,7 +112,7 @@ func withStore(
 ) async throws {
     try configuration.prepareDataDirectory(LiveFileTree())
     let store = try await openStore(
-        configuration, logger: makeLogger("petrel-collector", level: "warning"))
+        configuration, logger: configuration.logger(LiveSurroundings(), level: "warning"))
     do {
         try await body(store)
         await store.closeAsGuest()

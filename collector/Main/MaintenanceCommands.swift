@@ -4,9 +4,9 @@ import Logging
 import PromQLSyntax
 import Routing
 import Rules
+import Startup
 import Storage
 import WorldLive
-import YAMLDocument
 
 /// `petrel-collector migrate`: brings the database's schema up to date and ends.
 struct MigrateCommand: AsyncParsableCommand {
@@ -20,7 +20,7 @@ struct MigrateCommand: AsyncParsableCommand {
         do {
             let applied = try await CollectorStore.migrate(
                 configuration: configuration.storeConfiguration,
-                logger: makeLogger("petrel-collector", level: "warning"))
+                logger: configuration.logger(LiveSurroundings(), level: "warning"))
             print(
                 applied.isEmpty
                     ? "the schema is up to date"

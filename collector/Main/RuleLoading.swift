@@ -2,6 +2,7 @@ import GoTemplate
 import Model
 import Routing
 import Rules
+import Startup
 import World
 import WorldLive
 import YAMLDocument
@@ -15,7 +16,8 @@ enum RuleLoading {
         for pattern in configuration.ruleFiles {
             for path in try expand(pattern, files) {
                 groups += try RuleFile.parse(
-                    readText(path, files), file: path, validateExpression: RuleExpression.problem)
+                    StartFiles.live.text(path), file: path,
+                    validateExpression: RuleExpression.problem)
             }
         }
         return groups
@@ -31,7 +33,7 @@ enum RuleLoading {
                 || (try? files.status(configuration.alertingFile)) != nil
         else { return nil }
         return try AlertingConfiguration.parse(
-            readText(configuration.alertingFile, files), file: configuration.alertingFile)
+            StartFiles.live.text(configuration.alertingFile), file: configuration.alertingFile)
     }
 
     /// The definitions of the alerting file's template files; nil where it names none.
@@ -40,7 +42,7 @@ enum RuleLoading {
         var library: GoTemplate?
         for pattern in routing.templateFiles {
             for path in try expand(pattern, files) {
-                let text = try readText(path, files)
+                let text = try StartFiles.live.text(path)
                 do throws(GoTemplateError) {
                     let next = try NotificationTemplate.library(text)
                     library = library.map { next.including($0) } ?? next

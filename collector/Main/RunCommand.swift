@@ -16,8 +16,8 @@ import PromQL
 import Routing
 import Rules
 import ServiceLifecycle
+import Startup
 import Storage
-import UnixSignals
 import World
 import WorldLive
 
@@ -28,15 +28,20 @@ struct RunCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
+        let surroundings = LiveSurroundings()
+        let notifier = SystemdNotifier(surroundings)
         let configuration = try common.configuration()
-        let logger = makeLogger("petrel-collector", level: configuration.logLevel)
+        let logger = configuration.logger(surroundings)
         let rules = try RuleLoading.load(configuration)
         let routing = try RuleLoading.routing(configuration) ?? .standard
         try configuration.prepareDataDirectory(LiveFileTree())
-        let store = try await openStore(configuration, logger: logger)
+        let store = try await notifier.whileStarting(
+            "opening and migrating the database", clock: LiveClock()
+        ) { try await openStore(configuration, logger: logger) }
         do {
             try await serve(
-                configuration, store: store, rules: rules, routing: routing, logger: logger)
+                configuration, store: store, rules: rules, routing: routing, notifier: notifier,
+                logger: logger)
         } catch {
             await store.close()
             throw error
@@ -47,7 +52,7 @@ struct RunCommand: AsyncParsableCommand {
 
     private func serve(
         _ configuration: CollectorConfiguration, store: CollectorStore, rules: [RuleGroup],
-        routing: AlertingConfiguration, logger: Logger
+        routing: AlertingConfiguration, notifier: SystemdNotifier, logger: Logger
     ) async throws {
         let eventLoops = MultiThreadedEventLoopGroup(numberOfThreads: 2)
         let executor = QueryExecutor(threadCount: 2)
@@ -60,7 +65,8 @@ struct RunCommand: AsyncParsableCommand {
             eventLoopGroupProvider: .shared(eventLoops), configuration: outbound)
         let wiring = try CollectorWiring(
             configuration: configuration, store: store, rules: rules, routing: routing,
-            eventLoops: eventLoops, executor: executor, client: client, logger: logger)
+            eventLoops: eventLoops, executor: executor, client: client, notifier: notifier,
+            logger: logger)
         var failure: (any Error)?
         do {
             try await wiring.group().run()
@@ -92,12 +98,13 @@ struct CollectorWiring {
     let evaluate: EvaluateService
     let outbox: OutboxService
     let web: WebService
+    let liveness: [any Service]
     let logger: Logger
 
     init(
         configuration: CollectorConfiguration, store: CollectorStore, rules: [RuleGroup],
         routing: AlertingConfiguration, eventLoops: MultiThreadedEventLoopGroup,
-        executor: QueryExecutor, client: HTTPClient, logger: Logger
+        executor: QueryExecutor, client: HTTPClient, notifier: SystemdNotifier, logger: Logger
     ) throws {
         let clock = LiveClock()
         let random = LiveRandom()
@@ -158,11 +165,16 @@ struct CollectorWiring {
             dependencies: Self.webDependencies(
                 metrics: metrics,
                 logs: LogQueryService(reader: store, clock: clock, gate: gate), store: store,
-                receiver: receiver, evaluate: evaluate, outbox: outbox, notifyTest: notifyTest))
+                receiver: receiver, evaluate: evaluate, outbox: outbox, notifyTest: notifyTest),
+            random: random, logger: logger)
+        let isListening = ReadyLatch()
         web = try WebService(
             configuration: WebConfiguration(
                 address: configuration.http.address, port: configuration.http.port), site: site,
-            logger: logger)
+            logger: logger, onListening: { _ in isListening.open() })
+        liveness = CollectorLiveness.services(
+            store: store, receiver: receiver, evaluate: evaluate, webIsListening: isListening,
+            eventLoops: eventLoops, notifier: notifier, clock: clock, logger: logger)
     }
 
     private static func webDependencies(
@@ -189,17 +201,9 @@ struct CollectorWiring {
 
     /// Every long life, in data order; shut down in reverse.
     func group() -> ServiceGroup {
-        let services: [any Service] =
-            store.services + receiver.services + [presence, evaluate, outbox, web]
-        var group = ServiceGroupConfiguration(
-            services: services.map {
-                ServiceGroupConfiguration.ServiceConfiguration(
-                    service: $0, successTerminationBehavior: .gracefullyShutdownGroup,
-                    failureTerminationBehavior: .gracefullyShutdownGroup)
-            }, gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
-        group.maximumGracefulShutdownDuration = .seconds(10)
-        group.maximumCancellationDuration = .seconds(5)
-        return ServiceGroup(configuration: group)
+        ServiceList.group(
+            store.services + receiver.services + [presence, evaluate, outbox, web] + liveness,
+            endsWithFirst: true, logger: logger)
     }
 }
 
@@ -259,7 +263,7 @@ extension RuleStatus {
 
 /// The text of a secret's file, without the white space around it.
 func secretText(_ path: String) throws -> String {
-    let text = try readText(path, LiveFileTree())
+    let text = try StartFiles.live.text(path)
     let kept = text.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed()
     return String(kept)
 }

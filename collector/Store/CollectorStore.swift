@@ -115,11 +115,6 @@ package final class CollectorStore: Sendable {
         }
     }
 
-    /// Whether the database answers now.
-    package func ping() async throws(StorageError) {
-        try await write { _ = try $0.query("SELECT 1") }
-    }
-
     private static func migrate(url: String, logger: Logger) async throws -> [Int] {
         let pool = PostgresPool(
             PostgresPoolConfiguration(url: url, connectionsMax: 1), logger: logger, random: { 1 })

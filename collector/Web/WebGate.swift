@@ -40,10 +40,10 @@ struct WebGate: Sendable {
             (name: "access-control-allow-origin", value: origin),
             (
                 name: "access-control-allow-headers",
-                value: "Accept, Authorization, Content-Type, Origin"
+                value: "Accept, Authorization, Content-Type, Origin, X-Request-Id"
             ),
             (name: "access-control-allow-methods", value: "GET, POST, OPTIONS"),
-            (name: "access-control-expose-headers", value: "Date"),
+            (name: "access-control-expose-headers", value: "Date, X-Request-Id"),
         ]
         return headers
     }

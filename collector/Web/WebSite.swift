@@ -1,16 +1,31 @@
 import CollectorQuery
 import Exposition
+package import Logging
 import Model
+package import World
 
 /// Every HTTP surface of the collector: gate, routes, and the form of what goes wrong. Knows no HTTP library.
 package struct WebSite: Sendable {
+    /// A request that took longer is logged, milliseconds.
+    static let slowMilliseconds: Int64 = 5_000
+    /// Bytes of an answer's text that are logged with a failure.
+    static let loggedBytesMax = 300
+
     private let gate: WebGate
+    private let random: any RandomSource
+    private let logger: Logger
     private let dependencies: WebDependencies
     private let prometheus: PrometheusAPI
     private let loki: LokiAPI
     private let petrel: PetrelAPI
 
-    package init(configuration: WebConfiguration, dependencies: WebDependencies) {
+    /// `random` makes the ids of requests that bring none.
+    package init(
+        configuration: WebConfiguration, dependencies: WebDependencies,
+        random: any RandomSource, logger: Logger
+    ) {
+        self.random = random
+        self.logger = logger
         gate = WebGate(configuration)
         self.dependencies = dependencies
         prometheus = PrometheusAPI(dependencies: dependencies)
@@ -20,6 +35,18 @@ package struct WebSite: Sendable {
 
     /// The answer to `request`, with every header but those of the transport.
     package func respond(to request: WebRequest) async -> WebResponse {
+        let id = RequestIdentity.id(of: request, random: random)
+        let start = dependencies.clock.monotonicNanoseconds
+        var response = await answer(request)
+        response.headers.append((name: RequestIdentity.header, value: id))
+        note(
+            request, id, response,
+            milliseconds: (dependencies.clock.monotonicNanoseconds - start) / 1_000_000)
+        if request.method == "HEAD" { response.body = [] }
+        return response
+    }
+
+    private func answer(_ request: WebRequest) async -> WebResponse {
         var response: WebResponse
         do {
             try gate.admit(request)
@@ -28,8 +55,29 @@ package struct WebSite: Sendable {
         for header in gate.headers(for: request) where response.header(header.name) == nil {
             response.headers.append(header)
         }
-        if request.method == "HEAD" { response.body = [] }
         return response
+    }
+
+    /// Logs what failed here or took long; never parameters, which may hold what is nobody else's business.
+    private func note(
+        _ request: WebRequest, _ id: String, _ response: WebResponse, milliseconds: Int64
+    ) {
+        let isFailure = response.status >= 500
+        guard isFailure || milliseconds >= Self.slowMilliseconds else { return }
+        var metadata: Logger.Metadata = [
+            "request_id": "\(id)", "method": "\(request.method)",
+            "path": "/\(request.path.joined(separator: "/"))", "status": "\(response.status)",
+            "duration_ms": "\(milliseconds)",
+        ]
+        guard isFailure else {
+            logger.notice("a request took long", metadata: metadata)
+            return
+        }
+        metadata["error"] =
+            "\(String(decoding: response.body.prefix(Self.loggedBytesMax), as: UTF8.self))"
+        // Who asks whether we are ready does so every few seconds; the store's own lines say that it is away.
+        let isExpected = ["ready", "readyz"].contains(request.path.last)
+        logger.log(level: isExpected ? .debug : .error, "a request failed", metadata: metadata)
     }
 
     /// The answer to a request that could not be read.
@@ -37,6 +85,8 @@ package struct WebSite: Sendable {
         var response = Self.refusal(refusal, path: path)
         let request = WebRequest(method: "GET", path: path)
         response.headers += gate.headers(for: request)
+        response.headers.append(
+            (name: RequestIdentity.header, value: RequestIdentity.id(of: request, random: random)))
         return response
     }
 
