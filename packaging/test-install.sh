@@ -190,11 +190,13 @@ remove_and_back() {
 
 purge() {
     echo "Purge takes everything"
+    check "setup-database opens a strict pg_hba.conf" 'f=$(runuser -u postgres -- psql -Atc "SHOW hba_file") && sed -i "s/^local  *all  *all .*/local all postgres peer/" "$f" && petrel-collector setup-database --yes && grep -q petrel-collector "$f"'
     apt_host purge petrel-agent petrel-collector
     said "dropped the database 'petrel'"
     check "no folder is left" '! [ -e /var/lib/petrel ] && ! [ -e /etc/petrel ] && ! [ -e /run/petrel ]'
     check "no user is left" '! getent passwd petrel-agent petrel-collector petrel-docker && ! getent group petrel-agent petrel-collector petrel-docker'
     check "no database and no role is left" '! runuser -u postgres -- psql -lqt | grep -qw petrel && ! runuser -u postgres -- psql -Atc "select rolname from pg_roles" | grep -q ^petrel'
+    check "pg_hba.conf is closed again" 'f=$(runuser -u postgres -- psql -Atc "SHOW hba_file") && ! grep -i petrel "$f"'
     check "no unit is left" '! systemctl list-unit-files --no-legend "petrel*" | grep -q . && ! systemctl list-units --all --no-legend "petrel*" | grep -q .'
     check "ICMP is as it was" '[ ! -e /etc/sysctl.d/40-petrel-agent.conf ]'
 }
@@ -207,7 +209,7 @@ private_cluster() {
     check "starts" 'systemctl enable --now petrel-collector'
     eventually 90 "collector is ready" "$ready"
     check "its PostgreSQL runs in the unit" 'systemctl status petrel-collector | grep -q "postgres"'
-    check "PostgreSQL ends with it, in order" 'systemctl stop petrel-collector && ! pgrep -u petrel-collector && journalctl -u petrel-collector | tail -30 | grep -qv "SIGKILL"'
+    check "PostgreSQL ends with it, in order" 'systemctl stop petrel-collector && ! pgrep -u petrel-collector && ! journalctl -u petrel-collector -n 30 | grep -qi "kill"'
     apt_host purge petrel-collector
     check "no folder is left" '! [ -e /var/lib/petrel ]'
 }
