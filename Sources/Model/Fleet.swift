@@ -93,10 +93,13 @@ package struct HostFacts: Hashable, Sendable {
     package var kernel: String
     package var operatingSystem: String
     package var role: String
+    /// Random number of the agent's process; 0 where it did not say.
+    package var instance: UInt64
 
     package init(
         agentVersion: String = "", machineID: String = "", bootID: String = "",
-        kernel: String = "", operatingSystem: String = "", role: String = ""
+        kernel: String = "", operatingSystem: String = "", role: String = "",
+        instance: UInt64 = 0
     ) {
         self.agentVersion = agentVersion
         self.machineID = machineID
@@ -104,5 +107,6 @@ package struct HostFacts: Hashable, Sendable {
         self.kernel = kernel
         self.operatingSystem = operatingSystem
         self.role = role
+        self.instance = instance
     }
 }

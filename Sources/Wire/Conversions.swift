@@ -64,7 +64,8 @@ extension HostFacts {
         self.init(
             agentVersion: kept(hello.agentVersion), machineID: kept(hello.machineID),
             bootID: kept(hello.bootID), kernel: kept(hello.kernel),
-            operatingSystem: kept(hello.operatingSystem), role: kept(hello.role))
+            operatingSystem: kept(hello.operatingSystem), role: kept(hello.role),
+            instance: hello.instance)
     }
 }
 
@@ -78,5 +79,6 @@ extension Petrel_Fleet_V1_Hello {
         kernel = facts.kernel
         operatingSystem = facts.operatingSystem
         role = facts.role
+        instance = facts.instance
     }
 }

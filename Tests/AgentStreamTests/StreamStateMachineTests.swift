@@ -9,7 +9,7 @@ private func makeStreaming(
     _ = machine.welcome(
         lastSequence: lastSequence, generation: "g1", window: window, first: lastSequence + 1,
         last: last)
-    machine.sentHeartbeat(now: 0)
+    _ = machine.sendHeartbeat(now: 0)
     return machine
 }
 
@@ -37,11 +37,42 @@ private func expectAck(
             lastSequence: 4, generation: "g1", window: 8, first: 3, last: 9)
         #expect(actions == [.acknowledge(through: 4)])
         #expect(machine.send(now: 1, last: 9) == .heartbeat)
-        machine.sentHeartbeat(now: 1)
+        _ = machine.sendHeartbeat(now: 1)
         #expect(
             machine.send(now: 2, last: 9)
                 == .batches(from: 5, countMax: 8, bytesMax: StreamStateMachine.windowBytesMax))
         #expect(machine.send(now: 2, last: 4) == .wait(until: 10_000_000_001))
+    }
+
+    @Test func aProbeIsAnsweredAtOnceAndOnce() {
+        var machine = makeStreaming()
+        #expect(machine.send(now: 1, last: 0) == .wait(until: 10_000_000_000))
+        machine.probed(77)
+        #expect(machine.send(now: 1, last: 100) == .heartbeat)
+        let first = machine.sendHeartbeat(now: 1)
+        let second = machine.sendHeartbeat(now: 2)
+        #expect(first == 77 && second == 0)
+        // A rival may come before the welcome does.
+        var greeting = StreamStateMachine(storageGeneration: "", now: 0)
+        greeting.probed(78)
+        #expect(greeting.send(now: 1, last: 0) == .heartbeat)
+        let answered = greeting.sendHeartbeat(now: 1)
+        #expect(answered == 78)
+        #expect(greeting.send(now: 1, last: 0) == .wait(until: 15_000_000_000))
+    }
+
+    /// What repeating won't mend ends the connection for a while, with one line that says what to do.
+    @Test(arguments: [ReceivedRefusal.Reason.protocol, .clone, .hello, .identity, .fenced])
+    func whatRepeatingWontMendWaits(_ reason: ReceivedRefusal.Reason) {
+        var machine = StreamStateMachine(storageGeneration: "", now: 0)
+        let actions = machine.refusal(
+            ReceivedRefusal(reason: reason, detail: "upgrade petrel-agent"), first: 1, now: 0)
+        guard actions.count == 1, case .warn(let text) = actions[0] else {
+            Issue.record("not one line: \(actions)")
+            return
+        }
+        #expect(text.contains("upgrade petrel-agent"))
+        #expect(machine.state == .ended(.later))
     }
 
     @Test func anUnansweredHelloEnds() {

@@ -137,7 +137,13 @@ final class FakeRegistry: FleetRegistry {
     func recordCertificate(
         _ certificate: IssuedCertificate, isEnrolment: Bool
     ) async throws(StorageError) {
-        state.withLock { $0.certificates.append(certificate) }
+        state.withLock { state in
+            if isEnrolment {
+                let former = state.certificates.filter { $0.host == certificate.host }
+                state.revoked.formUnion(former.map(\.serial))
+            }
+            state.certificates.append(certificate)
+        }
     }
 
     func revoke(host: HostName, now: TimestampMS) async throws(StorageError) -> Bool {

@@ -19,14 +19,15 @@ struct FleetHarness: Sendable {
     let authority: CertificateAuthority
     let writer = FakeWriter()
     let registry = FakeRegistry()
-    let clock = LiveClock()
+    let clock: any WorldClock
     let random = LiveRandom()
     let eventLoops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let log = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
 
-    init() throws {
+    init(clock: any WorldClock = LiveClock()) throws {
+        self.clock = clock
         authority = try CertificateAuthority(
-            creating: "petrel", random: LiveRandom(), now: LiveClock().now.milliseconds)
+            creating: "petrel", random: LiveRandom(), now: clock.now.milliseconds)
     }
 
     /// Runs a collector for the time of `body`, then shuts it down and waits for its end.

@@ -2,11 +2,13 @@ import CollectorReceive
 import Model
 import Storage
 import Testing
+import Wire
 
 private func makeOpen(after last: UInt64 = 0) throws -> SessionMachine {
     var machine = SessionMachine()
-    let verdict = machine.hello(HelloFacts(protocolVersion: 1, kind: .logs, epoch: 7))
-    #expect(verdict == .open(kind: .logs, epoch: 7))
+    let verdict = machine.hello(
+        HelloFacts(versions: FleetProtocol(newest: 1), kind: .logs, epoch: 7))
+    #expect(verdict == .open(kind: .logs, epoch: 7, version: 1))
     let host = try #require(HostName("h1"))
     machine.opened(
         IngestSession(host: host, kind: .logs, epoch: 7, token: 1), lastSequence: last)
@@ -22,9 +24,8 @@ private func take(_ sequences: ClosedRange<UInt64>, _ machine: inout SessionMach
 
 @Suite struct SessionMachineTests {
     @Test(arguments: [
-        HelloFacts(protocolVersion: 2, kind: .logs, epoch: 1),
-        HelloFacts(protocolVersion: 1, kind: nil, epoch: 1),
-        HelloFacts(protocolVersion: 1, kind: .logs, epoch: 0),
+        HelloFacts(versions: FleetProtocol(newest: 1), kind: nil, epoch: 1),
+        HelloFacts(versions: FleetProtocol(newest: 1), kind: .logs, epoch: 0),
     ])
     func badHellosEnd(_ hello: HelloFacts) {
         var machine = SessionMachine()
@@ -34,6 +35,34 @@ private func take(_ sequences: ClosedRange<UInt64>, _ machine: inout SessionMach
         }
         #expect(notice.kind == .hello)
         #expect(machine.isEnded)
+    }
+
+    /// Collector's version, the agent's newest and oldest, what they settle on or which side to upgrade.
+    @Test(
+        arguments: [
+            (1, 1, 1, 1, ""), (1, 0, 0, 1, ""), (1, 2, 0, 1, ""), (1, 2, 1, 1, ""),
+            (5, 4, 3, 4, ""), (5, 5, 4, 5, ""), (5, 6, 5, 5, ""), (5, 6, 0, 5, ""),
+            (5, 4, 0, 4, ""), (5, 9, 2, 5, ""), (1, 2, 2, nil, "petrel-collector"),
+            (1, 3, 0, nil, "petrel-collector"), (5, 3, 2, nil, "petrel-agent"),
+            (5, 7, 6, nil, "petrel-collector"), (5, 0, 0, nil, "petrel-agent"),
+        ] as [(UInt32, UInt32, UInt32, UInt32?, String)])
+    func oneVersionApartWorks(
+        _ collector: UInt32, _ newest: UInt32, _ oldest: UInt32, _ chosen: UInt32?,
+        _ remedy: String
+    ) {
+        var machine = SessionMachine(versions: FleetProtocol(newest: collector))
+        let verdict = machine.hello(
+            HelloFacts(
+                versions: FleetProtocol(newest: newest, oldest: oldest), kind: .logs, epoch: 1,
+                agentVersion: "9.9"))
+        switch verdict {
+        case .open(_, _, let version): #expect(version == chosen)
+        case .refuse(let notice):
+            #expect(chosen == nil && notice.kind == .protocol)
+            #expect(notice.detail.contains("upgrade \(remedy)"))
+            #expect(notice.detail.contains("petrel-agent 9.9 speaks"))
+            #expect(machine.isEnded)
+        }
     }
 
     @Test func aBatchBeforeTheHelloEnds() {

@@ -2,7 +2,7 @@
 """Fault runs on the real programs: fleet.py --programs FOLDER SCENARIO [--rounds N]
 
 Scenarios: short (all of them, a few rounds), agent-kills, collector-kills, postgres-restarts, outage, rule, cpu, journal,
-power, control-fsync, control-cursor.
+power, control-fsync, control-cursor, identity (copied, revoked and replaced hosts).
 Each prints sent, stored, gap, in spool, lost, duplicated; the run ends with `N passed, M failed`.
 """
 import argparse
@@ -15,6 +15,7 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import identity  # noqa: E402
 from harness import Fleet, Receiver, Writer, account, expect_exact, pause, wait_until  # noqa: E402
 
 
@@ -249,13 +250,20 @@ def control_cursor(options, _):
         assert result["lost"] or result["duplicated"], "nothing doubled without the cursor: the harness is blind"
 
 
+def identities(options, _):
+    with Fleet(options.programs).up() as fleet:
+        wait_until("the agent streams", 30, lambda: fleet.agent_metrics()[
+            'petrel_agent_stream_connected{stream="logs"}'] == 1)
+        identity.run(fleet)
+
+
 SCENARIOS = {
     "agent-kills": (agent_kills, 100, 6), "collector-kills": (collector_kills, 50, 4),
     "postgres-restarts": (postgres_restarts, 20, 2), "outage": (outage, 600, 15),
     "rule": (rule, "30s", "2s"), "cpu": (cpu, 0, None),
     "journal": (journal, 100_000, None),
     "power": (power, 20, None), "control-fsync": (control_fsync, 10, None),
-    "control-cursor": (control_cursor, 0, None),
+    "control-cursor": (control_cursor, 0, None), "identity": (identities, 0, 0),
 }
 
 

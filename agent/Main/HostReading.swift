@@ -31,6 +31,7 @@ enum HostReading {
         return HostFacts(
             agentVersion: PetrelAgent.version, machineID: line("/etc/machine-id"),
             bootID: line("/proc/sys/kernel/random/boot_id"), kernel: kernel ?? "",
-            operatingSystem: String((name ?? "").dropFirst(12).filter { $0 != "\"" }), role: role)
+            operatingSystem: String((name ?? "").dropFirst(12).filter { $0 != "\"" }), role: role,
+            instance: max(1, LiveRandom().next()))
     }
 }

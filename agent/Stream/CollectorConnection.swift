@@ -75,12 +75,24 @@ struct CollectorConnection: Sendable {
             eventLoopGroup: eventLoops)
     }
 
+    /// Source: RFC 8446 section 6.2, by the names of BoringSSL.
+    private static let alerts = [
+        "ALERT_CERTIFICATE_UNKNOWN", "ALERT_BAD_CERTIFICATE", "ALERT_CERTIFICATE_REVOKED",
+        "ALERT_CERTIFICATE_EXPIRED", "ALERT_UNKNOWN_CA", "ALERT_ACCESS_DENIED",
+        "ALERT_HANDSHAKE_FAILURE",
+    ]
+
+    private var hostText: String { identity?.host?.text ?? "NAME" }
+
     var addressText: String { "\(address.name):\(address.fleetPort)" }
 
     /// What a failed call means, in the order of what is most telling.
     func explain(_ error: any Error) -> StreamError {
         if let refusal = verdict.refusal {
             return .collectorRefused(refusal, address: addressText)
+        }
+        if let identity, identity.leaf.notAfter < clock.now.milliseconds {
+            return .expired(host: hostText, at: identity.leaf.notAfter)
         }
         guard let call = error as? RPCError else {
             return error is CancellationError
@@ -89,7 +101,16 @@ struct CollectorConnection: Sendable {
         switch call.code {
         case .unavailable:
             let cause = call.cause.map { ": \($0)" } ?? ""
+            // What TLS says where the collector's verification of this host's certificate failed.
+            if identity != nil, Self.alerts.contains(where: { cause.contains($0) }) {
+                return .notAccepted(
+                    host: hostText, address: addressText,
+                    detail: "it was revoked, or replaced by a later join")
+            }
             return .unreachable(address: addressText, detail: call.message + cause)
+        case .unauthenticated where identity != nil:
+            return .notAccepted(
+                host: hostText, address: addressText, detail: call.message)
         case .cancelled: return .cancelled
         default: return .refused(detail: call.message)
         }

@@ -18,6 +18,25 @@ struct StreamParts: Sendable {
     let metrics: StreamMetrics
     let clock: any WorldClock
     let log: Logger
+    let complaints = Complaints()
+}
+
+/// Keeps a warning that each attempt to connect would repeat to once an hour. Safe from any thread.
+final class Complaints: Sendable {
+    private let last = Mutex<(text: String, at: Int64)>(("", 0))
+    static let repeatNanoseconds: Int64 = 3_600_000_000_000
+
+    /// Whether `text` is to be logged at `now` (monotonic nanoseconds).
+    func isNews(_ text: String, now: Int64) -> Bool {
+        last.withLock { last in
+            guard text != last.text || now - last.at >= Self.repeatNanoseconds else { return false }
+            last = (text, now)
+            return true
+        }
+    }
+
+    /// All is well: the same warning would be news.
+    func settle() { last.withLock { $0.text = "" } }
 }
 
 /// One connection of one stream, from hello to its end.
@@ -30,6 +49,7 @@ final class StreamConnection: Sendable {
     private let wake: AsyncStream<Void>
     private let waker: AsyncStream<Void>.Continuation
     private let onWelcome: @Sendable () -> Void
+    private let wasWelcomed = Atomic(false)
 
     /// `onWelcome` is called once, when the collector has welcomed the stream.
     init(
@@ -81,7 +101,7 @@ final class StreamConnection: Sendable {
         } catch {
             failure = connection.explain(error)
         }
-        parts.metrics.disconnected(kind)
+        if wasWelcomed.load(ordering: .relaxed) { parts.metrics.disconnected(kind) }
         return machine.withLock { machine in
             let didStream = machine.isStreaming || machine.acknowledged > 0
             machine.broke()
@@ -89,7 +109,8 @@ final class StreamConnection: Sendable {
                 preconditionFailure("a broken machine has ended")
             }
             return Ended(
-                end: end, storageGeneration: machine.storageGeneration, didStream: didStream,
+                end: failure?.needsJoining == true ? .later : end,
+                storageGeneration: machine.storageGeneration, didStream: didStream,
                 error: failure)
         }
     }
@@ -144,8 +165,8 @@ final class StreamConnection: Sendable {
                 switch step {
                 case .stop: return
                 case .heartbeat:
-                    try await writer.write(.with { $0.heartbeat = heartbeat() })
-                    machine.withLock { $0.sentHeartbeat(now: now) }
+                    let probe = machine.withLock { $0.sendHeartbeat(now: now) }
+                    try await writer.write(.with { $0.heartbeat = heartbeat(answering: probe) })
                     continue
                 case .batches(let from, let countMax, let bytesMax):
                     if try await send(from, countMax, bytesMax, writer) { continue }
@@ -198,6 +219,14 @@ final class StreamConnection: Sendable {
         let first = parts.spool.status().firstSequence
         let now = parts.clock.monotonicNanoseconds
         switch message.message {
+        case .welcome(let welcome) where !FleetProtocol.current.speaks(welcome.protocol):
+            parts.metrics.refused(kind, ReceivedRefusal.Reason.protocol.rawValue)
+            let refusal = ReceivedRefusal(
+                reason: .protocol,
+                detail: "the collector goes on in version \(welcome.protocol) of the fleet "
+                    + "protocol, this agent speaks \(FleetProtocol.current.text): upgrade the "
+                    + "older of both")
+            perform(machine.withLock { $0.refusal(refusal, first: first, now: now) })
         case .welcome(let welcome):
             let last = parts.spool.status().lastSequence
             let (actions, isStreaming) = machine.withLock { machine in
@@ -209,13 +238,18 @@ final class StreamConnection: Sendable {
             perform(actions)
             guard isStreaming else { return }
             parts.metrics.connected(kind)
-            parts.log.info("the \(kind.name) stream goes on after \(welcome.lastSequence)")
+            wasWelcomed.store(true, ordering: .relaxed)
+            parts.complaints.settle()
+            parts.log.info(
+                "the \(kind.name) stream goes on after \(welcome.lastSequence)",
+                metadata: place(welcome.lastSequence))
             onWelcome()
         case .ack(let ack): perform(machine.withLock { $0.ack(ack.sequence) })
         case .refusal(let refusal):
             let received = ReceivedRefusal(refusal)
             parts.metrics.refused(kind, received.reason.rawValue)
             perform(machine.withLock { $0.refusal(received, first: first, now: now) })
+        case .probe(let probe): machine.withLock { $0.probed(probe.number) }
         case nil: break
         }
     }
@@ -227,7 +261,9 @@ final class StreamConnection: Sendable {
                 parts.spool.acknowledge(through: through)
                 parts.metrics.acknowledged(kind, through)
             case .reject(let sequence, let detail):
-                parts.log.error("batch \(sequence) refused, it becomes a gap: \(detail)")
+                parts.log.error(
+                    "batch \(sequence) refused, it becomes a gap: \(detail)",
+                    metadata: place(sequence))
                 parts.spool.reject(sequence, detail: detail)
                 machine.withLock { $0.settled() }
             case .beginEpoch(let lastCommitted):
@@ -242,16 +278,30 @@ final class StreamConnection: Sendable {
                 } catch {
                     parts.log.error("the spool can't begin a new epoch: \(error)")
                 }
-            case .note(let text): parts.log.info("\(kind.name) stream: \(text)")
-            case .warn(let text): parts.log.warning("\(kind.name) stream: \(text)")
+            case .note(let text): parts.log.info("\(kind.name) stream: \(text)", metadata: place(nil))
+            case .warn(let text):
+                guard parts.complaints.isNews(text, now: parts.clock.monotonicNanoseconds) else {
+                    continue
+                }
+                parts.log.warning("\(kind.name) stream: \(text)", metadata: place(nil))
             }
         }
+    }
+
+    /// Names this stream, and a batch of it, in a log line.
+    private func place(_ sequence: UInt64?) -> Logger.Metadata {
+        var place: Logger.Metadata = [
+            "stream": "\(kind.name)", "epoch": "\(parts.spool.status().epoch)",
+        ]
+        if let sequence { place["sequence"] = "\(sequence)" }
+        return place
     }
 
     private func hello() -> Petrel_Fleet_V1_Hello {
         let status = parts.spool.status()
         var hello = Petrel_Fleet_V1_Hello(parts.facts)
-        hello.protocol = 1
+        hello.protocol = FleetProtocol.current.newest
+        hello.protocolMin = FleetProtocol.current.oldest
         hello.kind = kind.wire
         hello.epoch = status.epoch
         hello.firstSequence = status.firstSequence
@@ -261,9 +311,10 @@ final class StreamConnection: Sendable {
         return hello
     }
 
-    private func heartbeat() -> Petrel_Fleet_V1_Heartbeat {
+    private func heartbeat(answering probe: UInt64) -> Petrel_Fleet_V1_Heartbeat {
         let status = parts.spool.status()
         var heartbeat = Petrel_Fleet_V1_Heartbeat()
+        heartbeat.probe = probe
         heartbeat.sentNs = parts.clock.now.rawValue
         heartbeat.producedRecords = status.producedRecords
         heartbeat.gapRecords = status.gapRecords
@@ -299,6 +350,8 @@ extension ReceivedRefusal {
             case .fenced: .fenced
             case .hello: .hello
             case .identity: .identity
+            case .protocol: .protocol
+            case .clone: .clone
             case .unspecified, .UNRECOGNIZED: .unknown
             }
         self.init(

@@ -4,7 +4,8 @@ internal import Synchronization
 /// Counters of the agent's sending side. Safe from any thread.
 package final class StreamMetrics: Sendable {
     private struct Figures {
-        var isConnected = false
+        /// Welcomed connections that live: two for the moment of a renewal.
+        var live = 0
         var acknowledged: UInt64 = 0
         var connections: UInt64 = 0
         var refusals: [String: UInt64] = [:]
@@ -24,11 +25,11 @@ package final class StreamMetrics: Sendable {
 
     func connected(_ kind: StreamKind) {
         change(kind) {
-            $0.isConnected = true
+            $0.live += 1
             $0.connections += 1
         }
     }
-    func disconnected(_ kind: StreamKind) { change(kind) { $0.isConnected = false } }
+    func disconnected(_ kind: StreamKind) { change(kind) { $0.live -= 1 } }
     func acknowledged(_ kind: StreamKind, _ sequence: UInt64) {
         change(kind) { $0.acknowledged = sequence }
     }
@@ -46,7 +47,7 @@ package final class StreamMetrics: Sendable {
 
     /// Whether the stream has a connection that the collector welcomed.
     package func isConnected(_ kind: StreamKind) -> Bool {
-        state.withLock { $0.streams[kind]?.isConnected ?? false }
+        state.withLock { ($0.streams[kind]?.live ?? 0) > 0 }
     }
 
     /// Every counter as families for `/metrics`.
@@ -68,7 +69,7 @@ package final class StreamMetrics: Sendable {
         var families = [
             perStream(
                 "petrel_agent_stream_connected", .gauge,
-                "1 while the collector has welcomed the stream.", { $0.isConnected ? 1 : 0 }),
+                "1 while the collector has welcomed the stream.", { $0.live > 0 ? 1 : 0 }),
             perStream(
                 "petrel_agent_stream_acked_sequence", .gauge,
                 "Highest sequence committed at the collector.", { Double($0.acknowledged) }),

@@ -65,9 +65,18 @@ package struct StreamService: Service {
                     complaint = "\(error)"
                     parts.log.warning("\(parts.spool.kind.name) stream: \(error)")
                 }
-                let wait = pause(after: ended.end, &backoff)
-                try? await parts.clock.sleep(nanoseconds: wait)
+                await rest(pause(after: ended.end, &backoff), unlessRenewed: held.version)
             }
+        }
+    }
+
+    /// Waits, but not past the moment when the host has another identity.
+    private func rest(_ nanoseconds: Int64, unlessRenewed version: Int) async {
+        var left = nanoseconds
+        while left > 0, !Task.isCancelled, holder.current?.version == version {
+            let step = min(left, Self.pollNanoseconds)
+            try? await parts.clock.sleep(nanoseconds: step)
+            left -= step
         }
     }
 

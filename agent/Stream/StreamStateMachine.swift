@@ -8,6 +8,8 @@ package struct ReceivedRefusal: Hashable, Sendable {
         case fenced
         case hello
         case identity
+        case `protocol`
+        case clone
         case unknown
     }
 
@@ -109,6 +111,8 @@ package struct StreamStateMachine: Hashable, Sendable {
     private var rejectedTimes = 0
     /// A rejected batch is not yet a gap in the spool: reading it now would send the same bytes again.
     private var isSettling = false
+    /// The collector's question whether this agent is alive; 0: none.
+    private var probe: UInt64 = 0
 
     /// `storageGeneration` is the last welcome's, empty before the first.
     package init(storageGeneration: String, now: Int64) {
@@ -201,6 +205,12 @@ package struct StreamStateMachine: Hashable, Sendable {
         case .identity:
             state = .ended(.later)
             return [.warn("\(refusal.detail); join the fleet again with `petrel-agent join`")]
+        case .protocol:
+            state = .ended(.later)
+            return [.warn("\(refusal.detail); what is read stays in the spool until then")]
+        case .clone:
+            state = .ended(.later)
+            return [.warn(refusal.detail)]
         case .unknown:
             state = .ended(.later)
             return [.warn("refused for a reason unknown to this agent: \(refusal.detail)")]
@@ -211,9 +221,11 @@ package struct StreamStateMachine: Hashable, Sendable {
     package func send(now: Int64, last: UInt64) -> Send {
         switch state {
         case .ended: return .stop
-        case .greeting: return now >= deadline ? .stop : .wait(until: deadline)
+        case .greeting:
+            if probe != 0 { return .heartbeat }
+            return now >= deadline ? .stop : .wait(until: deadline)
         case .streaming:
-            if now >= heartbeatAt { return .heartbeat }
+            if probe != 0 || now >= heartbeatAt { return .heartbeat }
             guard now >= pausedUntil else { return .wait(until: min(pausedUntil, heartbeatAt)) }
             guard !isSettling else { return .wait(until: heartbeatAt) }
             let room = window - flights.count
@@ -226,9 +238,14 @@ package struct StreamStateMachine: Hashable, Sendable {
     /// The spool has made a gap of the rejected batch.
     package mutating func settled() { isSettling = false }
 
-    /// A heartbeat was sent at `now`.
-    package mutating func sentHeartbeat(now: Int64) {
+    /// The collector asks whether this agent is alive: the next heartbeat is due at once and carries `number`.
+    package mutating func probed(_ number: UInt64) { probe = number }
+
+    /// A heartbeat is sent at `now`; returns the probe that it answers, 0 where it answers none.
+    package mutating func sendHeartbeat(now: Int64) -> UInt64 {
         heartbeatAt = now + Self.heartbeatNanoseconds
+        defer { probe = 0 }
+        return probe
     }
 
     /// Whether `sequence` is still the batch to send: an answer may have moved the position since it was read. If so it

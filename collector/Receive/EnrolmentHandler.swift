@@ -17,6 +17,7 @@ struct EnrolmentHandler: Petrel_Fleet_V1_Enrolment.SimpleServiceProtocol {
     let random: any RandomSource
     let metrics: ReceiveMetrics
     let audit: AuditTrail
+    let board: SessionBoard
     let limiter: EnrolmentLimiter
     let log: Logger
 
@@ -51,6 +52,7 @@ struct EnrolmentHandler: Petrel_Fleet_V1_Enrolment.SimpleServiceProtocol {
                 request: csr, host: host, random: random, now: now)
             try await registry.recordCertificate(
                 IssuedCertificate(certificate, host: host), isEnrolment: true)
+            await closeFormer(host)
             metrics.enrolment("issued")
             audit.record(
                 "enroll.redeem", subject: host.text,
@@ -66,6 +68,14 @@ struct EnrolmentHandler: Petrel_Fleet_V1_Enrolment.SimpleServiceProtocol {
                 "unavailable", address, .unavailable,
                 "the certificate could not be recorded and the token is used up; make a new one")
         }
+    }
+
+    /// Ends the streams of the certificates that the host held before, at once and not at the next poll.
+    private func closeFormer(_ host: HostName) async {
+        if let revoked = try? await registry.revokedSerials(now: clock.now.milliseconds) {
+            board.revoke(revoked)
+        }
+        board.forget(host)
     }
 
     private func refuse(

@@ -6,6 +6,7 @@ internal import Logging
 internal import Model
 internal import Storage
 internal import SwiftASN1
+internal import SwiftProtobuf
 internal import Wire
 internal import WireRPC
 internal import World
@@ -48,7 +49,10 @@ struct FleetHandler: Petrel_Fleet_V1_Fleet.SimpleServiceProtocol {
         response: RPCWriter<Petrel_Fleet_V1_CollectorMessage>, context: ServerContext
     ) async throws {
         let identity = try identify(context)
-        guard let ticket = parts.board.enter(serial: identity.serial) else {
+        guard
+            let ticket = parts.board.enter(
+                host: identity.host, serial: identity.serial)
+        else {
             parts.metrics.refusal("sessions_limited")
             throw RPCError(
                 code: .resourceExhausted, message: "the collector has all the streams it takes")
@@ -60,14 +64,15 @@ struct FleetHandler: Petrel_Fleet_V1_Fleet.SimpleServiceProtocol {
         }
         let queue = InboundQueue(
             itemsMax: parts.limits.windowBatchesMax, bytesMax: parts.limits.windowBytesMax)
-        let reader = StreamReader(identity: identity, parts: parts, queue: queue)
+        let reader = StreamReader(
+            identity: identity, ticket: ticket, parts: parts, queue: queue)
         try await withThrowingTaskGroup(of: Outcome.self) { group in
             group.addTask { await reader.read(request) }
             group.addTask {
-                var session = StreamSession(identity: identity, parts: parts)
+                var session = StreamSession(identity: identity, ticket: ticket, parts: parts)
                 while true {
                     let messages = await queue.takeAll()
-                    guard !messages.isEmpty else { return .processed }
+                    guard !messages.isEmpty else { return .drained }
                     let goesOn = try await session.process(messages) { message in
                         try await response.write(message)
                     }
@@ -76,28 +81,45 @@ struct FleetHandler: Petrel_Fleet_V1_Fleet.SimpleServiceProtocol {
             }
             group.addTask {
                 for await end in ticket.ended { return .ended(end) }
-                return .read
+                return .other
+            }
+            group.addTask {
+                for await number in ticket.probes {
+                    try? await response.write(.with { $0.probe.number = number })
+                }
+                return .other
             }
             group.addTask { try await expiry(of: identity) }
             defer { group.cancelAll() }
+            // What was read is still processed, and why no more was read is still said.
+            var isRead = false
+            var isDrained = false
             while let outcome = try await group.next() {
                 switch outcome {
-                // What was read is still processed.
-                case .read: continue
+                case .read: isRead = true
+                case .drained: isDrained = true
                 case .processed: return
-                case .malformed: throw malformed(identity)
+                case .other: continue
+                case .malformed(let detail): throw malformed(identity, detail)
                 case .ended(let end): throw error(for: end, identity)
                 }
+                if isRead && isDrained { return }
             }
         }
     }
 
     /// What a task of a stream came to.
     enum Outcome: Sendable {
+        /// No more messages come.
         case read
-        case malformed
+        /// Something came that is no message.
+        case malformed(detail: String)
+        /// Everything read was processed.
+        case drained
+        /// The session came to its end by itself.
         case processed
         case ended(SessionEnd)
+        case other
     }
 
     /// Waits for the end of the certificate's life by the wall clock, looking once a minute for jumps.
@@ -125,10 +147,12 @@ struct FleetHandler: Petrel_Fleet_V1_Fleet.SimpleServiceProtocol {
         }
     }
 
-    private func malformed(_ identity: AgentIdentity) -> RPCError {
+    private func malformed(_ identity: AgentIdentity, _ detail: String) -> RPCError {
         parts.metrics.malformed(host: identity.host, kind: .metrics)
         parts.metrics.refusal(RefusalKind.invalid.rawValue)
-        return RPCError(code: .invalidArgument, message: "a message does not decode")
+        parts.log.warning(
+            "a stream sent what is no message", metadata: ["host": "\(identity.host.text)"])
+        return RPCError(code: .invalidArgument, message: "a message does not decode: \(detail)")
     }
 
     private func error(for end: SessionEnd, _ identity: AgentIdentity) -> RPCError {
@@ -139,6 +163,8 @@ struct FleetHandler: Petrel_Fleet_V1_Fleet.SimpleServiceProtocol {
             parts.audit.record(
                 "stream.close", subject: identity.host.text, detail: refusal.rawValue)
             return RPCError(code: .unauthenticated, message: refusal.explanation)
+        case .superseded:
+            return RPCError(code: .unavailable, message: "a newer connection has taken over")
         case .shutdown, .restart:
             return RPCError(code: .unavailable, message: "the collector restarts")
         }
@@ -148,8 +174,13 @@ struct FleetHandler: Petrel_Fleet_V1_Fleet.SimpleServiceProtocol {
 /// Reads an agent's messages into the queue; heartbeats end here.
 private struct StreamReader: Sendable {
     let identity: AgentIdentity
+    let ticket: SessionBoard.Ticket
     let parts: SessionParts
     let queue: InboundQueue
+    /// How the transport says that a message is no protobuf, too long, or compressed.
+    private static let malformedCodes: Set<RPCError.Code> = [
+        .invalidArgument, .internalError, .resourceExhausted, .unimplemented,
+    ]
 
     func read(
         _ messages: RPCAsyncSequence<Petrel_Fleet_V1_AgentMessage, any Error>
@@ -169,12 +200,12 @@ private struct StreamReader: Sendable {
                 case .dictionary(let dictionary): await queue.push(.dictionary(dictionary))
                 case .batch(let batch): await queue.push(.batch(batch))
                 case .heartbeat(let heartbeat): note(heartbeat, kind, now)
-                case nil: return .malformed
+                case nil: return .malformed(detail: "it is of no known kind")
                 }
             }
             return .read
-        } catch let error as RPCError where error.code == .invalidArgument {
-            return .malformed
+        } catch let error as RPCError where Self.malformedCodes.contains(error.code) {
+            return .malformed(detail: error.message)
         } catch {
             // The connection is gone: what was read is stored all the same.
             return .read
@@ -184,6 +215,7 @@ private struct StreamReader: Sendable {
     private func note(
         _ heartbeat: Petrel_Fleet_V1_Heartbeat, _ kind: StreamKind, _ now: TimestampNS
     ) {
+        if heartbeat.probe != 0 { parts.board.answered(heartbeat.probe, by: ticket) }
         parts.metrics.reported(
             produced: heartbeat.producedRecords, gaps: heartbeat.gapRecords,
             inSpool: heartbeat.spoolRecords, spoolBytes: heartbeat.spoolBytes,

@@ -41,7 +41,8 @@ package struct FleetReceiver: Sendable {
             board: board, clock: clock, metrics: metrics, audit: audit, log: log)
         let parts = SessionParts(
             writer: writer, registry: registry, clock: clock, metrics: metrics,
-            presence: presence, board: board, audit: audit, limits: limits, log: log)
+            presence: presence, board: board, audit: audit, limits: limits, random: random,
+            log: log)
         let common = ListenerParts(
             authority: authority, serverNames: configuration.serverNames, clock: clock,
             random: random, eventLoops: eventLoops, gate: gate, board: board, limits: limits,
@@ -50,7 +51,7 @@ package struct FleetReceiver: Sendable {
             role: .enrolment, endpoint: configuration.enrolment, bound: enrolmentAddress,
             service: EnrolmentHandler(
                 authority: authority, registry: registry, clock: clock, random: random,
-                metrics: metrics, audit: audit,
+                metrics: metrics, audit: audit, board: board,
                 limiter: EnrolmentLimiter(limits: limits, now: clock.monotonicNanoseconds),
                 log: log), parts: common)
         let fleet = FleetListener(

@@ -149,10 +149,14 @@ package final class ReceiveMetrics: Sendable {
                     .init([label: $0.key], Double($0.value))
                 })
         }
+        // Every reason from the start, so that a first refusal is an increase.
+        let refusals = RefusalKind.allCases.reduce(into: now.refusals) {
+            $0[$1.rawValue, default: 0] += 0
+        }
         return [
             perReason(
-                "petrel_receive_refusals_total", "reason", "Refusals sent to agents.",
-                now.refusals),
+                "petrel_receive_refused_total", "reason", "Refusals sent to agents.",
+                refusals),
             perReason(
                 "petrel_receive_handshakes_refused_total", "reason",
                 "Connections refused at their handshake.", now.handshakes),

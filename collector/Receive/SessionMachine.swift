@@ -1,14 +1,17 @@
 package import Model
 package import Storage
+package import Wire
 
 /// Why the collector does not take something. The raw value is the `reason` label of metrics.
-package enum RefusalKind: String, Hashable, Sendable {
+package enum RefusalKind: String, Hashable, Sendable, CaseIterable {
     case invalid
     case unavailable
     case outOfOrder = "out_of_order"
     case fenced
     case hello
     case identity
+    case `protocol`
+    case clone
 }
 
 /// A refusal to be sent.
@@ -33,15 +36,20 @@ package struct RefusalNotice: Hashable, Sendable {
 
 /// What an agent says first.
 package struct HelloFacts: Hashable, Sendable {
-    package var protocolVersion: UInt32
+    package var versions: FleetProtocol
     /// Nil for a kind that this collector does not know.
     package var kind: StreamKind?
     package var epoch: UInt64
+    /// Version of petrel-agent, for a person; may be empty.
+    package var agentVersion: String
 
-    package init(protocolVersion: UInt32, kind: StreamKind?, epoch: UInt64) {
-        self.protocolVersion = protocolVersion
+    package init(
+        versions: FleetProtocol, kind: StreamKind?, epoch: UInt64, agentVersion: String = ""
+    ) {
+        self.versions = versions
         self.kind = kind
         self.epoch = epoch
+        self.agentVersion = agentVersion
     }
 }
 
@@ -63,7 +71,8 @@ package struct SessionMachine: Hashable, Sendable {
 
     /// What a hello comes to.
     package enum HelloVerdict: Hashable, Sendable {
-        case open(kind: StreamKind, epoch: UInt64)
+        /// `version` is the protocol that both sides speak from here on.
+        case open(kind: StreamKind, epoch: UInt64, version: UInt32)
         case refuse(RefusalNotice)
     }
 
@@ -86,12 +95,11 @@ package struct SessionMachine: Hashable, Sendable {
         package var duplicates: [Int] = []
     }
 
-    /// The only protocol spoken.
-    package static let protocolVersion: UInt32 = 1
     package private(set) var state: State = .greeting
+    private let versions: FleetProtocol
 
-    /// Waits for a hello.
-    package init() {}
+    /// Waits for a hello in one of `versions`.
+    package init(versions: FleetProtocol = .current) { self.versions = versions }
 
     /// Nothing more is taken.
     package var isEnded: Bool { state == .ended }
@@ -109,12 +117,8 @@ package struct SessionMachine: Hashable, Sendable {
             return .refuse(RefusalNotice(kind: .hello, detail: "a second hello on one stream"))
         }
         state = .ended
-        guard hello.protocolVersion == Self.protocolVersion else {
-            return .refuse(
-                RefusalNotice(
-                    kind: .hello,
-                    detail: "protocol \(hello.protocolVersion) is not spoken here, only "
-                        + "\(Self.protocolVersion); upgrade the older side"))
+        guard let version = versions.common(with: hello.versions) else {
+            return .refuse(RefusalNotice(kind: .protocol, detail: skew(hello)))
         }
         guard let kind = hello.kind else {
             return .refuse(RefusalNotice(kind: .hello, detail: "unknown kind of stream"))
@@ -123,7 +127,18 @@ package struct SessionMachine: Hashable, Sendable {
             return .refuse(RefusalNotice(kind: .hello, detail: "epoch 0 names no spool"))
         }
         state = .opening
-        return .open(kind: kind, epoch: hello.epoch)
+        return .open(kind: kind, epoch: hello.epoch, version: version)
+    }
+
+    /// Why no version is common, and which side to upgrade.
+    private func skew(_ hello: HelloFacts) -> String {
+        let isAgentNewer = hello.versions.oldest > versions.newest
+        let agent =
+            hello.agentVersion.isEmpty ? "this agent" : "petrel-agent \(hello.agentVersion)"
+        return "\(agent) speaks version \(hello.versions.text) of the fleet protocol, the "
+            + "collector \(versions.text): upgrade "
+            + (isAgentNewer ? "petrel-collector" : "petrel-agent on this host")
+            + " (one version apart works)"
     }
 
     /// The storage gave a session whose last committed sequence is `lastSequence`.

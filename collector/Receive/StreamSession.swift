@@ -17,6 +17,7 @@ struct SessionParts: Sendable {
     let board: SessionBoard
     let audit: AuditTrail
     let limits: ReceiveLimits
+    let random: any RandomSource
     let log: Logger
 }
 
@@ -26,12 +27,14 @@ struct StreamSession {
 
     private let identity: AgentIdentity
     private let parts: SessionParts
+    private let ticket: SessionBoard.Ticket
     private var machine = SessionMachine()
     private var dictionary: SessionDictionary
     private(set) var kind: StreamKind = .metrics
 
-    init(identity: AgentIdentity, parts: SessionParts) {
+    init(identity: AgentIdentity, ticket: SessionBoard.Ticket, parts: SessionParts) {
         self.identity = identity
+        self.ticket = ticket
         self.parts = parts
         dictionary = SessionDictionary(host: identity.host, role: "")
     }
@@ -61,31 +64,42 @@ struct StreamSession {
 
     private mutating func greet(_ hello: Petrel_Fleet_V1_Hello, _ send: Send) async throws {
         let facts = HelloFacts(
-            protocolVersion: hello.protocol, kind: StreamKind(hello.kind), epoch: hello.epoch)
+            versions: FleetProtocol(newest: hello.protocol, oldest: hello.protocolMin),
+            kind: StreamKind(hello.kind), epoch: hello.epoch,
+            agentVersion: HostFacts(hello).agentVersion)
         switch machine.hello(facts) {
         case .refuse(let notice): try await refuse(notice, send)
-        case .open(let kind, let epoch):
+        case .open(let kind, let epoch, let version):
             self.kind = kind
             let role = HostName(hello.role)?.text ?? ""
             dictionary = SessionDictionary(host: identity.host, role: role)
-            try await open(kind, epoch, hello, send)
+            try await open(kind, epoch, version, hello, send)
         }
     }
 
     private mutating func open(
-        _ kind: StreamKind, _ epoch: UInt64, _ hello: Petrel_Fleet_V1_Hello, _ send: Send
+        _ kind: StreamKind, _ epoch: UInt64, _ version: UInt32, _ hello: Petrel_Fleet_V1_Hello,
+        _ send: Send
     ) async throws {
         let now = parts.clock.now
         noteSkew(sent: hello.sentNs, now: now, atHello: true)
         do {
+            // First of all: a collector whose storage is away judges nobody.
             let generation = try await parts.writer.storageGeneration()
+            let origin = StreamOrigin(HostFacts(hello))
+            let claim = try await parts.board.claim(
+                ticket, kind, from: origin, clock: parts.clock, random: parts.random)
+            if case .refused(let holder, let isNews) = claim {
+                machine.end()
+                return try await refuseClone(origin, holder, isNews, send)
+            }
             let (session, last) = try await parts.writer.openSession(
                 host: identity.host, kind: kind, epoch: epoch)
             try await parts.registry.recordHello(
                 host: identity.host, facts: HostFacts(hello), at: now.milliseconds)
             machine.opened(session, lastSequence: last)
             var welcome = Petrel_Fleet_V1_Welcome()
-            welcome.protocol = SessionMachine.protocolVersion
+            welcome.protocol = version
             welcome.storageGeneration = generation
             welcome.lastSequence = last
             welcome.sentNs = parts.clock.now.rawValue
@@ -96,6 +110,27 @@ struct StreamSession {
             machine.end()
             try await refuse(unavailable(error, sequence: 0), send)
         }
+    }
+
+    /// Says no to a copy of the agent that streams as this host.
+    private func refuseClone(
+        _ origin: StreamOrigin, _ holder: StreamOrigin, _ isNews: Bool, _ send: Send
+    ) async throws {
+        if isNews {
+            parts.audit.record(
+                "stream.clone", subject: identity.host.text,
+                detail: "refused \(origin.text); \(holder.text) streams")
+            parts.log.warning(
+                "two agents run as \(identity.host): refused \(origin.text); \(holder.text) streams"
+            )
+        }
+        try await refuse(
+            RefusalNotice(
+                kind: .clone,
+                detail: "another agent streams as \(identity.host) (\(holder.text)): one of the "
+                    + "two is a copy. Give the copy a name of its own: `petrel-collector enroll "
+                    + "create --host NAME` on the collector, then `petrel-agent join --force "
+                    + "--token TOKEN` on the copy"), send)
     }
 
     private mutating func take(
@@ -114,7 +149,9 @@ struct StreamSession {
                 try await store(&taken, send)
                 guard !machine.isEnded else { return }
                 parts.metrics.malformed(host: identity.host, kind: kind)
-                parts.log.warning("batch \(batch.sequence) of \(identity.host) refused: \(error)")
+                parts.log.warning(
+                    "batch \(batch.sequence) of \(identity.host) refused: \(error)",
+                    metadata: place(batch.sequence))
                 machine.refused(batch.sequence)
                 try await refuse(
                     RefusalNotice(
@@ -163,7 +200,9 @@ struct StreamSession {
         } catch let error as StorageError {
             if error == .cancelled { throw CancellationError() }
             machine.refused(batches[0].sequence)
-            parts.log.warning("a batch of \(identity.host) can't be stored now: \(error)")
+            parts.log.warning(
+                "a batch of \(identity.host) can't be stored now: \(error)",
+                metadata: place(batches[0].sequence))
             try await refuse(unavailable(error, sequence: batches[0].sequence), send)
         }
     }
@@ -209,7 +248,7 @@ struct StreamSession {
             """
             \(poison.count) records of batch \(batch.position.sequence) of \(identity.host) \
             \(said)
-            """)
+            """, metadata: place(batch.position.sequence))
         do {
             let cleaned = batch.keeping({ !poison.contains($0) }, detail: said)
             let outcomes = try await parts.writer.store([cleaned], session: session)
@@ -284,6 +323,14 @@ struct StreamSession {
         }
     }
 
+    /// Names a batch of this stream in a log line.
+    private func place(_ sequence: some BinaryInteger) -> Logger.Metadata {
+        [
+            "host": "\(identity.host)", "stream": "\(kind.name)",
+            "epoch": "\(machine.session?.epoch ?? 0)", "sequence": "\(sequence)",
+        ]
+    }
+
     private func unavailable(_ error: StorageError, sequence: UInt64) -> RefusalNotice {
         var notice = RefusalNotice(
             kind: .unavailable, sequence: sequence, retryAfterMS: parts.limits.retryAfterMS,
@@ -297,7 +344,7 @@ struct StreamSession {
 
     private func refuse(_ notice: RefusalNotice, _ send: Send) async throws {
         parts.metrics.refusal(notice.kind.rawValue)
-        if notice.kind == .fenced || notice.kind == .hello {
+        if [.fenced, .hello, .protocol].contains(notice.kind) {
             parts.audit.record(
                 "stream.refuse", subject: identity.host.text,
                 detail: "\(notice.kind.rawValue): \(notice.detail)")
@@ -328,6 +375,8 @@ extension Petrel_Fleet_V1_Refusal {
             case .fenced: .fenced
             case .hello: .hello
             case .identity: .identity
+            case .protocol: .protocol
+            case .clone: .clone
             }
         sequence = notice.sequence
         expectedSequence = notice.expectedSequence

@@ -130,11 +130,17 @@ package nonisolated enum Petrel_Fleet_V1_RefusalReason: SwiftProtobuf.Enum, Swif
   /// A newer connection of this stream exists.
   case fenced // = 4
 
-  /// The hello is not acceptable (protocol version, kind, epoch).
+  /// The hello is not acceptable (kind, epoch).
   case hello // = 5
 
   /// The certificate was revoked or has expired.
   case identity // = 6
+
+  /// No version of this protocol is spoken by both sides.
+  case `protocol` // = 7
+
+  /// Another agent with the same identity is alive: this one is a copy.
+  case clone // = 8
   case UNRECOGNIZED(Int)
 
   package init() {
@@ -150,6 +156,8 @@ package nonisolated enum Petrel_Fleet_V1_RefusalReason: SwiftProtobuf.Enum, Swif
     case 4: self = .fenced
     case 5: self = .hello
     case 6: self = .identity
+    case 7: self = .protocol
+    case 8: self = .clone
     default: self = .UNRECOGNIZED(rawValue)
     }
   }
@@ -163,6 +171,8 @@ package nonisolated enum Petrel_Fleet_V1_RefusalReason: SwiftProtobuf.Enum, Swif
     case .fenced: return 4
     case .hello: return 5
     case .identity: return 6
+    case .protocol: return 7
+    case .clone: return 8
     case .UNRECOGNIZED(let i): return i
     }
   }
@@ -176,6 +186,8 @@ package nonisolated enum Petrel_Fleet_V1_RefusalReason: SwiftProtobuf.Enum, Swif
     .fenced,
     .hello,
     .identity,
+    .protocol,
+    .clone,
   ]
 
 }
@@ -247,7 +259,7 @@ package nonisolated struct Petrel_Fleet_V1_Hello: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  /// Version of this protocol: 1.
+  /// Highest version of this protocol that the agent speaks; 0 is read as 1.
   package var `protocol`: UInt32 = 0
 
   package var kind: Petrel_Fleet_V1_StreamKind = .unspecified
@@ -277,6 +289,12 @@ package nonisolated struct Petrel_Fleet_V1_Hello: Sendable {
 
   /// The agent's wall clock, nanoseconds since the Unix epoch.
   package var sentNs: Int64 = 0
+
+  /// Lowest version that the agent speaks; 0: the one before `protocol`.
+  package var protocolMin: UInt32 = 0
+
+  /// Random number of the agent's process, other than 0: tells a process that comes back from a copy of it.
+  package var instance: UInt64 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -341,6 +359,9 @@ package nonisolated struct Petrel_Fleet_V1_Heartbeat: Sendable {
 
   package var spoolBytes: UInt64 = 0
 
+  /// Number of the probe that this heartbeat answers; 0: none.
+  package var probe: UInt64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -403,6 +424,7 @@ package nonisolated struct Petrel_Fleet_V1_Welcome: Sendable {
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  /// The version that both sides speak from here on; 0 is read as 1.
   package var `protocol`: UInt32 = 0
 
   package var storageGeneration: String = String()
@@ -458,6 +480,20 @@ package nonisolated struct Petrel_Fleet_V1_Refusal: Sendable {
   package init() {}
 }
 
+/// Asks whether the agent is alive; it answers with a heartbeat at once.
+package nonisolated struct Petrel_Fleet_V1_Probe: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Random, other than 0.
+  package var number: UInt64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 package nonisolated struct Petrel_Fleet_V1_CollectorMessage: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -489,12 +525,21 @@ package nonisolated struct Petrel_Fleet_V1_CollectorMessage: Sendable {
     set {message = .refusal(newValue)}
   }
 
+  package var probe: Petrel_Fleet_V1_Probe {
+    get {
+      if case .probe(let v)? = message {return v}
+      return Petrel_Fleet_V1_Probe()
+    }
+    set {message = .probe(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_Message: Equatable, Sendable {
     case welcome(Petrel_Fleet_V1_Welcome)
     case ack(Petrel_Fleet_V1_Ack)
     case refusal(Petrel_Fleet_V1_Refusal)
+    case probe(Petrel_Fleet_V1_Probe)
 
   }
 
@@ -514,7 +559,7 @@ nonisolated extension Petrel_Fleet_V1_BatchKind: SwiftProtobuf._ProtoNameProvidi
 }
 
 nonisolated extension Petrel_Fleet_V1_RefusalReason: SwiftProtobuf._ProtoNameProviding {
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0REFUSAL_REASON_UNSPECIFIED\0\u{1}REFUSAL_REASON_INVALID\0\u{1}REFUSAL_REASON_UNAVAILABLE\0\u{1}REFUSAL_REASON_OUT_OF_ORDER\0\u{1}REFUSAL_REASON_FENCED\0\u{1}REFUSAL_REASON_HELLO\0\u{1}REFUSAL_REASON_IDENTITY\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0REFUSAL_REASON_UNSPECIFIED\0\u{1}REFUSAL_REASON_INVALID\0\u{1}REFUSAL_REASON_UNAVAILABLE\0\u{1}REFUSAL_REASON_OUT_OF_ORDER\0\u{1}REFUSAL_REASON_FENCED\0\u{1}REFUSAL_REASON_HELLO\0\u{1}REFUSAL_REASON_IDENTITY\0\u{1}REFUSAL_REASON_PROTOCOL\0\u{1}REFUSAL_REASON_CLONE\0")
 }
 
 nonisolated extension Petrel_Fleet_V1_EnrollRequest: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
@@ -659,7 +704,7 @@ nonisolated extension Petrel_Fleet_V1_RenewResponse: SwiftProtobuf.Message, Swif
 
 nonisolated extension Petrel_Fleet_V1_Hello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Hello"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}protocol\0\u{1}kind\0\u{1}epoch\0\u{3}first_sequence\0\u{3}last_sequence\0\u{3}storage_generation\0\u{3}agent_version\0\u{3}machine_id\0\u{3}boot_id\0\u{1}kernel\0\u{3}operating_system\0\u{1}role\0\u{3}sent_ns\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}protocol\0\u{1}kind\0\u{1}epoch\0\u{3}first_sequence\0\u{3}last_sequence\0\u{3}storage_generation\0\u{3}agent_version\0\u{3}machine_id\0\u{3}boot_id\0\u{1}kernel\0\u{3}operating_system\0\u{1}role\0\u{3}sent_ns\0\u{3}protocol_min\0\u{1}instance\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -680,6 +725,8 @@ nonisolated extension Petrel_Fleet_V1_Hello: SwiftProtobuf.Message, SwiftProtobu
       case 11: try { try decoder.decodeSingularStringField(value: &self.operatingSystem) }()
       case 12: try { try decoder.decodeSingularStringField(value: &self.role) }()
       case 13: try { try decoder.decodeSingularInt64Field(value: &self.sentNs) }()
+      case 14: try { try decoder.decodeSingularUInt32Field(value: &self.protocolMin) }()
+      case 15: try { try decoder.decodeSingularUInt64Field(value: &self.instance) }()
       default: break
       }
     }
@@ -725,6 +772,12 @@ nonisolated extension Petrel_Fleet_V1_Hello: SwiftProtobuf.Message, SwiftProtobu
     if self.sentNs != 0 {
       try visitor.visitSingularInt64Field(value: self.sentNs, fieldNumber: 13)
     }
+    if self.protocolMin != 0 {
+      try visitor.visitSingularUInt32Field(value: self.protocolMin, fieldNumber: 14)
+    }
+    if self.instance != 0 {
+      try visitor.visitSingularUInt64Field(value: self.instance, fieldNumber: 15)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -742,6 +795,8 @@ nonisolated extension Petrel_Fleet_V1_Hello: SwiftProtobuf.Message, SwiftProtobu
     if lhs.operatingSystem != rhs.operatingSystem {return false}
     if lhs.role != rhs.role {return false}
     if lhs.sentNs != rhs.sentNs {return false}
+    if lhs.protocolMin != rhs.protocolMin {return false}
+    if lhs.instance != rhs.instance {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -839,7 +894,7 @@ nonisolated extension Petrel_Fleet_V1_Batch: SwiftProtobuf.Message, SwiftProtobu
 
 nonisolated extension Petrel_Fleet_V1_Heartbeat: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Heartbeat"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}sent_ns\0\u{3}produced_records\0\u{3}gap_records\0\u{3}spool_records\0\u{3}spool_bytes\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}sent_ns\0\u{3}produced_records\0\u{3}gap_records\0\u{3}spool_records\0\u{3}spool_bytes\0\u{1}probe\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -852,6 +907,7 @@ nonisolated extension Petrel_Fleet_V1_Heartbeat: SwiftProtobuf.Message, SwiftPro
       case 3: try { try decoder.decodeSingularUInt64Field(value: &self.gapRecords) }()
       case 4: try { try decoder.decodeSingularUInt64Field(value: &self.spoolRecords) }()
       case 5: try { try decoder.decodeSingularUInt64Field(value: &self.spoolBytes) }()
+      case 6: try { try decoder.decodeSingularUInt64Field(value: &self.probe) }()
       default: break
       }
     }
@@ -873,6 +929,9 @@ nonisolated extension Petrel_Fleet_V1_Heartbeat: SwiftProtobuf.Message, SwiftPro
     if self.spoolBytes != 0 {
       try visitor.visitSingularUInt64Field(value: self.spoolBytes, fieldNumber: 5)
     }
+    if self.probe != 0 {
+      try visitor.visitSingularUInt64Field(value: self.probe, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -882,6 +941,7 @@ nonisolated extension Petrel_Fleet_V1_Heartbeat: SwiftProtobuf.Message, SwiftPro
     if lhs.gapRecords != rhs.gapRecords {return false}
     if lhs.spoolRecords != rhs.spoolRecords {return false}
     if lhs.spoolBytes != rhs.spoolBytes {return false}
+    if lhs.probe != rhs.probe {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1123,9 +1183,39 @@ nonisolated extension Petrel_Fleet_V1_Refusal: SwiftProtobuf.Message, SwiftProto
   }
 }
 
+nonisolated extension Petrel_Fleet_V1_Probe: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Probe"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}number\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.number) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.number != 0 {
+      try visitor.visitSingularUInt64Field(value: self.number, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Petrel_Fleet_V1_Probe, rhs: Petrel_Fleet_V1_Probe) -> Bool {
+    if lhs.number != rhs.number {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Petrel_Fleet_V1_CollectorMessage: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CollectorMessage"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}welcome\0\u{1}ack\0\u{1}refusal\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}welcome\0\u{1}ack\0\u{1}refusal\0\u{1}probe\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1172,6 +1262,19 @@ nonisolated extension Petrel_Fleet_V1_CollectorMessage: SwiftProtobuf.Message, S
           self.message = .refusal(v)
         }
       }()
+      case 4: try {
+        var v: Petrel_Fleet_V1_Probe?
+        var hadOneofValue = false
+        if let current = self.message {
+          hadOneofValue = true
+          if case .probe(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.message = .probe(v)
+        }
+      }()
       default: break
       }
     }
@@ -1194,6 +1297,10 @@ nonisolated extension Petrel_Fleet_V1_CollectorMessage: SwiftProtobuf.Message, S
     case .refusal?: try {
       guard case .refusal(let v)? = self.message else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    }()
+    case .probe?: try {
+      guard case .probe(let v)? = self.message else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
     }()
     case nil: break
     }
