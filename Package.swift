@@ -115,7 +115,10 @@ let shared: [Target] = [
     library("PromQLScript", ["Model", "LinearRegex", "QueryMath", "PromQLSyntax", "PromQL"]),
     library(
         "Startup",
-        ["Model", "World", "Storage", "YAMLDocument", arguments, log, lifecycle, signals]),
+        [
+            "Model", "World", "Storage", "YAMLDocument", arguments, log, lifecycle, signals,
+            nioCore,
+        ]),
 ]
 
 // Layer 4, agent: read, batch, spool, stream; export.
@@ -144,8 +147,8 @@ let collectorStages: [Target] = [
     library(
         "CollectorReceive", at: "collector/Receive",
         [
-            "Model", "World", "Storage", "Wire", "WireRPC", "Identity", grpc, grpcTransport,
-            nioCore, nioPosix, nioSSL, log, x509, crypto, lifecycle, protobuf,
+            "Model", "World", "Storage", "Wire", "WireRPC", "Identity", "Startup", grpc,
+            grpcTransport, nioCore, nioPosix, nioSSL, log, x509, crypto, lifecycle, protobuf,
         ]),
     library(
         "CollectorStore", at: "collector/Store",
@@ -175,8 +178,8 @@ let web: [Target] = [
     library(
         "CollectorWeb", at: "collector/Web",
         [
-            "Model", "World", "Storage", "QueryMath", "Exposition", "PromQL", "CollectorQuery",
-            hummingbird, nioCore, nioPosix, log, lifecycle,
+            "Model", "World", "Storage", "QueryMath", "Exposition", "PromQL", "Startup",
+            "CollectorQuery", hummingbird, nioCore, nioPosix, log, lifecycle,
         ])
 ]
 
@@ -187,8 +190,7 @@ let programs: [Target] = [
         [
             "Model", "World", "WorldLive", "Storage", "Identity", "YAMLDocument", "Exposition",
             "Startup", "AgentRead", "AgentBatch", "AgentSpool", "AgentStream", "AgentExport",
-            "AgentSetup", nioCore,
-            nioPosix, arguments, log, lifecycle, signals,
+            "AgentHelper", "AgentSetup", nioCore, nioPosix, arguments, log, lifecycle, signals,
         ]),
     program(
         "petrel-collector", at: "collector/Main",

@@ -2,7 +2,8 @@
 """Fault runs on the real programs: fleet.py --programs FOLDER SCENARIO [--rounds N]
 
 Scenarios: short (all of them, a few rounds), agent-kills, collector-kills, postgres-restarts, outage, rule, cpu, journal,
-power, control-fsync, control-cursor, identity (copied, revoked and replaced hosts).
+power, control-fsync, control-cursor, hostile (what a broken or hostile peer may send),
+identity (copied, revoked and replaced hosts).
 Each prints sent, stored, gap, in spool, lost, duplicated; the run ends with `N passed, M failed`.
 """
 import argparse
@@ -15,6 +16,7 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import hostile  # noqa: E402
 import identity  # noqa: E402
 from harness import Fleet, Receiver, Writer, account, expect_exact, pause, wait_until  # noqa: E402
 
@@ -250,6 +252,24 @@ def control_cursor(options, _):
         assert result["lost"] or result["duplicated"], "nothing doubled without the cursor: the harness is blind"
 
 
+def hostile_peers(options, _):
+    """An honest agent streams while another host's certificate, or none, is used for everything that is forbidden."""
+    with Fleet(options.programs).up() as fleet:
+        state = os.path.join(fleet.folder, "mallory")
+        fleet.enrol("mallory", state)
+        writer = Writer(fleet, per_second=200)
+        writer.start()
+        flowing(fleet)
+        held = hostile.run(fleet, state)
+        expect_exact(account(fleet, writer.finish()))
+        fleet.agent.stop()
+        started = time.monotonic()
+        fleet.collector.stop()
+        print(f"  collector stopped in {time.monotonic() - started:.1f} s with {len(held)} stuck connections")
+        assert fleet.collector.process.returncode == 0, f"exit {fleet.collector.process.returncode}"
+        assert not fleet.postgres_runs(), "its PostgreSQL still runs"
+
+
 def identities(options, _):
     with Fleet(options.programs).up() as fleet:
         wait_until("the agent streams", 30, lambda: fleet.agent_metrics()[
@@ -263,7 +283,8 @@ SCENARIOS = {
     "rule": (rule, "30s", "2s"), "cpu": (cpu, 0, None),
     "journal": (journal, 100_000, None),
     "power": (power, 20, None), "control-fsync": (control_fsync, 10, None),
-    "control-cursor": (control_cursor, 0, None), "identity": (identities, 0, 0),
+    "control-cursor": (control_cursor, 0, None),
+    "hostile": (hostile_peers, 0, 0), "identity": (identities, 0, 0),
 }
 
 

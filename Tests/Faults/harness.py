@@ -138,16 +138,20 @@ logs:
             elif self.owns:
                 shutil.rmtree(self.folder, ignore_errors=True)
 
-    def up(self):
-        self.collector.start()
-        self.wait_ready()
+    def enrol(self, host, state):
+        """Makes `host`, whose state folder is `state`, a member of the fleet."""
         token = subprocess.run(
-            [self.program("petrel-collector"), "enroll", "create", "--host", self.host, "--config",
+            [self.program("petrel-collector"), "enroll", "create", "--host", host, "--config",
              self.collector_config, "--data-dir", self.data]
             + self.listeners[2:6], check=True, capture_output=True, text=True).stdout.strip().splitlines()[-1]
         subprocess.run(
             [self.program("petrel-agent"), "join", "--token", token, "--collector", "127.0.0.1",
-             "--state-dir", self.state], check=True, capture_output=True, text=True)
+             "--state-dir", state], check=True, capture_output=True, text=True)
+
+    def up(self):
+        self.collector.start()
+        self.wait_ready()
+        self.enrol(self.host, self.state)
         self.agent.start()
         return self
 
@@ -179,6 +183,12 @@ logs:
     def sql(self, statement):
         command = ["psql", "-h", self.socket_folder(), "-U", "petrel_owner", "-d", "petrel", "-AtXc", statement]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    def postgres_runs(self):
+        try:
+            return os.path.exists(f"/proc/{self.postgres_pid()}")
+        except FileNotFoundError:
+            return False
 
     def postgres_pid(self):
         with open(os.path.join(self.data, "postgres", "data", "postmaster.pid")) as f:

@@ -6,6 +6,7 @@ internal import Model
 internal import NIOCore
 package import NIOPosix
 package import ServiceLifecycle
+internal import Startup
 package import Storage
 internal import Synchronization
 internal import Wire
@@ -125,40 +126,73 @@ struct FleetListener: Service {
         while try await serveOnce() {}
     }
 
+    /// How a part of serving ended.
+    private enum Step: Sendable {
+        case served
+        /// What remains connected after a stop had its time.
+        case overdue
+        case cancelled
+    }
+
     /// Serves until the certificate's half life (true) or until shut down (false).
     private func serveOnce() async throws -> Bool {
-        let server = GRPCServer(transport: try transport(), services: [service])
-        let halfLife = CertificateAuthority.serverLifeMS / 2 * 1_000_000
+        let connections = OpenConnections()
+        let server = GRPCServer(
+            transport: try transport(connections), services: [service])
         let isShuttingDown = Mutex(false)
+        let (stopping, stopped) = AsyncStream.makeStream(of: Void.self)
+        if role == .fleet { parts.board.reopen() }
         return try await withGracefulShutdownHandler {
-            try await withThrowingTaskGroup(of: Bool.self) { group in
+            try await withThrowingTaskGroup(of: Step.self) { group in
                 group.addTask {
                     try await serve(server)
-                    return true
+                    return .served
                 }
+                group.addTask { await renew(server, stopped) }
                 group.addTask {
-                    if let address = try? await server.transport.listeningAddress {
-                        announce(address)
-                    }
+                    for await _ in stopping {}
                     do {
-                        try await parts.clock.sleep(nanoseconds: halfLife)
+                        try await parts.clock.sleep(
+                            nanoseconds: OpenConnections.drainNanoseconds)
                     } catch {
-                        return false
+                        return .cancelled
                     }
-                    parts.log.notice("the \(role.rawValue) listener renews its certificate")
-                    stop(server, .restart)
-                    return false
+                    return .overdue
                 }
-                // Only the server's own end counts; the timer is cancelled with it.
-                while let isServed = try await group.next() {
-                    if isServed { group.cancelAll() }
+                // Only the server's own end counts; the others are cancelled with it.
+                while let step = try await group.next() {
+                    guard step != .cancelled else { continue }
+                    if step == .overdue {
+                        parts.log.warning(
+                            "the \(role.rawValue) listener cuts connections that did not end",
+                            metadata: ["connections": "\(connections.closeAll())"])
+                        continue
+                    }
+                    group.cancelAll()
                 }
             }
             return !Task.isCancelled && !isShuttingDown.withLock { $0 }
         } onGracefulShutdown: {
             isShuttingDown.withLock { $0 = true }
-            stop(server, .shutdown)
+            stop(server, .shutdown, stopped)
         }
+    }
+
+    /// Announces the address, and stops the server at its certificate's half life.
+    private func renew(
+        _ server: GRPCServer<HTTP2ServerTransport.Posix>,
+        _ stopped: AsyncStream<Void>.Continuation
+    ) async -> Step {
+        if let address = try? await server.transport.listeningAddress { announce(address) }
+        do {
+            try await parts.clock.sleep(
+                nanoseconds: CertificateAuthority.serverLifeMS / 2 * 1_000_000)
+        } catch {
+            return .cancelled
+        }
+        parts.log.notice("the \(role.rawValue) listener renews its certificate")
+        stop(server, .restart, stopped)
+        return .cancelled
     }
 
     private func serve(_ server: GRPCServer<HTTP2ServerTransport.Posix>) async throws {
@@ -172,9 +206,13 @@ struct FleetListener: Service {
         }
     }
 
-    private func stop(_ server: GRPCServer<HTTP2ServerTransport.Posix>, _ end: SessionEnd) {
+    private func stop(
+        _ server: GRPCServer<HTTP2ServerTransport.Posix>, _ end: SessionEnd,
+        _ stopped: AsyncStream<Void>.Continuation
+    ) {
         server.beginGracefulShutdown()
         if role == .fleet { parts.board.endAll(end) }
+        stopped.finish()
     }
 
     private func announce(_ address: GRPCNIOTransportHTTP2Posix.SocketAddress) {
@@ -185,7 +223,9 @@ struct FleetListener: Service {
         }
     }
 
-    private func transport() throws -> HTTP2ServerTransport.Posix {
+    private func transport(
+        _ connections: OpenConnections
+    ) throws -> HTTP2ServerTransport.Posix {
         let key = SigningKey()
         let certificate: FleetCertificate
         do {
@@ -220,11 +260,13 @@ struct FleetListener: Service {
             address: addressBytes(endpoint.address)?.count == 16
                 ? .ipv6(host: endpoint.address, port: endpoint.port)
                 : .ipv4(host: endpoint.address, port: endpoint.port),
-            transportSecurity: security, config: transportConfiguration,
+            transportSecurity: security, config: transportConfiguration(connections),
             eventLoopGroup: parts.eventLoops)
     }
 
-    private var transportConfiguration: HTTP2ServerTransport.Posix.Config {
+    private func transportConfiguration(
+        _ connections: OpenConnections
+    ) -> HTTP2ServerTransport.Posix.Config {
         .defaults {
             $0.http2.targetWindowSize = Self.windowBytes
             $0.http2.maxConcurrentStreams = 16
@@ -238,7 +280,8 @@ struct FleetListener: Service {
             let gate = parts.gate
             let secondsMax = parts.limits.handshakeSecondsMax
             $0.channelDebuggingCallbacks.onAcceptTCPConnection = { channel in
-                channel.eventLoop.makeCompletedFuture {
+                connections.add(channel)
+                return channel.eventLoop.makeCompletedFuture {
                     try gate.watch(channel, secondsMax: secondsMax)
                 }
             }

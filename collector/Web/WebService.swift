@@ -2,6 +2,8 @@ import Hummingbird
 package import Logging
 import NIOCore
 import ServiceLifecycle
+import Startup
+import World
 
 /// The HTTP server: carries requests to a `WebSite` and its answers back.
 package struct WebService: Service {
@@ -22,21 +24,55 @@ package struct WebService: Service {
         self.onListening = onListening
     }
 
-    /// Serves until graceful shutdown. Throws where the address can't be bound.
+    /// Serves until graceful shutdown; connections that do not end within `OpenConnections.drainNanoseconds` after it
+    /// are cut. Throws where the address can't be bound.
     package func run() async throws {
         let onListening = onListening
+        let connections = OpenConnections()
         let application = Application(
             responder: WebResponder(site: site, bodyBytesMax: configuration.bodyBytesMax),
             server: .http1(
-                configuration: .init(idleTimeout: .seconds(configuration.idleSecondsMax))),
+                configuration: .init(
+                    additionalChannelHandlers: [ConnectionRegistrar(connections)],
+                    idleTimeout: .seconds(configuration.idleSecondsMax))),
             configuration: ApplicationConfiguration(
                 address: .hostname(configuration.address, port: configuration.port)),
             onServerRunning: { channel in
                 await onListening(channel.localAddress?.port ?? 0)
             },
             logger: logger)
-        try await application.run()
+        try await withThrowingTaskGroup(of: Bool.self) { group in
+            group.addTask {
+                try await application.run()
+                return true
+            }
+            group.addTask { [site] in
+                do {
+                    try await gracefulShutdown()
+                    try await site.dependencies.clock.sleep(
+                        nanoseconds: OpenConnections.drainNanoseconds)
+                } catch {
+                    return false
+                }
+                connections.closeAll()
+                return false
+            }
+            while let isOver = try await group.next() {
+                if isOver { group.cancelAll() }
+            }
+        }
     }
+}
+
+/// Enters each accepted connection in the list of those that are cut at the end.
+private final class ConnectionRegistrar: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = Any
+
+    private let connections: OpenConnections
+
+    init(_ connections: OpenConnections) { self.connections = connections }
+
+    func handlerAdded(context: ChannelHandlerContext) { connections.add(context.channel) }
 }
 
 /// Between Hummingbird's messages and ours.
@@ -47,7 +83,8 @@ struct WebResponder: HTTPResponder {
     let bodyBytesMax: Int
 
     func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
-        guard Self.mayTakeLong(request.head.path ?? "") else {
+        // A body that is too long by its own word is not read at all.
+        guard Self.mayTakeLong(request.head.path ?? ""), !isTooLong(request) else {
             return try await answer(request, body: request.body)
         }
         // A query whose asker hangs up is cancelled. It costs the connection: what follows on it is not read.
@@ -93,16 +130,24 @@ struct WebResponder: HTTPResponder {
         _ request: Request, _ body: RequestBody
     ) async throws(WebRefusal) -> [UInt8] {
         let tooLong = WebRefusal(413, "the request body is longer than \(bodyBytesMax) bytes")
-        if let length = request.headers[.contentLength].flatMap({ Int($0) }),
-            length > bodyBytesMax
-        {
-            throw tooLong
-        }
+        guard !isTooLong(request) else { throw tooLong }
+        var bytes: [UInt8] = []
+        var count = 0
         do {
-            return Array(buffer: try await body.collect(upTo: bodyBytesMax))
-        } catch is NIOTooManyBytesError { throw tooLong } catch {
+            // Read to its end whatever its length: what nobody reads would hold the connection up for ever.
+            for try await part in body {
+                count += part.readableBytes
+                if count <= bodyBytesMax { bytes += part.readableBytesView }
+            }
+        } catch {
             throw WebRefusal(400, "the request body can't be read")
         }
+        guard count <= bodyBytesMax else { throw tooLong }
+        return bytes
+    }
+
+    private func isTooLong(_ request: Request) -> Bool {
+        request.headers[.contentLength].flatMap { Int($0) }.map { $0 > bodyBytesMax } ?? false
     }
 
     private static func path(_ target: String) throws(WebRefusal) -> [String] {

@@ -14,7 +14,7 @@ package struct WebSite: Sendable {
     private let gate: WebGate
     private let random: any RandomSource
     private let logger: Logger
-    private let dependencies: WebDependencies
+    let dependencies: WebDependencies
     private let prometheus: PrometheusAPI
     private let loki: LokiAPI
     private let petrel: PetrelAPI

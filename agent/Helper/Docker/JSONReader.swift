@@ -227,9 +227,10 @@ struct JSONReader {
 
     private func isDigit(_ byte: UInt8) -> Bool { 48...57 ~= byte }
 
-    private mutating func word(_ text: StaticString) throws(JSONError) {
-        for index in 0..<text.utf8CodeUnitCount {
-            guard peek == text.utf8Start[index] else { throw .malformed(offset: offset) }
+    // Not a StaticString: inlined into its callers that stops Swift 6.3's optimizer.
+    private mutating func word(_ text: String) throws(JSONError) {
+        for byte in text.utf8 {
+            guard peek == byte else { throw .malformed(offset: offset) }
             offset += 1
         }
     }
