@@ -1,45 +1,13 @@
 import AgentRead
-import AgentStream
 import ArgumentParser
 import Exposition
 import Glibc
 import Identity
 import Model
-import NIOCore
-import NIOPosix
 import Startup
 import World
 import WorldLive
 import YAMLDocument
-
-/// `petrel-agent join`: makes this host a member of the fleet.
-struct JoinCommand: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "join", abstract: "Makes this host a member of the fleet with a token.")
-    @OptionGroup var options: AgentOptions
-    @Option(help: "The token that 'petrel-collector enroll create' printed.")
-    var token: String
-    @Option(help: "Host name or address of the collector, where the token does not know it.")
-    var collector: String?
-
-    func run() async throws {
-        let configuration = try options.configuration()
-        try configuration.prepareStateDirectory(LiveFileTree())
-        let token = try EnrolmentToken(text: token)
-        let eventLoops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let enroller = Enroller(
-            store: IdentityStore(files: LiveFileTree(), folder: configuration.identityFolder),
-            clock: LiveClock(), eventLoops: eventLoops)
-        do {
-            let host = try await enroller.join(token: token, collectorHost: collector)
-            try? await eventLoops.shutdownGracefully()
-            print("joined the fleet as \(host); a running agent connects by itself")
-        } catch {
-            try? await eventLoops.shutdownGracefully()
-            throw StartError("could not join: \(error)")
-        }
-    }
-}
 
 /// `petrel-agent metrics`: one exposition, then the end.
 struct MetricsCommand: AsyncParsableCommand {

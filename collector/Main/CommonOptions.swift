@@ -99,10 +99,4 @@ extension CollectorConfiguration {
         try AuthorityStore(files: files, folder: dataDirectory + "/authority")
             .loadOrCreate(fleet: fleetName, random: random, now: now)
     }
-
-    /// Names under which agents reach the collector, best first; the listener's own address where it is a real one.
-    var reachableNames: [String] {
-        let isAny = ["0.0.0.0", "::"].contains(fleet.address)
-        return advertised + (isAny ? [] : [fleet.address])
-    }
 }

@@ -50,12 +50,39 @@ struct EnrollCommand: AsyncParsableCommand {
                 try await store.audit(
                     AuditEvent(action: "enroll.create", subject: host.text, detail: "ttl \(ttl)"),
                     at: now)
-                let place = configuration.reachableNames.first ?? "COLLECTOR_ADDRESS"
-                print(
-                    "On \(host), within \(life): petrel-agent join --collector \(place) --token TOKEN"
-                )
+                print(Self.instructions(token, life, configuration))
                 print(token.text)
             }
+        }
+
+        /// The lines to paste on the host, and where the address in them comes from.
+        static func instructions(
+            _ token: EnrolmentToken, _ life: PrometheusDuration,
+            _ configuration: CollectorConfiguration
+        ) -> String {
+            let place = token.collectorNames.first
+            var lines = [
+                "Paste these on \(token.host), within \(life):", "",
+                "    sudo apt install ./petrel-agent_*.deb    # where it is not installed yet",
+                "    sudo petrel-agent join --collector \(place ?? "ADDRESS") --token \(token.text)",
+                "",
+            ]
+            if place == nil {
+                lines.append(
+                    "ADDRESS is how \(token.host) reaches this collector: it listens on every address "
+                        + "and this machine has none that other hosts can use. Set fleet.advertise "
+                        + "in collector.yaml to say it once.")
+            } else {
+                lines.append(
+                    "The address comes from \(configuration.reachableOrigin)"
+                        + (configuration.advertised.isEmpty
+                            ? "; set fleet.advertise in collector.yaml to another, where hosts do "
+                                + "not reach it." : "."))
+            }
+            lines.append(
+                "\(token.host) must reach TCP ports \(token.enrolmentPort) (join) and "
+                    + "\(token.fleetPort) (stream). The token alone:")
+            return lines.joined(separator: "\n")
         }
     }
 
@@ -110,6 +137,7 @@ struct EnrollCommand: AsyncParsableCommand {
 func withStore(
     _ configuration: CollectorConfiguration, _ body: (CollectorStore) async throws -> Void
 ) async throws {
+    try configuration.becomeDataOwner()
     try configuration.prepareDataDirectory(LiveFileTree())
     let store = try await openStore(
         configuration, logger: configuration.logger(LiveSurroundings(), level: "warning"))

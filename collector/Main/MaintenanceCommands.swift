@@ -16,6 +16,7 @@ struct MigrateCommand: AsyncParsableCommand {
 
     func run() async throws {
         let configuration = try common.configuration()
+        try configuration.becomeDataOwner()
         try configuration.prepareDataDirectory(LiveFileTree())
         do {
             let applied = try await CollectorStore.migrate(
