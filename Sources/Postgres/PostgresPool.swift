@@ -2,10 +2,21 @@ import Dispatch
 package import Logging
 import Synchronization
 
+/// A role's password. Its description hides it.
+package struct PostgresPassword: Hashable, Sendable, CustomStringConvertible {
+    let text: String
+
+    package init(_ text: String) { self.text = text }
+
+    package var description: String { "(password)" }
+}
+
 /// How a pool connects and how much it holds.
 package struct PostgresPoolConfiguration: Sendable {
     /// A libpq URL or keyword string.
     package var url: String
+    /// Goes before one in `url`; nil: libpq's own ways (`passfile`, peer, certificates).
+    package var password: PostgresPassword?
     /// Shown in `pg_stat_activity`.
     package var applicationName: String
     package var connectionsMax: Int
@@ -20,12 +31,14 @@ package struct PostgresPoolConfiguration: Sendable {
     package var prologue: [String]
 
     package init(
-        url: String, applicationName: String = "petrel-collector", connectionsMax: Int = 8,
+        url: String, password: PostgresPassword? = nil,
+        applicationName: String = "petrel-collector", connectionsMax: Int = 8,
         waitMilliseconds: Int = 10_000, connectMilliseconds: Int = 5_000,
         replyMilliseconds: Int = 120_000, backoffMilliseconds: ClosedRange<Int> = 50...5_000,
         prologue: [String] = []
     ) {
         self.url = url
+        self.password = password
         self.applicationName = applicationName
         self.connectionsMax = connectionsMax
         self.waitMilliseconds = waitMilliseconds
@@ -192,7 +205,8 @@ package final class PostgresPool: Sendable {
                 ("fallback_application_name", configuration.applicationName),
                 ("keepalives_idle", "20"), ("keepalives_interval", "5"), ("keepalives_count", "3"),
                 ("tcp_user_timeout", "30000"),
-            ], connectMilliseconds: configuration.connectMilliseconds,
+            ] + (configuration.password.map { [("password", $0.text)] } ?? []),
+            connectMilliseconds: configuration.connectMilliseconds,
             replyMillisecondsMax: configuration.replyMilliseconds
         ) { session in
             for statement in prologue { try session.execute(statement) }

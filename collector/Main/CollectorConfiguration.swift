@@ -1,4 +1,5 @@
 import Model
+import Postgres
 import Startup
 import YAMLDocument
 
@@ -7,6 +8,10 @@ struct CollectorConfiguration: Sendable {
     var dataDirectory = "/var/lib/petrel/collector"
     /// A libpq connection string; empty runs a private PostgreSQL under `dataDirectory`.
     var databaseURL = ""
+    /// File of the password for `databaseURL`: a path, or the name of a secret (`DatabasePassword`); empty: none.
+    var databasePasswordFile = ""
+    /// What that file holds; read with the configuration.
+    var databasePassword: PostgresPassword?
     var databaseConnectionsMax = 12
     /// System user that runs the private PostgreSQL when the collector is root.
     var databaseUser = "postgres"
@@ -62,6 +67,7 @@ struct CollectorConfiguration: Sendable {
     private mutating func readDatabase(_ root: inout YAMLMapping) throws(YAMLError) {
         var database = try root.section("database")
         databaseURL = try database.string("url", default: databaseURL)
+        databasePasswordFile = try database.string("password_file", default: "")
         databaseConnectionsMax = try database.int(
             "connections", default: databaseConnectionsMax, range: 4...200)
         databaseUser = try database.string("user", default: databaseUser)

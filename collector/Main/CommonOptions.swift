@@ -37,6 +37,8 @@ struct CommonOptions: ParsableArguments {
         }
         if let dataDir { configuration.dataDirectory = dataDir }
         if let databaseURL { configuration.databaseURL = databaseURL }
+        configuration.databasePassword = try DatabasePassword.read(
+            configuration.databasePasswordFile)
         configuration.http = try address(http, "--http", configuration.http)
         configuration.fleet = try address(fleet, "--fleet", configuration.fleet)
         configuration.enroll = try address(enroll, "--enroll", configuration.enroll)
@@ -72,7 +74,8 @@ extension CollectorConfiguration {
                     stateDirectory: dataDirectory, systemUser: databaseUser))
             : .url(databaseURL)
         return StoreConfiguration(
-            database: database, writeConnectionsMax: max(2, databaseConnectionsMax / 2),
+            database: database, password: databasePassword,
+            writeConnectionsMax: max(2, databaseConnectionsMax / 2),
             readConnectionsMax: max(2, databaseConnectionsMax / 2),
             queryMillisecondsMax: Int(queryTimeout.milliseconds),
             metricRetentionHours: Int(retention.milliseconds / 3_600_000),

@@ -97,7 +97,9 @@ package final class CollectorStore: Sendable {
     ) async throws(StorageError) -> [Int] {
         do {
             switch configuration.database {
-            case .url(let url): return try await migrate(url: url, logger: logger)
+            case .url(let url):
+                return try await migrate(
+                    url: url, password: configuration.password, logger: logger)
             case .privateCluster(let place):
                 let cluster = try await PrivateCluster.start(place, logger: logger)
                 let applied: [Int]
@@ -115,9 +117,13 @@ package final class CollectorStore: Sendable {
         }
     }
 
-    private static func migrate(url: String, logger: Logger) async throws -> [Int] {
+    private static func migrate(
+        url: String, password: PostgresPassword? = nil, logger: Logger
+    ) async throws -> [Int] {
         let pool = PostgresPool(
-            PostgresPoolConfiguration(url: url, connectionsMax: 1), logger: logger, random: { 1 })
+            PostgresPoolConfiguration(
+                url: url, password: password, connectionsMax: 1, prologue: [Pools.becomeOwner]),
+            logger: logger, random: { 1 })
         do {
             let applied = try await MigrationRunner.migrate(pool)
             await pool.close()
@@ -175,11 +181,11 @@ private struct Pools {
         func pool(_ connectionsMax: Int, _ prologue: [String]) -> PostgresPool {
             PostgresPool(
                 PostgresPoolConfiguration(
-                    url: url, connectionsMax: connectionsMax,
+                    url: url, password: configuration.password, connectionsMax: connectionsMax,
                     waitMilliseconds: configuration.waitMilliseconds, prologue: prologue),
                 logger: logger, random: { random.next() })
         }
-        owner = pool(2, ["SET synchronous_commit = on"])
+        owner = pool(2, [Self.becomeOwner, "SET synchronous_commit = on"])
         write = pool(
             configuration.writeConnectionsMax,
             [
@@ -195,6 +201,17 @@ private struct Pools {
     }
 
     func close() async { for pool in [owner, write, read] { await pool.close() } }
+
+    /// Beside a system cluster the login role owns nothing; elsewhere the role that connects owns the database itself.
+    static let becomeOwner = """
+        DO $$ BEGIN
+            IF EXISTS (SELECT 1 FROM pg_roles r JOIN pg_database d ON d.datdba = r.oid
+                WHERE r.rolname = 'petrel_owner' AND d.datname = current_database()
+                AND pg_has_role(current_user, r.oid, 'MEMBER')) THEN
+                SET ROLE petrel_owner;
+            END IF;
+        END $$
+        """
 
     private static func become(_ role: String) -> String {
         """

@@ -11,6 +11,8 @@ package struct StoreConfiguration: Sendable {
     }
 
     package var database: Database
+    /// For a server that asks for one; beside `database` so that no URL carries it.
+    package var password: PostgresPassword?
     /// Connections for writing, for alerts and for the registry.
     package var writeConnectionsMax: Int
     /// Connections for queries.
@@ -31,12 +33,14 @@ package struct StoreConfiguration: Sendable {
     package var logRetentionDays: Int
 
     package init(
-        database: Database, writeConnectionsMax: Int = 6, readConnectionsMax: Int = 6,
+        database: Database, password: PostgresPassword? = nil, writeConnectionsMax: Int = 6,
+        readConnectionsMax: Int = 6,
         waitMilliseconds: Int = 10_000, queryMillisecondsMax: Int = 30_000,
         seriesMax: Int = 1_000_000, seriesPerHostMax: Int = 100_000, logStreamsMax: Int = 100_000,
         metricRetentionHours: Int = 15 * 24, logRetentionDays: Int = 15
     ) {
         self.database = database
+        self.password = password
         self.writeConnectionsMax = writeConnectionsMax
         self.readConnectionsMax = readConnectionsMax
         self.waitMilliseconds = waitMilliseconds
