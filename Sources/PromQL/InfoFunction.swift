@@ -106,7 +106,7 @@ extension Evaluator {
                 jobs.isEmpty || jobs.contains(key.job)
             else { continue }
             guard columns.histograms.isEmpty else {
-                throw .histogramInfo(columns.labels.promQLText)
+                throw .histogramInfo(columns.labels.bracedText)
             }
             let name = columns.labels.metricName
             var metrics = result[key] ?? []
@@ -186,7 +186,7 @@ private struct InfoMetric {
             else { continue }
             if newest[step] >= 0, times[step] == time {
                 throw .duplicateInfo(
-                    series[newest[step]].promQLText, columns.labels.promQLText, time)
+                    series[newest[step]].bracedText, columns.labels.bracedText, time)
             }
             if newest[step] < 0 || times[step] < time {
                 newest[step] = number

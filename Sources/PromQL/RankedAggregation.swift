@@ -50,6 +50,10 @@ extension Evaluator {
         _ plan: AggregationPlan, _ parameters: [Double]
     ) throws(QueryError) {
         let isRatio = plan.operation == .limitRatio
+        // Where nothing can be picked no parameter is wrong.
+        if isRatio ? parameters.allSatisfy({ $0 == 0 }) : parameters.allSatisfy({ $0 < 1 }) {
+            return
+        }
         guard !parameters.contains(where: \.isNaN) else {
             throw .invalidAggregationParameter("\(isRatio ? "Ratio" : "Parameter") value is NaN")
         }
@@ -84,8 +88,8 @@ extension Evaluator {
         if operation == .limitRatio {
             return present.filter { isSampled(rows[$0].labels, ratio: parameter) }
         }
+        guard parameter >= 1 else { return [] }
         let count = Int(min(parameter, Double(present.count)))
-        guard count >= 1 else { return [] }
         if operation == .limitK { return Array(present.prefix(count)) }
         let isTop = operation == .topk
         let ranked = present.sorted { a, b in

@@ -105,10 +105,22 @@ extension Labels {
 
     private static let metadataNames: Set<String> = ["__name__", "__type__", "__unit__"]
 
-    /// As Prometheus prints a label set: `name{a="b"}`.
-    var promQLText: String {
-        let inner = filter { $0.name != Labels.metricNameLabel }
-            .map { "\($0.name)=\(quoted($0.value))" }.joined(separator: ", ")
-        return metricName.isEmpty || !inner.isEmpty ? "\(metricName){\(inner)}" : metricName
+    /// As Prometheus' messages print a label set: `{__name__="up", job="a"}`.
+    /// Source: Prometheus 3.14 `labels.Labels.String`.
+    var bracedText: String {
+        let inner = map { label in
+            let name = isPlainLabelName(label.name) ? label.name : quoted(label.name)
+            return "\(name)=\(quoted(label.value))"
+        }
+        return "{\(inner.joined(separator: ", "))}"
+    }
+}
+
+/// Whether a label name needs no quotes.
+private func isPlainLabelName(_ name: String) -> Bool {
+    guard let first = name.utf8.first, !(48...57).contains(first) else { return false }
+    return name.utf8.allSatisfy { byte in
+        (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
+            || byte == UInt8(ascii: "_")
     }
 }

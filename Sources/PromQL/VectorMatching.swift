@@ -76,10 +76,9 @@ extension Evaluator {
         for step in rows[0].values.indices where manyAny?[step] ?? true {
             let present = rows.filter { $0.isPresent(step) }
             guard present.count > 1 else { continue }
-            let names = present.prefix(2).map(\.labels.promQLText).sorted(by: bytesPrecede)
             throw .duplicateSeries(
-                group: key.promQLText, side: isSwapped ? "left" : "right", first: names[0],
-                second: names[1])
+                group: key.bracedText, side: isSwapped ? "left" : "right",
+                first: present[1].labels.bracedText, second: present[0].labels.bracedText)
         }
     }
 

@@ -102,9 +102,11 @@ struct HistogramTerms {
     /// Merges custom buckets so that only `bounds`, a part of the bounds, remain.
     mutating func restrict(toBounds bounds: [Double]) {
         let old = customBounds
+        var next = 0
         positive.remap { index in
             guard Int(index) < old.count else { return Int32(bounds.count) }
-            return Int32(bounds.firstIndex { $0 >= old[Int(index)] } ?? bounds.count)
+            while next < bounds.count, bounds[next] < old[Int(index)] { next += 1 }
+            return Int32(next)
         }
         customBounds = bounds
     }

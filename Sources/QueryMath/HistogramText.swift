@@ -30,7 +30,7 @@ extension FloatHistogram {
                 continue
             }
             if first != 0 { parts.append("\(prefix)offset:\(first)") }
-            var counts = [Double](repeating: 0, count: Int(last - first) + 1)
+            var counts = [Double](repeating: 0, count: Int(last) - Int(first) + 1)
             for (index, count) in zip(buckets.indices, buckets.counts) {
                 counts[Int(index - first)] = count
             }

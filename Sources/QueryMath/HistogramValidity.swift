@@ -21,6 +21,9 @@ extension FloatHistogram {
             if zip(buckets.indices, buckets.indices.dropFirst()).contains(where: { $0 >= $1 }) {
                 return "\(side) buckets out of order"
             }
+            if let index = buckets.indices.first(where: { $0.magnitude > Self.indexMax }) {
+                return "\(side) bucket \(index) lies beyond all numbers"
+            }
             if let place = buckets.counts.firstIndex(where: { $0 < 0 }) {
                 return "\(side) bucket \(buckets.indices[place]) has observation count of "
                     + GoFloat.general(buckets.counts[place])
@@ -28,6 +31,9 @@ extension FloatHistogram {
         }
         return nil
     }
+
+    /// Beyond the bucket of the greatest number in the finest schema, and that of the least.
+    private static let indexMax: UInt32 = 1 << 19
 
     private var customDefect: String? {
         if customBounds.contains(where: \.isNaN) { return "custom bound is NaN" }

@@ -180,6 +180,9 @@ struct HistogramScriptTests {
           target_info{instance="a",job="1",data="info",version="2"} _ 1 1
           build_info{instance="a",job="1",build="x"} 1 1 1
           lonely{instance="z",job="1"} 1 1 1
+          twin_info{instance="a",job="1",version="3"} _ 1
+          double_info{instance="a",job="1",d="1"} _ 1
+          double_info{instance="a",job="1",d="2"} _ 1
 
         eval range from 0 to 2m step 1m info(m)
           m{instance="a",job="1",label="value",data="info",version="1"} 0
@@ -188,7 +191,7 @@ struct HistogramScriptTests {
         eval range from 2m to 2m step 1m info(m, {version=~".+"})
           m{instance="a",job="1",label="value",version="2"} 2
 
-        eval range from 2m to 2m step 1m info(m, {__name__=~".+_info"})
+        eval range from 2m to 2m step 1m info(m, {__name__=~"(target|build)_info"})
           m{instance="a",job="1",label="value",data="info",version="2",build="x"} 2
 
         eval range from 2m to 2m step 1m info(m, {__name__="build_info", build="y"})
@@ -200,6 +203,12 @@ struct HistogramScriptTests {
 
         eval range from 2m to 2m step 1m info(build_info, {__name__="build_info"})
           build_info{instance="a",job="1",build="x"} 1
+
+        eval range from 1m to 1m step 1m info(m, {__name__=~"target_info|twin_info"})
+          expect fail msg: conflicting label: version
+
+        eval range from 1m to 1m step 1m info(m, {__name__="double_info"})
+          expect fail msg: found duplicate series for info metric: existing {__name__="double_info", d="1", instance="a", job="1"} @ 60000, new {__name__="double_info", d="2", instance="a", job="1"} @ 60000
 
         eval range from 2m to 2m step 1m info(rate({__name__=~"m|lonely"}[2m]), {version=~".*"})
           {instance="a",job="1",label="value",version="2"} 0.0166666667
@@ -227,8 +236,33 @@ struct HistogramScriptTests {
           {l="1"} 1
           {l="2"} 0
 
+        eval instant at 1m a * on() b
+          expect fail msg: found duplicate series for the match group {} on the right hand-side of the operation: [{__name__="b", l="2"}, {__name__="b", l="1"}];many-to-many matching not allowed: matching labels must be unique on one side
+
+        eval instant at 1m b + on(l) group_left fill(-1) a
+          {l="1"} 33
+          {l="2"} 6
+
+        eval instant at 1m b == fill(7) a
+          b{l="2"} 7
+
         eval instant at 1m limitk(1, b) and b
           b{l="1"} 30
+
+        eval instant at 1m topk(-1e30, b)
+
+        eval instant at 1m topk(1e30, b)
+          expect fail msg: Scalar value 1e+30 overflows int64
+
+        eval instant at 1m limitk(NaN, b)
+          expect fail msg: Parameter value is NaN
+
+        eval instant at 1m limit_ratio(0, b)
+          expect no_warn
+
+        eval instant at 1m count(limit_ratio(2, b))
+          expect warn msg: PromQL warning: ratio value should be between -1 and 1, got 2, capping to 1
+          {} 2
 
         eval instant at 1m count(limit_ratio(0.5, b)) + count(limit_ratio(-0.5, b)) or vector(2)
           {} 2

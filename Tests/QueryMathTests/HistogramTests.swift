@@ -322,7 +322,7 @@ struct HistogramTextTests {
             (exponential(count: -1), "observation count is -1"),
             (exponential(zero: -1), "zero bucket"), (custom([2, 1], [1]), "ascend"),
             (custom([1], [1, 2, 3]), "too few"), (custom([1, .infinity], [1]), "+Inf"),
-            (custom([.nan], [1]), "NaN"),
+            (custom([.nan], [1]), "NaN"), (exponential(from: 1_000_000, [1]), "beyond all numbers"),
         ] as [(FloatHistogram, String?)])
     func defects(histogram: FloatHistogram, expected: String?) {
         guard let expected else {
