@@ -36,7 +36,8 @@ struct DockerHelperServerTests {
 
     /// Runs a helper in front of a fake Docker and shuts both down.
     static func serving(
-        deadlineMilliseconds: Int64 = 5000, users: Set<UInt32> = [getuid()],
+        deadlineMilliseconds: Int64 = 5000, clientDeadlineMilliseconds: Int64 = 5000,
+        users: Set<UInt32> = [getuid()],
         connectionsMax: Int = 16, exchangesMax: Int = 4,
         _ script: @escaping @Sendable (String) -> FakeDocker.Answer,
         run body: @Sendable @escaping (Place, FakeDocker) async throws -> Void
@@ -48,7 +49,8 @@ struct DockerHelperServerTests {
                 DockerHelperConfiguration(
                     dockerSocket: place.docker, users: users, connectionsMax: connectionsMax,
                     exchangesMax: exchangesMax, answerBytesMax: 1 << 20, eventBytesMax: 1000,
-                    deadlineMilliseconds: deadlineMilliseconds),
+                    deadlineMilliseconds: deadlineMilliseconds,
+                    clientDeadlineMilliseconds: clientDeadlineMilliseconds),
                 listener: listener, group: group, logger: quiet)
             let services = ServiceGroup(
                 configuration: .init(services: [.init(service: server)], logger: quiet))
@@ -263,7 +265,7 @@ struct DockerHelperServerTests {
 
     @Test("a client that says nothing is let go")
     func slowClient() async throws {
-        try await Self.serving(deadlineMilliseconds: 100) { _ in
+        try await Self.serving(clientDeadlineMilliseconds: 100) { _ in
             .silence
         } run: { place, fake in
             let response = try await Self.exchange(place, "GET /info HT")
@@ -286,6 +288,62 @@ struct DockerHelperServerTests {
             let next = try await Self.exchange(place, Self.get("/info"))
             #expect(next.hasPrefix("HTTP/1.1 200 "))
             await again.stop()
+        }
+    }
+
+    @Test(
+        "an answer is whole however late its reader begins")
+    func lateReader() async throws {
+        let path = String(repeating: "x", count: 1000)
+        try await Self.serving { target in
+            let one = "{\"Id\":\"1\",\"Names\":[\"/web\"]}"
+            return target == "/info"
+                ? .bytes(Self.ok("{\"DockerRootDir\":\"/\(path)\"}"))
+                : .bytes(
+                    Self.ok("[" + Array(repeating: one, count: 30_000).joined(separator: ",") + "]")
+                )
+        } run: { place, _ in
+            let channel = try await ClientBootstrap(group: Self.group)
+                .channelOption(.autoRead, value: false)
+                .connect(unixDomainSocketPath: place.helper) { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try Client(
+                            wrappingChannelSynchronously: channel,
+                            configuration: .init(
+                                backPressureStrategy: .init(lowWatermark: 1, highWatermark: 2)))
+                    }
+                }
+            try await channel.executeThenClose { inbound, outbound in
+                try await outbound.write(ByteBuffer(string: Self.get("/containers/json")))
+                // Another exchange, begun and ended while the first waits for its reader.
+                let other = try await Self.exchange(place, Self.get("/info"))
+                #expect(Self.body(other).contains(path))
+                try await channel.channel.setOption(.autoRead, value: true).get()
+                var text = ""
+                for try await part in inbound { text += String(buffer: part) }
+                #expect(Self.body(text).hasSuffix("]"))
+                #expect(Self.body(text).utf8.count == 30_000 * 28 + 1)
+            }
+        }
+    }
+
+    @Test("a reader that never begins is let go")
+    func noReader() async throws {
+        let body = "[" + String(repeating: "{\"Id\":\"1\"},", count: 80_000) + "{}]"
+        try await Self.serving(clientDeadlineMilliseconds: 100, exchangesMax: 1) { _ in
+            .bytes(Self.ok(body))
+        } run: { place, fake in
+            let never = try await ClientBootstrap(group: Self.group)
+                .channelOption(.autoRead, value: false)
+                .connect(unixDomainSocketPath: place.helper).get()
+            try await never.writeAndFlush(ByteBuffer(string: Self.get("/containers/json")))
+            while fake.requests.isEmpty { await Task.yield() }
+            // The one exchange is free again.
+            var answer = ""
+            while !answer.hasPrefix("HTTP/1.1 200 ") {
+                answer = try await Self.exchange(place, Self.get("/containers/json"))
+            }
+            try await never.closeFuture.get()
         }
     }
 

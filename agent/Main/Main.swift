@@ -13,6 +13,8 @@ struct PetrelAgent: AsyncParsableCommand {
         subcommands: [
             RunCommand.self, JoinCommand.self, MetricsCommand.self, StatusCommand.self,
             CheckConfigCommand.self, SetupCommand.self,
+            DockerHelperCommand.self,
+            PostureHelperCommand.self,
         ])
     static let version = "0.1.0"
 

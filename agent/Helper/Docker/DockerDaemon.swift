@@ -73,8 +73,18 @@ struct DockerDaemon: Sendable {
     let budget: ByteBudget
     let group: any EventLoopGroup
 
-    /// What of Docker's answer to `request` may pass.
-    func answer(to request: DockerRequest) async throws(DockerDaemonError) -> DockerAnswer {
+    /// Hands what may pass of Docker's answer to `reply`. Throws what happened before; what `reply` throws is its own
+    /// business and ends the exchange.
+    func ask(
+        _ request: DockerRequest, _ reply: (DockerAnswer) async throws -> Void
+    ) async throws(DockerDaemonError) {
+        let answer = try await answer(to: request)
+        guard budget.take(answer.body.count) else { throw .busy }
+        defer { budget.giveBack(answer.body.count) }
+        try? await reply(answer)
+    }
+
+    private func answer(to request: DockerRequest) async throws(DockerDaemonError) -> DockerAnswer {
         do {
             return try await connected { channel, connection, deadline in
                 try await connection.executeThenClose { inbound, outbound in

@@ -19,19 +19,21 @@ package struct DockerHelperConfiguration: Hashable, Sendable {
     package var eventStreamsMax: Int
     /// Bytes of one of Docker's answers; a longer one is answered 502.
     package var answerBytesMax: Int
-    /// Bytes of all answers in memory; past this 503.
+    /// Bytes of all answers in memory, Docker's and the helper's; past this 503.
     package var answersBytesMax: Int
     /// Bytes of one event; a longer one is left out of the stream.
     package var eventBytesMax: Int
-    /// How long a client may take for its request, and Docker for its answer.
+    /// How long Docker may take for its answer; for events, for its consent.
     package var deadlineMilliseconds: Int64
+    /// How long a client may take for its request, and for reading 64 KiB of the answer.
+    package var clientDeadlineMilliseconds: Int64
 
     package init(
         dockerSocket: String = "/var/run/docker.sock", users: Set<UInt32>,
         connectionsMax: Int = 16, exchangesMax: Int = 4, eventStreamsMax: Int = 4,
-        answerBytesMax: Int = 8 << 20, answersBytesMax: Int = 12 << 20,
+        answerBytesMax: Int = 8 << 20, answersBytesMax: Int = 10 << 20,
         eventBytesMax: Int = 256 << 10,
-        deadlineMilliseconds: Int64 = 5000
+        deadlineMilliseconds: Int64 = 5000, clientDeadlineMilliseconds: Int64 = 5000
     ) {
         self.dockerSocket = dockerSocket
         self.users = users
@@ -42,6 +44,7 @@ package struct DockerHelperConfiguration: Hashable, Sendable {
         self.answersBytesMax = answersBytesMax
         self.eventBytesMax = eventBytesMax
         self.deadlineMilliseconds = deadlineMilliseconds
+        self.clientDeadlineMilliseconds = clientDeadlineMilliseconds
     }
 }
 
@@ -51,7 +54,6 @@ package struct DockerHelperConfiguration: Hashable, Sendable {
 /// connection of the helper's own; the answer is rebuilt from `DockerShapes`. The format: docs/formats/docker-helper.md.
 package final class DockerHelperServer: Service {
     typealias Connection = NIOAsyncChannel<HTTPServerRequestPart, HTTPServerResponsePart>
-    typealias Outbound = NIOAsyncChannelOutboundWriter<HTTPServerResponsePart>
 
     private let configuration: DockerHelperConfiguration
     private let daemon: DockerDaemon
@@ -122,33 +124,35 @@ package final class DockerHelperServer: Service {
             channel.close(promise: nil)
             return
         }
-        try? await connection.executeThenClose { inbound, outbound in
+        let client = DockerHelperClient(
+            channel: channel, deadlineMilliseconds: configuration.clientDeadlineMilliseconds)
+        try? await connection.executeThenClose { inbound, _ in
             guard slots.insert(channel) else {
-                try await refuse(
-                    503, "All \(configuration.connectionsMax) connections are taken.", outbound)
+                try await client.refuse(
+                    503, "All \(configuration.connectionsMax) connections are taken.")
                 return
             }
             defer { slots.remove(channel) }
             let deadline = Deadline(
-                channel, after: .milliseconds(configuration.deadlineMilliseconds))
+                channel, after: .milliseconds(configuration.clientDeadlineMilliseconds))
             defer { deadline.cancel() }
             var parts = inbound.makeAsyncIterator()
             guard case .head(let head) = try await parts.next() else { return }
             deadline.cancel()
-            try await answer(head, from: channel, outbound)
+            try await answer(head, client)
         }
     }
 
     private func answer(
-        _ head: HTTPRequestHead, from channel: any Channel, _ outbound: Outbound
+        _ head: HTTPRequestHead, _ client: DockerHelperClient
     ) async throws {
-        let user = await PeerCredentials.user(of: channel)
+        let user = await PeerCredentials.user(of: client.channel)
         guard let user, configuration.users.contains(user) else {
             logger.warning(
                 "a user that may not ask was refused",
                 metadata: ["uid": "\(user.map(String.init) ?? "unknown")"])
-            try await refuse(
-                403, "Only the agent's user and root may ask the Docker helper.", outbound)
+            try await client.refuse(
+                403, "Only the agent's user and root may ask the Docker helper.")
             return
         }
         let request: DockerRequest
@@ -158,58 +162,48 @@ package final class DockerHelperServer: Service {
             logger.notice(
                 "a request was refused",
                 metadata: ["method": "\(head.method)", "status": "\(error.status)"])
-            try await refuse(error.status, error.message, outbound)
+            try await client.refuse(error.status, error.message)
             return
         }
         switch request.route {
         case .ping, .info, .containers, .container:
-            try await exchange(request, channel, outbound)
-        case .events: try await follow(request, head.version, channel, outbound)
+            try await exchange(request, client)
+        case .events: try await follow(request, head.version, client)
         }
     }
 
     private func exchange(
-        _ request: DockerRequest, _ channel: any Channel, _ outbound: Outbound
+        _ request: DockerRequest, _ client: DockerHelperClient
     ) async throws {
-        guard slots.begin(.exchange, channel) else {
-            try await refuse(
-                503, "\(configuration.exchangesMax) requests are under way; ask again.", outbound)
+        guard slots.begin(.exchange, client.channel) else {
+            try await client.refuse(
+                503, "\(configuration.exchangesMax) requests are under way; ask again.")
             return
         }
-        let answer: DockerAnswer
         do throws(DockerDaemonError) {
-            answer = try await daemon.answer(to: request)
-        } catch {
-            try await refuse(error.status, error.message, outbound)
-            return
-        }
-        try await reply(.ok, answer, outbound)
+            try await daemon.ask(request) { try await client.reply(.ok, $0) }
+        } catch { try await client.refuse(error.status, error.message) }
     }
 
     private func follow(
-        _ request: DockerRequest, _ version: HTTPVersion, _ channel: any Channel,
-        _ outbound: Outbound
+        _ request: DockerRequest, _ version: HTTPVersion, _ client: DockerHelperClient
     ) async throws {
         guard (version.major, version.minor) >= (1, 1) else {
-            try await refuse(505, "Events need HTTP/1.1.", outbound)
+            try await client.refuse(505, "Events need HTTP/1.1.")
             return
         }
-        guard slots.begin(.events, channel) else {
-            try await refuse(
-                429, "\(configuration.eventStreamsMax) event streams are open already.", outbound)
+        guard slots.begin(.events, client.channel) else {
+            try await client.refuse(
+                429, "\(configuration.eventStreamsMax) event streams are open already.")
             return
         }
         let end: EventStreamEnd
         do throws(DockerDaemonError) {
-            end = try await daemon.follow(request, for: channel) {
-                let headers = Self.headers("application/json", [("Connection", "close")])
-                try await outbound.write(
-                    .head(HTTPResponseHead(version: .http1_1, status: .ok, headers: headers)))
-            } each: { lines in
-                try await outbound.write(.body(.byteBuffer(ByteBuffer(bytes: lines))))
-            }
+            end = try await daemon.follow(
+                request, for: client.channel, begin: { try await client.begin() },
+                each: { try await client.send($0) })
         } catch {
-            try await refuse(error.status, error.message, outbound)
+            try await client.refuse(error.status, error.message)
             return
         }
         if end.skippedCount > 0 {
@@ -217,35 +211,12 @@ package final class DockerHelperServer: Service {
                 "events over the limit were left out", metadata: ["count": "\(end.skippedCount)"])
         }
         guard let cut = end.cut else {
-            try await outbound.write(.end(nil))
+            try await client.end()
             return
         }
-        guard channel.isActive else { return }
+        guard client.channel.isActive else { return }
         // No closing chunk: the client sees that the stream was cut, and asks again with `since`.
         logger.info("an event stream was cut", metadata: ["reason": "\(cut.message)"])
-    }
-
-    private func refuse(_ status: Int, _ message: String, _ outbound: Outbound) async throws {
-        try await reply(
-            HTTPResponseStatus(statusCode: status), DockerAnswer(body: JSONText.message(message)),
-            outbound)
-    }
-
-    private func reply(
-        _ status: HTTPResponseStatus, _ answer: DockerAnswer, _ outbound: Outbound
-    ) async throws {
-        var more = [("Connection", "close"), ("Content-Length", "\(answer.body.count)")]
-        if status == .methodNotAllowed { more.append(("Allow", "GET")) }
-        if let version = answer.version { more.append(("Api-Version", version)) }
-        let head = HTTPResponseHead(
-            version: .http1_1, status: status, headers: Self.headers(answer.type, more))
-        try await outbound.write(contentsOf: [
-            .head(head), .body(.byteBuffer(ByteBuffer(bytes: answer.body))), .end(nil),
-        ])
-    }
-
-    private static func headers(_ type: String, _ more: [(String, String)]) -> HTTPHeaders {
-        HTTPHeaders([("Content-Type", type), ("X-Content-Type-Options", "nosniff")] + more)
     }
 }
 

@@ -134,24 +134,34 @@ enum LabelPolicy {
     /// A label whose name contains one of these, in any case, does not pass.
     static let secretWords = [
         "env", "token", "pass", "secret", "key", "auth", "cred", "cookie", "private", "dsn",
-    ]
+    ].map { Array($0.utf8) }
+    private static let authorityMark = Array("://".utf8)
 
     static func keeps(_ name: String) -> Bool {
         guard name.utf8.count <= DockerShapes.labelNameBytesMax else { return false }
-        let lowercase = name.lowercased()
-        return !secretWords.contains { lowercase.contains($0) }
+        let lowercase = name.utf8.map { 65...90 ~= $0 ? $0 + 32 : $0 }
+        return !secretWords.contains { position(of: $0, in: lowercase, from: 0) != nil }
     }
 
     /// The value, unless it is too long or holds a URL with a password: `scheme://user:password@host`.
     static func passing(_ value: String) -> String? {
         guard value.utf8.count <= DockerShapes.labelValueBytesMax else { return nil }
         let bytes = Array(value.utf8)
-        var rest = bytes[...]
-        while let start = rest.firstRange(of: Array("://".utf8)) {
-            rest = rest[start.upperBound...]
-            let authority = rest.prefix { $0 != UInt8(ascii: "/") && $0 > 32 }
+        var start = 0
+        while let mark = position(of: authorityMark, in: bytes, from: start) {
+            start = mark + authorityMark.count
+            let authority = bytes[start...].prefix { $0 != UInt8(ascii: "/") && $0 > 32 }
             if authority.contains(UInt8(ascii: "@")) { return nil }
         }
         return value
+    }
+
+    /// Where `word` begins in `bytes` at or behind `start`. O(bytes × word).
+    private static func position(of word: [UInt8], in bytes: [UInt8], from start: Int) -> Int? {
+        guard bytes.count - start >= word.count else { return nil }
+        for first in start...(bytes.count - word.count) where bytes[first] == word[0] {
+            if word.indices.allSatisfy({ bytes[first + $0] == word[$0] }) { return first }
+        }
+        return nil
     }
 }
