@@ -112,6 +112,10 @@ def revoked(fleet, agent):
     agent.write(100)
     within("revoked host's agent says what to do", 30, lambda: agent.says("petrel-agent join --token TOKEN"))
     assert agent.stored("h2") == 100
+    # Refused at the handshake too, where TLS alone says why.
+    agent.program.stop()
+    agent.program.start()
+    within("restarted, it says so again", 15, lambda: agent.says("it was revoked, or replaced by a later join"))
     outcome = join(fleet, agent.state, token(fleet, "h2"))
     assert outcome.returncode == 0, outcome
     within("it streams again, nothing lost", 20, lambda: agent.stored("h2") == 200)
