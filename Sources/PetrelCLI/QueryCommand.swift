@@ -59,15 +59,16 @@ struct QueryCommand: AsyncParsableCommand {
         switch data {
         case .single(let value): print(Terminal.escaped(value))
         case .series(let series):
-            let isInstant = series.allSatisfy { $0.values == nil }
+            let isInstant = series.allSatisfy { $0.values == nil && $0.histograms == nil }
             var table =
                 isInstant ? TextTable("SERIES", "VALUE") : TextTable("SERIES", "TIME", "VALUE")
             for one in series {
                 let name = name(one.metric)
                 if isInstant {
-                    table.append(name, one.value?.value ?? "")
+                    table.append(name, (one.histogram ?? one.value)?.value ?? "")
                 } else {
-                    for point in one.values ?? [] {
+                    let points = (one.values ?? []) + (one.histograms ?? [])
+                    for point in points.sorted(by: { $0.seconds < $1.seconds }) {
                         table.append(name, time(point.seconds), point.value)
                     }
                 }
@@ -109,12 +110,44 @@ struct QueryCommand: AsyncParsableCommand {
 struct MetricAnswer: Decodable {
     struct Point: Decodable {
         var seconds: Double
+        /// A number or text as it came; a native histogram as `{count:4, sum:3, (0.5,1]:4}`.
         var value: String
 
         init(from decoder: any Decoder) throws {
             var pair = try decoder.unkeyedContainer()
             seconds = try pair.decode(Double.self)
-            value = try pair.decode(String.self)
+            if let text = try? pair.decode(String.self) {
+                value = text
+            } else {
+                value = try pair.decode(Histogram.self).text
+            }
+        }
+    }
+
+    struct Histogram: Decodable {
+        /// `[which bounds belong to it, "lower", "upper", "count"]`
+        struct Bucket: Decodable {
+            var text: String
+
+            init(from decoder: any Decoder) throws {
+                var parts = try decoder.unkeyedContainer()
+                let rule = try parts.decode(Int.self)
+                let lower = try parts.decode(String.self)
+                let upper = try parts.decode(String.self)
+                let count = try parts.decode(String.self)
+                text =
+                    (rule == 1 || rule == 3 ? "[" : "(") + "\(lower),\(upper)"
+                    + (rule == 0 || rule == 3 ? "]" : ")") + ":\(count)"
+            }
+        }
+
+        var count: String
+        var sum: String
+        var buckets: [Bucket]?
+
+        var text: String {
+            let parts = ["count:\(count)", "sum:\(sum)"] + (buckets ?? []).map(\.text)
+            return "{\(parts.joined(separator: ", "))}"
         }
     }
 
@@ -122,6 +155,8 @@ struct MetricAnswer: Decodable {
         var metric: [String: String]
         var value: Point?
         var values: [Point]?
+        var histogram: Point?
+        var histograms: [Point]?
     }
 
     enum Value: Decodable {

@@ -28,10 +28,25 @@ struct FakeMetricReader: MetricReader {
         ["__name__": "up", "host": "a"], ["__name__": "up", "host": "b<&>"],
     ]
 
+    /// Native histograms with buckets on both sides of zero.
+    private static let latency = SeriesColumns(
+        labels: ["__name__": "latency"],
+        histograms: [30_000, 60_000].map { time in
+            HistogramSample(
+                time,
+                FloatHistogram(
+                    count: 8, sum: 1e21, zeroThreshold: 0.5, zeroCount: 2,
+                    positive: FloatHistogram.Buckets(first: 1, counts: [3, 0, 2]),
+                    negative: FloatHistogram.Buckets(first: 2, counts: [1])))
+        })
+
     func select(
         _ selections: [SeriesSelection], limits: ReadLimits
     ) async throws(StorageError) -> [[SeriesColumns]] {
         selections.map { selection in
+            if selection.matchers.contains(where: { $0.value == "latency" }) {
+                return [Self.latency]
+            }
             let wanted = selection.matchers.first { $0.name == "host" }?.value
             return Self.labels.filter { wanted == nil || $0["host"] == wanted }.map { labels in
                 SeriesColumns(

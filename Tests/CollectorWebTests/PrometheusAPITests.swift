@@ -46,6 +46,19 @@ struct PrometheusAPITests {
                     + #"{"metric":{},"values":[[0.100,"1"],[0.600,"1"]]}]}}"#
             ),
             (
+                "GET /prometheus/api/v1/query?query=latency&time=60",
+                #"{"status":"success","data":{"resultType":"vector","result":["#
+                    + #"{"metric":{"__name__":"latency"},"histogram":[60,{"count":"8","sum":"1e+21","#
+                    + #""buckets":[[1,"-4","-2","1"],[3,"-0.5","0.5","2"],[0,"1","2","3"],"#
+                    + #"[0,"4","8","2"]]}]}]}}"#
+            ),
+            (
+                "GET /prometheus/api/v1/query_range?query=latency*0&start=30&end=60&step=30",
+                #"{"status":"success","data":{"resultType":"matrix","result":["#
+                    + #"{"metric":{},"histograms":[[30,{"count":"0","sum":"0"}],"#
+                    + #"[60,{"count":"0","sum":"0"}]]}]}}"#
+            ),
+            (
                 "GET /prometheus/api/v1/query_exemplars?query=up&start=1767323045000&end=1767323046000",
                 #"{"status":"success","data":[]}"#
             ),

@@ -1,6 +1,7 @@
 import CollectorQuery
 import Model
 import PromQL
+import QueryMath
 
 /// Answers in the form of the Prometheus HTTP API. Source: Prometheus 3.14 `web/api/v1.Response`.
 enum PrometheusEnvelope {
@@ -89,8 +90,13 @@ enum PrometheusEnvelope {
         json.object { json in
             json.key("metric")
             labels(element.labels, to: &json)
-            json.key("value")
-            json.sample(element.sample.timestamp.rawValue, element.sample.value)
+            if let histogram = element.histogram {
+                json.key("histogram")
+                point(element.sample.timestamp.rawValue, histogram, to: &json)
+            } else {
+                json.key("value")
+                json.sample(element.sample.timestamp.rawValue, element.sample.value)
+            }
         }
     }
 
@@ -98,12 +104,59 @@ enum PrometheusEnvelope {
         json.object { json in
             json.key("metric")
             labels(series.labels, to: &json)
-            json.key("values")
-            json.array { json in
-                for index in series.timestamps.indices {
-                    json.sample(series.timestamps[index], series.values[index])
+            if !series.timestamps.isEmpty || series.histograms.isEmpty {
+                json.key("values")
+                json.array { json in
+                    for index in series.timestamps.indices {
+                        json.sample(series.timestamps[index], series.values[index])
+                    }
                 }
             }
+            if !series.histograms.isEmpty {
+                json.key("histograms")
+                json.array { json in
+                    for sample in series.histograms {
+                        point(sample.timestamp, sample.histogram, to: &json)
+                    }
+                }
+            }
+        }
+    }
+
+    /// `[seconds, {"count": "…", "sum": "…", "buckets": [[0, "lower", "upper", "count"], …]}]`, empty buckets left out.
+    /// Source: Prometheus 3.14 `util/jsonutil.MarshalHistogram`.
+    private static func point(
+        _ milliseconds: Int64, _ histogram: FloatHistogram, to json: inout JSONWriter
+    ) {
+        json.array { json in
+            json.seconds(ofMilliseconds: milliseconds)
+            json.object { json in
+                json.key("count")
+                json.string(GoFloat.json(histogram.count))
+                json.key("sum")
+                json.string(GoFloat.json(histogram.sum))
+                let buckets = histogram.allBuckets.filter { $0.count != 0 }
+                guard !buckets.isEmpty else { return }
+                json.key("buckets")
+                json.array { json in
+                    for bucket in buckets { self.bucket(bucket, to: &json) }
+                }
+            }
+        }
+    }
+
+    /// First which bounds belong to the bucket: 0 the upper, 1 the lower, 2 neither, 3 both.
+    private static func bucket(_ bucket: HistogramBucket, to json: inout JSONWriter) {
+        json.array { json in
+            switch (bucket.includesLower, bucket.includesUpper) {
+            case (false, true): json.number(0 as Int64)
+            case (true, false): json.number(1 as Int64)
+            case (false, false): json.number(2 as Int64)
+            case (true, true): json.number(3 as Int64)
+            }
+            json.string(GoFloat.json(bucket.lower))
+            json.string(GoFloat.json(bucket.upper))
+            json.string(GoFloat.json(bucket.count))
         }
     }
 
