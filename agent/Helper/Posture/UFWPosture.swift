@@ -52,7 +52,7 @@ enum UFWPosture {
 
     static func count(_ text: String) -> (all: Int, allowingAnySource: Int) {
         var all = 0
-        var open = 0
+        var anySource = 0
         for line in text.postureLines where line.hasPrefix("### tuple ### ") {
             all += 1
             let words = line.dropFirst(14).words
@@ -62,9 +62,9 @@ enum UFWPosture {
             if action == "allow" || action == "route:allow",
                 words[5] == "0.0.0.0/0" || words[5] == "::/0"
             {
-                open += 1
+                anySource += 1
             }
         }
-        return (all, open)
+        return (all, anySource)
     }
 }
