@@ -9,7 +9,7 @@ struct Petrel: AsyncParsableCommand {
         abstract: "Ask a Petrel collector for metrics, logs, alerts and hosts.",
         subcommands: [
             QueryCommand.self, LogsCommand.self, AlertsCommand.self, HostsCommand.self,
-            NotifyCommand.self, DeliveriesCommand.self, ScriptTestCommand.self,
+            NotifyCommand.self, DeliveriesCommand.self, DoctorCommand.self, ScriptTestCommand.self,
         ])
 
     /// Exit codes: 0 done, 1 failed, 2 used wrongly.

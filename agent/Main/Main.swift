@@ -12,7 +12,7 @@ struct PetrelAgent: AsyncParsableCommand {
         version: version,
         subcommands: [
             RunCommand.self, JoinCommand.self, MetricsCommand.self, StatusCommand.self,
-            CheckConfigCommand.self, SetupCommand.self,
+            CheckConfigCommand.self, DoctorCommand.self, SetupCommand.self,
             DockerHelperCommand.self,
             PostureHelperCommand.self,
         ])

@@ -12,7 +12,7 @@ struct PetrelCollector: AsyncParsableCommand {
         version: version,
         subcommands: [
             RunCommand.self, EnrollCommand.self, MigrateCommand.self, VerifyCommand.self,
-            CheckConfigCommand.self, SetupDatabaseCommand.self,
+            CheckConfigCommand.self, DoctorCommand.self, SetupDatabaseCommand.self,
         ])
     static let version = "0.1.0"
 

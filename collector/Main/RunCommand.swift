@@ -113,12 +113,7 @@ struct CollectorWiring {
         self.store = store
         self.logger = logger
         receiver = FleetReceiver(
-            configuration: ReceiveConfiguration(
-                fleet: .init(
-                    address: configuration.fleet.address, port: configuration.fleet.port),
-                enrolment: .init(
-                    address: configuration.enroll.address, port: configuration.enroll.port),
-                serverNames: configuration.reachableNames),
+            configuration: configuration.receiveConfiguration,
             authority: try configuration.authority(
                 files, random: random, now: clock.now.milliseconds),
             writer: store, registry: store, clock: clock, random: random, eventLoops: eventLoops,
@@ -159,9 +154,10 @@ struct CollectorWiring {
             logger: logger)
         let notifyTest = NotifyTest(
             directory: directory, sender: sender, clock: clock, random: random)
+        let webConfiguration = WebConfiguration(
+            address: configuration.http.address, port: configuration.http.port)
         let site = WebSite(
-            configuration: WebConfiguration(
-                address: configuration.http.address, port: configuration.http.port),
+            configuration: webConfiguration,
             dependencies: Self.webDependencies(
                 metrics: metrics,
                 logs: LogQueryService(reader: store, clock: clock, gate: gate), store: store,
@@ -169,9 +165,8 @@ struct CollectorWiring {
             random: random, logger: logger)
         let isListening = ReadyLatch()
         web = try WebService(
-            configuration: WebConfiguration(
-                address: configuration.http.address, port: configuration.http.port), site: site,
-            logger: logger, onListening: { _ in isListening.open() })
+            configuration: webConfiguration, site: site, logger: logger,
+            onListening: { _ in isListening.open() })
         liveness = CollectorLiveness.services(
             store: store, receiver: receiver, evaluate: evaluate, webIsListening: isListening,
             eventLoops: eventLoops, notifier: notifier, clock: clock, logger: logger)
@@ -204,6 +199,16 @@ struct CollectorWiring {
         ServiceList.group(
             store.services + receiver.services + [presence, evaluate, outbox, web] + liveness,
             endsWithFirst: true, logger: logger)
+    }
+}
+
+extension CollectorConfiguration {
+    /// Where agents are listened to, and under which names.
+    fileprivate var receiveConfiguration: ReceiveConfiguration {
+        ReceiveConfiguration(
+            fleet: .init(address: fleet.address, port: fleet.port),
+            enrolment: .init(address: enroll.address, port: enroll.port),
+            serverNames: reachableNames)
     }
 }
 

@@ -61,11 +61,11 @@ package final class CollectorStore: Sendable {
         let pools = Pools(
             url: url, configuration: configuration, random: random, logger: logger)
         do {
+            try await refuseTransactionPooler(pools.owner, url, configuration.password, logger)
             let applied = try await MigrationRunner.migrate(pools.owner)
             if !applied.isEmpty {
                 logger.info("migrated the database", metadata: ["migrations": "\(applied)"])
             }
-            try await warnOfPooler(pools.owner, logger)
             let catalogue = try await Catalogue.load(pools.owner, configuration: configuration)
             let store = CollectorStore(
                 configuration: configuration, clock: clock, random: random, logger: logger,
@@ -134,16 +134,28 @@ package final class CollectorStore: Sendable {
         }
     }
 
-    /// A pooler between announces another process than the one that serves; in transaction mode it would break
-    /// prepared statements and roles.
-    private static func warnOfPooler(_ pool: PostgresPool, _ logger: Logger) async throws {
-        let isPooled = try await pool.withSession { session in
-            try session.query("SELECT pg_backend_pid()").int4(0, 0) != session.announcedBackendPID
+    /// A pooler between announces another process than the one that serves; in transaction mode it breaks prepared
+    /// statements and roles.
+    private static func refuseTransactionPooler(
+        _ pool: PostgresPool, _ url: String, _ password: PostgresPassword?, _ logger: Logger
+    ) async throws {
+        do {
+            let isPooled = try await pool.withSession { session in
+                try session.query("SELECT pg_backend_pid()").int4(0, 0)
+                    != session.announcedBackendPID
+            }
+            guard isPooled else { return }
+        } catch let error as PostgresError where DatabaseInspection.isOfPooler(error) {}
+        let found = try await DatabaseInspection.pooler(
+            url: url, password: password, logger: logger)
+        guard found != .transaction else {
+            throw PostgresError.cluster(
+                "a connection pooler in transaction mode stands before PostgreSQL, where roles, "
+                    + "settings and prepared statements of a session break: point database.url at "
+                    + "the server's own port, or at a pool with pool_mode = session")
         }
-        guard isPooled else { return }
         logger.warning(
-            "a connection pooler stands before PostgreSQL: point database.url at the server itself, or at a pool in session mode"
-        )
+            "a connection pooler stands before PostgreSQL: point database.url at the server itself")
     }
 }
 

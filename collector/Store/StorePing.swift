@@ -17,7 +17,7 @@ extension CollectorStore {
         let random = random
         let pool = PostgresPool(
             PostgresPoolConfiguration(
-                url: url, connectionsMax: 1,
+                url: url, password: configuration.password, connectionsMax: 1,
                 waitMilliseconds: Self.pingMilliseconds,
                 connectMilliseconds: Self.pingMilliseconds,
                 replyMilliseconds: Self.pingMilliseconds), logger: logger,
