@@ -75,11 +75,12 @@ let meaning: [Target] = [
             .unsafeFlags(["-Xlinker", "-l:libre2.a"]), .linkedLibrary("stdc++"),
         ]),
     library("LinearRegex", ["CRE2"]),
+    .target(name: "CSpawn", path: "Sources/CSpawn", publicHeadersPath: "include"),
 ]
 
 // Layer 1: one skill each.
 let skills: [Target] = [
-    library("WorldLive", ["Model", "World"]),
+    library("WorldLive", ["Model", "World", "CSpawn"]),
     library("Storage", ["Model"]),
     library("QueryMath", ["Model"]),
     library("GoTemplate", ["Model"]),
@@ -94,7 +95,7 @@ let skills: [Target] = [
     .systemLibrary(
         name: "CLibPQ", path: "Sources/CLibPQ", pkgConfig: "libpq",
         providers: [.apt(["libpq-dev"])]),
-    library("Postgres", ["Model", "CLibPQ", log]),
+    library("Postgres", ["Model", "CLibPQ", "CSpawn", log]),
 ]
 
 // Layer 2: the languages' engines, the services' generated code, the simulated world.

@@ -1,3 +1,4 @@
+import CSpawn
 import Dispatch
 import Glibc
 
@@ -46,6 +47,8 @@ enum ChildProcess {
         posix_spawn_file_actions_addopen(
             &actions, 1, outputPath, O_WRONLY | O_CREAT | O_TRUNC, 0o600)
         posix_spawn_file_actions_adddup2(&actions, 1, 2)
+        // A server outlives this process: it must not keep listeners and connections of ours open.
+        petrel_spawn_close_from(&actions, 3)
         posix_spawnattr_setflags(&attributes, newSession)
         let environment = [
             "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", "TZ=UTC",

@@ -1,3 +1,4 @@
+import CSpawn
 import Glibc
 package import World
 
@@ -48,6 +49,7 @@ package struct LiveProgramRunner: ProgramRunner {
         posix_spawn_file_actions_adddup2(&actions, input.reading, 0)
         posix_spawn_file_actions_adddup2(&actions, output.writing, 1)
         posix_spawn_file_actions_adddup2(&actions, errors.writing, 2)
+        petrel_spawn_close_from(&actions, 3)
         var signals = sigset_t()
         sigemptyset(&signals)
         posix_spawnattr_setsigmask(&attributes, &signals)

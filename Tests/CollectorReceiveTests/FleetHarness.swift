@@ -41,8 +41,8 @@ struct FleetHarness: Sendable {
             authority: authority, writer: writer, registry: registry, clock: clock,
             random: random, eventLoops: eventLoops, log: log)
         return try await running(receiver.services) {
-            _ = await receiver.fleetAddress.wait()
-            _ = await receiver.enrolmentAddress.wait()
+            _ = try #require(await receiver.fleetAddress.wait(), "the port is taken")
+            _ = try #require(await receiver.enrolmentAddress.wait(), "the port is taken")
             return try await body(receiver)
         }
     }

@@ -4,7 +4,7 @@ import Testing
 @Suite("Layers")
 struct LayerTests {
     static let layers: [[String]] = [
-        ["Model", "World", "CRE2", "LinearRegex"],
+        ["Model", "World", "CRE2", "LinearRegex", "CSpawn"],
         [
             "WorldLive", "Storage", "ChunkCodec", "QueryMath", "GoTemplate", "Exposition",
             "PromQLSyntax", "Probe", "Wire", "Identity", "Postgres", "YAMLDocument", "CYAML",
@@ -37,7 +37,7 @@ struct LayerTests {
         "SwiftProtobuf": ["Wire", "WireRPC", "AgentStream", "CollectorReceive"],
         "CYAML": ["YAMLDocument"],
         "CRE2": ["LinearRegex"],
-        "CJournal": ["AgentRead"],
+        "CJournal": ["AgentRead"], "CSpawn": ["WorldLive", "Postgres"],
     ]
 
     static let layerOf: [String: Int] = Dictionary(

@@ -78,10 +78,13 @@ package final class BoundAddress: Sendable {
         announce.finish()
     }
 
+    /// Nobody need wait any longer: the listener has ended, or never came to listen.
+    func giveUp() { announce.finish() }
+
     /// Nil while the listener does not listen yet.
     package var current: ReceiveConfiguration.Endpoint? { state.withLock { $0 } }
 
-    /// Waits until the listener listens; nil when cancelled before. One waiter at a time.
+    /// Waits until the listener listens; nil when it could not, or when cancelled before. One waiter at a time.
     package func wait() async -> ReceiveConfiguration.Endpoint? {
         for await _ in announced {}
         return current
@@ -123,6 +126,7 @@ struct FleetListener: Service {
     static let windowBytes = 1 << 20
 
     func run() async throws {
+        defer { bound.giveUp() }
         while try await serveOnce() {}
     }
 
