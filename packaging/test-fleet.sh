@@ -38,7 +38,7 @@ on() {
 install() {
     local host=$1
     shift
-    on "$host" apt-get install -y -q --no-download -o Dpkg::Use-Pty=0 "$@" >"$base/$host.apt.log" 2>&1 \
+    on "$host" apt-get install -y -q -o Dpkg::Use-Pty=0 "$@" >"$base/$host.apt.log" 2>&1 \
         || { tail -n 20 "$base/$host.apt.log"; return 1; }
 }
 query() { on h5 petrel query --json "$1" 2>/dev/null; }
