@@ -8,7 +8,6 @@ RELEASE = -c release --static-swift-stdlib --scratch-path $(RELEASE_SCRATCH) --d
 MAP = $(CURDIR)=/usr/src/petrel
 SAME_ANYWHERE = -Xswiftc -file-prefix-map -Xswiftc $(MAP) -Xcc -ffile-prefix-map=$(MAP) -Xcxx -ffile-prefix-map=$(MAP) \
 	-Xswiftc -Xfrontend -Xswiftc -no-clang-module-breadcrumbs
-DATABASE_TESTS = CollectorStoreTests|PostgresTests
 PROGRAMS = petrel-agent petrel-collector petrel
 RELEASE_DIR = $(RELEASE_SCRATCH)/release
 
@@ -24,9 +23,7 @@ test: dependencies-test release
 	$(SWIFT) build --build-tests
 	packaging/local/check-release.sh $(RELEASE_DIR)
 	python3 Tests/Faults/fleet.py --programs $(RELEASE_DIR) short
-	# The tests on a real PostgreSQL crash and restart their server: they have the machine to themselves.
-	timeout 1200 $(SWIFT) test --skip-build --skip '$(DATABASE_TESTS)'
-	timeout 1200 $(SWIFT) test --skip-build --filter '$(DATABASE_TESTS)'
+	timeout 1200 $(SWIFT) test --skip-build
 
 ## bench: ratios against peers, measured in one run
 bench: dependencies-test release

@@ -1,5 +1,6 @@
 import ArgumentParser
 import CollectorStore
+import Glibc
 import Identity
 import Model
 import Startup
@@ -43,7 +44,7 @@ struct EnrollCommand: AsyncParsableCommand {
                     host: host, authorityKeyHash: authority.certificate.keyHash,
                     fleetPort: UInt16(configuration.fleet.port),
                     enrolmentPort: UInt16(configuration.enroll.port),
-                    collectorNames: configuration.reachableNames, random: random)
+                    collectorNames: Self.names(for: host, configuration), random: random)
                 try await store.createToken(
                     hash: token.secretHash, host: host,
                     expiresAt: now.advanced(byMilliseconds: life.milliseconds))
@@ -53,6 +54,24 @@ struct EnrollCommand: AsyncParsableCommand {
                 print(Self.instructions(token, life, configuration))
                 print(token.text)
             }
+        }
+
+        /// How the host reaches the collector, best first: over loopback where it is the collector's own.
+        private static func names(
+            for host: HostName, _ configuration: CollectorConfiguration
+        ) -> [String] {
+            let listensOnLoopback = ["0.0.0.0", "::", "127.0.0.1"].contains(
+                configuration.fleet.address)
+            return (isThisMachine(host) && listensOnLoopback ? ["127.0.0.1"] : [])
+                + configuration.reachableNames.filter { $0 != "127.0.0.1" }
+        }
+
+        /// Whether `host` is what this machine calls itself, without its domain.
+        private static func isThisMachine(_ host: HostName) -> Bool {
+            var name = [CChar](repeating: 0, count: 256)
+            guard gethostname(&name, 255) == 0 else { return false }
+            let text = String(decoding: name.prefix { $0 != 0 }.map(UInt8.init), as: UTF8.self)
+            return text.lowercased().prefix { $0 != "." } == host.text.prefix { $0 != "." }
         }
 
         /// The lines to paste on the host, and where the address in them comes from.
@@ -67,7 +86,9 @@ struct EnrollCommand: AsyncParsableCommand {
                 "    sudo petrel-agent join --collector \(place ?? "ADDRESS") --token \(token.text)",
                 "",
             ]
-            if place == nil {
+            if place == "127.0.0.1" {
+                lines.append("\(token.host) is this machine: it joins over loopback.")
+            } else if place == nil {
                 lines.append(
                     "ADDRESS is how \(token.host) reaches this collector: it listens on every address "
                         + "and this machine has none that other hosts can use. Set fleet.advertise "
