@@ -4,31 +4,32 @@ internal import Synchronization
 /// The accepted connections of one server, so that those which do not end with it can be cut: a peer that neither reads
 /// nor hangs up would hold up the program's end for ever. Safe from any thread.
 package final class OpenConnections: Sendable {
-    /// How long connections have to end after a stop, nanoseconds; then they are cut. Less than the programs'
-    /// deadline for a graceful end.
-    package static let drainNanoseconds: Int64 = 5_000_000_000
+    /// How long connections have to end after a stop, nanoseconds; then they are cut. Servers stop one after another:
+    /// the sum over a program's servers stays below `ServiceList`'s deadline for a graceful end.
+    package static let drainNanoseconds: Int64 = 3_000_000_000
 
-    private let channels = Mutex<[ObjectIdentifier: any Channel]>([:])
+    private let cuts = Mutex<[ObjectIdentifier: @Sendable () -> Void]>([:])
 
     package init() {}
 
-    /// Remembers an accepted connection until it is closed.
-    package func add(_ channel: any Channel) {
+    /// Remembers an accepted connection until it is closed. `cut` closes it without waiting for the peer; nil where a
+    /// plain close does.
+    package func add(_ channel: any Channel, cut: (@Sendable () -> Void)? = nil) {
         let id = ObjectIdentifier(channel)
-        channels.withLock { $0[id] = channel }
+        cuts.withLock { $0[id] = cut ?? { channel.close(mode: .all, promise: nil) } }
         channel.closeFuture.whenComplete { [weak self] _ in
-            self?.channels.withLock { $0[id] = nil }
+            self?.cuts.withLock { $0[id] = nil }
         }
     }
 
     /// Connections that are open.
-    package var count: Int { channels.withLock { $0.count } }
+    package var count: Int { cuts.withLock { $0.count } }
 
     /// Closes all; returns how many there were.
     @discardableResult
     package func closeAll() -> Int {
-        let open = channels.withLock { Array($0.values) }
-        for channel in open { channel.close(mode: .all, promise: nil) }
+        let open = cuts.withLock { Array($0.values) }
+        for cut in open { cut() }
         return open.count
     }
 }

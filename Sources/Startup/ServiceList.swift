@@ -5,7 +5,7 @@ import UnixSignals
 /// Every long life of a program, in data order; shut down in reverse.
 package enum ServiceList {
     /// How long services may take to end by themselves, and then when cancelled.
-    static let shutdownMax = Duration.seconds(10)
+    static let shutdownMax = Duration.seconds(15)
     static let cancellationMax = Duration.seconds(5)
 
     /// A group that ends on SIGTERM and SIGINT and where one of `services` fails. `endsWithFirst`: also where one

@@ -5,6 +5,7 @@ package import Logging
 internal import Model
 internal import NIOCore
 package import NIOPosix
+internal import NIOSSL
 package import ServiceLifecycle
 internal import Startup
 package import Storage
@@ -268,6 +269,19 @@ struct FleetListener: Service {
             eventLoopGroup: parts.eventLoops)
     }
 
+    /// Closes below TLS, which would wait for the peer's goodbye.
+    private static func cut(_ channel: any Channel) {
+        channel.eventLoop.execute {
+            let below = try? channel.pipeline.syncOperations.context(
+                handlerType: NIOSSLServerHandler.self)
+            if let below {
+                below.close(mode: .all, promise: nil)
+            } else {
+                channel.close(mode: .all, promise: nil)
+            }
+        }
+    }
+
     private func transportConfiguration(
         _ connections: OpenConnections
     ) -> HTTP2ServerTransport.Posix.Config {
@@ -284,7 +298,7 @@ struct FleetListener: Service {
             let gate = parts.gate
             let secondsMax = parts.limits.handshakeSecondsMax
             $0.channelDebuggingCallbacks.onAcceptTCPConnection = { channel in
-                connections.add(channel)
+                connections.add(channel) { Self.cut(channel) }
                 return channel.eventLoop.makeCompletedFuture {
                     try gate.watch(channel, secondsMax: secondsMax)
                 }
