@@ -278,7 +278,8 @@ final class StreamConnection: Sendable {
                 } catch {
                     parts.log.error("the spool can't begin a new epoch: \(error)")
                 }
-            case .note(let text): parts.log.info("\(kind.name) stream: \(text)", metadata: place(nil))
+            case .note(let text):
+                parts.log.info("\(kind.name) stream: \(text)", metadata: place(nil))
             case .warn(let text):
                 guard parts.complaints.isNews(text, now: parts.clock.monotonicNanoseconds) else {
                     continue
