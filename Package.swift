@@ -39,6 +39,7 @@ let grpcTransport: Target.Dependency = .product(
     name: "GRPCNIOTransportHTTP2Posix", package: "grpc-swift-nio-transport")
 let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let httpClient: Target.Dependency = .product(
@@ -222,7 +223,7 @@ let checks: [Target] = [
         "StartupTests",
         [
             "Model", "World", "Storage", "YAMLDocument", "Simulation", "Startup", arguments, log,
-            lifecycle,
+            lifecycle, nioCore, nioEmbedded,
         ]),
     tests("WireTests", ["Model", "World", "Wire", "Simulation", protobuf]),
     tests("AgentBatchTests", ["Model", "Storage", "Wire", "AgentBatch", protobuf]),

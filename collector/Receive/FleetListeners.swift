@@ -141,7 +141,7 @@ struct FleetListener: Service {
 
     /// Serves until the certificate's half life (true) or until shut down (false).
     private func serveOnce() async throws -> Bool {
-        let connections = OpenConnections()
+        let connections = AcceptedConnections()
         let server = GRPCServer(
             transport: try transport(connections), services: [service])
         let isShuttingDown = Mutex(false)
@@ -158,7 +158,7 @@ struct FleetListener: Service {
                     for await _ in stopping {}
                     do {
                         try await parts.clock.sleep(
-                            nanoseconds: OpenConnections.drainNanoseconds)
+                            nanoseconds: AcceptedConnections.drainNanoseconds)
                     } catch {
                         return .cancelled
                     }
@@ -168,9 +168,11 @@ struct FleetListener: Service {
                 while let step = try await group.next() {
                     guard step != .cancelled else { continue }
                     if step == .overdue {
+                        // Not inside the log call: its metadata is made only where the level is logged.
+                        let count = connections.closeAll()
                         parts.log.warning(
                             "the \(role.rawValue) listener cuts connections that did not end",
-                            metadata: ["connections": "\(connections.closeAll())"])
+                            metadata: ["connections": "\(count)"])
                         continue
                     }
                     group.cancelAll()
@@ -229,7 +231,7 @@ struct FleetListener: Service {
     }
 
     private func transport(
-        _ connections: OpenConnections
+        _ connections: AcceptedConnections
     ) throws -> HTTP2ServerTransport.Posix {
         let key = SigningKey()
         let certificate: FleetCertificate
@@ -283,7 +285,7 @@ struct FleetListener: Service {
     }
 
     private func transportConfiguration(
-        _ connections: OpenConnections
+        _ connections: AcceptedConnections
     ) -> HTTP2ServerTransport.Posix.Config {
         .defaults {
             $0.http2.targetWindowSize = Self.windowBytes

@@ -24,11 +24,11 @@ package struct WebService: Service {
         self.onListening = onListening
     }
 
-    /// Serves until graceful shutdown; connections that do not end within `OpenConnections.drainNanoseconds` after it
+    /// Serves until graceful shutdown; connections that do not end within `AcceptedConnections.drainNanoseconds` after it
     /// are cut. Throws where the address can't be bound.
     package func run() async throws {
         let onListening = onListening
-        let connections = OpenConnections()
+        let connections = AcceptedConnections()
         let application = Application(
             responder: WebResponder(site: site, bodyBytesMax: configuration.bodyBytesMax),
             server: .http1(
@@ -50,7 +50,7 @@ package struct WebService: Service {
                 do {
                     try await gracefulShutdown()
                     try await site.dependencies.clock.sleep(
-                        nanoseconds: OpenConnections.drainNanoseconds)
+                        nanoseconds: AcceptedConnections.drainNanoseconds)
                 } catch {
                     return false
                 }
@@ -68,9 +68,9 @@ package struct WebService: Service {
 private final class ConnectionRegistrar: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = Any
 
-    private let connections: OpenConnections
+    private let connections: AcceptedConnections
 
-    init(_ connections: OpenConnections) { self.connections = connections }
+    init(_ connections: AcceptedConnections) { self.connections = connections }
 
     func handlerAdded(context: ChannelHandlerContext) { connections.add(context.channel) }
 }
