@@ -140,13 +140,14 @@ package final class SessionBoard: Sendable {
         return refusal(of: origin, ticket.host)
     }
 
-    /// A session's agent answered the probe `number`.
+    /// A session's agent answered the probe `number`: it lives, which refuses every claim that waits for its host. Of
+    /// probes that follow each other closely an agent answers the newest alone.
     func answered(_ number: UInt64, by ticket: Ticket) {
-        let rival = state.withLock { state -> Rival? in
-            guard let rival = state.rivals[number], rival.host == ticket.host else { return nil }
-            return rival
+        let refused = state.withLock { state -> [Rival] in
+            guard state.rivals[number]?.host == ticket.host else { return [] }
+            return state.rivals.values.filter { $0.host == ticket.host }
         }
-        rival?.outcome.yield(.answered)
+        for rival in refused { rival.outcome.yield(.answered) }
     }
 
     /// The host was enrolled anew: whoever streamed as it before has no claim.
