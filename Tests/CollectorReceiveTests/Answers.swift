@@ -4,10 +4,7 @@ import Wire
 /// Answers of a call, and a gate that opens when it is over.
 final class Answers: Sendable {
     private let list = Mutex<[Petrel_Fleet_V1_CollectorMessage]>([])
-    private let ended: AsyncStream<Void>
-    private let ending: AsyncStream<Void>.Continuation
-
-    init() { (ended, ending) = AsyncStream.makeStream() }
+    private let ended = Gate()
 
     var all: [Petrel_Fleet_V1_CollectorMessage] { list.withLock { $0 } }
 
@@ -19,7 +16,19 @@ final class Answers: Sendable {
         }
     }
 
-    func end() { ending.finish() }
+    func end() { ended.open() }
 
-    func waitForEnd() async { for await _ in ended {} }
+    func waitForEnd() async { await ended.wait() }
+}
+
+/// Holds one waiter up until it is opened, or the waiter cancelled.
+final class Gate: Sendable {
+    private let opened: AsyncStream<Void>
+    private let opening: AsyncStream<Void>.Continuation
+
+    init() { (opened, opening) = AsyncStream.makeStream() }
+
+    func open() { opening.finish() }
+
+    func wait() async { for await _ in opened {} }
 }

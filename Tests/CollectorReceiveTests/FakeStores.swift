@@ -22,6 +22,8 @@ final class FakeWriter: IngestWriter {
         var failures = 0
         /// A value that the storage refuses.
         var poison: Double?
+        /// What a store call waits for.
+        var gate: Gate?
     }
 
     let state = Mutex(State())
@@ -57,8 +59,12 @@ final class FakeWriter: IngestWriter {
     func store(
         _ batches: [IngestBatch], session: IngestSession
     ) async throws(StorageError) -> [IngestOutcome] {
-        let result: Result<[IngestOutcome], StorageError> = state.withLock { state in
+        let gate = state.withLock { state in
             state.storeCalls += 1
+            return state.gate
+        }
+        await gate?.wait()
+        let result: Result<[IngestOutcome], StorageError> = state.withLock { state in
             if state.failures > 0 {
                 state.failures -= 1
                 return .failure(.unavailable("away"))

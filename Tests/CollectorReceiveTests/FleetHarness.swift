@@ -22,25 +22,33 @@ struct FleetHarness: Sendable {
     let clock: any WorldClock
     let random = LiveRandom()
     let eventLoops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    let log = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+    let log: Logger
 
-    init(clock: any WorldClock = LiveClock()) throws {
+    init(
+        clock: any WorldClock = LiveClock(),
+        log: Logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+    ) throws {
         self.clock = clock
+        self.log = log
         authority = try CertificateAuthority(
             creating: "petrel", random: LiveRandom(), now: clock.now.milliseconds)
     }
 
-    /// Runs a collector for the time of `body`, then shuts it down and waits for its end.
+    /// Runs a collector for the time of `body`, then shuts it down and waits for its end. `polls` false: it learns of
+    /// revoked certificates by an enrolment alone.
     func withCollector<Value: Sendable>(
-        fleetPort: Int = 0, _ body: (FleetReceiver) async throws -> Value
+        fleetPort: Int = 0, limits: ReceiveLimits = ReceiveLimits(), polls: Bool = true,
+        _ body: (FleetReceiver) async throws -> Value
     ) async throws -> Value {
         let receiver = FleetReceiver(
             configuration: ReceiveConfiguration(
                 fleet: .init(address: "127.0.0.1", port: fleetPort),
-                enrolment: .init(address: "127.0.0.1", port: 0), serverNames: ["127.0.0.1"]),
+                enrolment: .init(address: "127.0.0.1", port: 0), serverNames: ["127.0.0.1"],
+                limits: limits),
             authority: authority, writer: writer, registry: registry, clock: clock,
             random: random, eventLoops: eventLoops, log: log)
-        return try await running(receiver.services) {
+        let services = receiver.services.filter { polls || !($0 is RevocationService) }
+        return try await running(services) {
             _ = try #require(await receiver.fleetAddress.wait(), "the port is taken")
             _ = try #require(await receiver.enrolmentAddress.wait(), "the port is taken")
             return try await body(receiver)
@@ -97,10 +105,12 @@ struct FleetHarness: Sendable {
             clock: clock, random: random, eventLoops: eventLoops, log: log)
     }
 
-    /// Calls `Stream` with any certificate; `messages` are sent, and all answers returned with the call's error.
+    /// Calls `Stream` with any certificate; `messages` are sent, and all answers returned with the call's error. `gate`
+    /// keeps this side of the call open after the collector's has ended.
     func call(
         _ identity: (key: SigningKey, certificate: FleetCertificate)?, _ receiver: FleetReceiver,
-        _ messages: [Petrel_Fleet_V1_AgentMessage], answersMax: Int = 100
+        _ messages: [Petrel_Fleet_V1_AgentMessage], answersMax: Int = 100,
+        into answers: Answers = Answers(), holdingOpen gate: Gate? = nil
     ) async -> (answers: [Petrel_Fleet_V1_CollectorMessage], error: RPCError?) {
         let security = HTTP2ClientTransport.Posix.TransportSecurity.tls { tls in
             tls.serverCertificateVerification = .noVerification
@@ -108,7 +118,6 @@ struct FleetHarness: Sendable {
             tls.certificateChain = [.bytes(identity.certificate.der, format: .der)]
             tls.privateKey = .bytes(Array(identity.key.pem.utf8), format: .pem)
         }
-        let answers = Answers()
         do {
             let transport = try HTTP2ClientTransport.Posix(
                 target: .ipv4(
@@ -121,9 +130,14 @@ struct FleetHarness: Sendable {
                     await answers.waitForEnd()
                 } onResponse: { response in
                     defer { answers.end() }
-                    for try await message in response.messages {
-                        if answers.add(message) >= answersMax { return }
-                    }
+                    var failure: (any Error)?
+                    do {
+                        for try await message in response.messages {
+                            if answers.add(message) >= answersMax { return }
+                        }
+                    } catch { failure = error }
+                    await gate?.wait()
+                    if let failure { throw failure }
                 }
             }
             return (answers.all, nil)

@@ -160,6 +160,57 @@ import WorldLive
         }
     }
 
+    /// The listener waits for its streams to end on both sides; this client keeps its own open until the collector is gone.
+    @Test(.timeLimit(.minutes(1))) func aClientThatNeverEndsDoesNotHoldUpTheStop() async throws {
+        let harness = try FleetHarness()
+        let first = hello()
+        let made = try makeIdentity(harness.authority, harness)
+        var limits = ReceiveLimits()
+        limits.drainNanoseconds = 200_000_000
+        let gate = Gate()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            try await harness.withCollector(limits: limits) { receiver in
+                let answers = Answers()
+                group.addTask {
+                    _ = await harness.call(
+                        made, receiver, [first], into: answers, holdingOpen: gate)
+                }
+                #expect(await harness.eventually { !answers.all.isEmpty })
+            }
+            gate.open()
+            try await group.waitForAll()
+        }
+    }
+
+    /// The kind of stream is what its hello says; before one it counts as metrics.
+    @Test(arguments: [StreamKind.logs, .metrics]) func whatIsNoMessageIsCountedAndSaid(
+        _ kind: StreamKind
+    ) async throws {
+        let lines = LogLines()
+        let harness = try FleetHarness(log: lines.logger)
+        var messages = [Petrel_Fleet_V1_AgentMessage()]
+        if kind == .logs {
+            var first = hello()
+            first.hello.kind = .logs
+            messages.insert(first, at: 0)
+        }
+        let sent = messages
+        try await harness.withCollector { receiver in
+            let made = try makeIdentity(harness.authority, harness)
+            let (_, error) = await harness.call(made, receiver, sent)
+            #expect(error?.code == .invalidArgument)
+            let family = receiver.metrics.families().first {
+                $0.name == "petrel_receive_malformed_total"
+            }
+            let counted = (family?.points ?? []).filter { $0.value > 0 }
+            #expect(counted.map { $0.labels["stream"] } == [kind.name])
+            #expect(
+                lines.all.contains(
+                    "a stream sent what is no message error=it is of no known kind host=h1 "
+                        + "stream=\(kind.name)"))
+        }
+    }
+
     @Test func aStreamEndsWithItsCertificate() async throws {
         let harness = try FleetHarness()
         let first = hello()

@@ -112,6 +112,19 @@ private final class Fence {
         #expect(fence.arrive(2, .metrics, from: origin(8), silent: [1]) == .probe([3]))
     }
 
+    @Test func aRefusalIsNewsOnce() {
+        var fence = HostFence()
+        let news = ["a", "b", "a", "b"].map { fence.isNews(refusal: $0) }
+        #expect(news == [true, true, false, false])
+        // The oldest is forgotten, the next is not.
+        for number in 1..<HostFence.rememberedMax {
+            let isNews = fence.isNews(refusal: "\(number)")
+            #expect(isNews)
+        }
+        let after = ["b", "a"].map { fence.isNews(refusal: $0) }
+        #expect(after == [false, true])
+    }
+
     @Test func memoryIsBounded() {
         let fence = Fence()
         for number in 1...UInt64(HostFence.rememberedMax + 2) {

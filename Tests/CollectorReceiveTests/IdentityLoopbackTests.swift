@@ -2,7 +2,6 @@ import AgentStream
 import CollectorReceive
 import GRPCCore
 import Identity
-import Logging
 import Model
 import ServiceLifecycle
 import Storage
@@ -24,30 +23,11 @@ private final class ShiftedClock: WorldClock {
     func advance(days: Int64) { shift.withLock { $0 += days * 86_400_000_000_000 } }
 }
 
-/// Keeps the lines that are logged.
-private final class Lines: Sendable {
-    private let lines = Mutex<[String]>([])
-    var all: [String] { lines.withLock { $0 } }
-    func add(_ line: String) { lines.withLock { $0.append(line) } }
-    var logger: Logger { Logger(label: "test") { _ in LineKeeper(lines: self) } }
-}
-
-private struct LineKeeper: LogHandler {
-    let lines: Lines
-    var logLevel = Logger.Level.info
-    var metadata: Logger.Metadata = [:]
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { metadata[key] }
-        set { metadata[key] = newValue }
-    }
-    func log(event: LogEvent) { lines.add("\(event.message)") }
-}
-
 /// One agent's parts over a spool of its own: what two hosts with one identity have each.
 private struct Agent: Sendable {
     let spool: FakeSpool
     let metrics = StreamMetrics()
-    let lines = Lines()
+    let lines = LogLines()
     let services: [any Service]
 
     init(
@@ -146,22 +126,70 @@ private func refusals(_ reason: String, _ receiver: FleetReceiver) -> Double {
         }
     }
 
+    /// An original whose answers wait behind its batches, for the storage is slow, is not taken for dead.
+    @Test(.timeLimit(.minutes(1))) func anOriginalThatIsNotReadIsNotTakenForDead() async throws {
+        let harness = try FleetHarness()
+        let gate = Gate()
+        harness.writer.state.withLock { $0.gate = gate }
+        try await harness.withCollector { receiver in
+            let store = try await harness.join("h1", receiver)
+            let identity = try store.load()
+            func hello(_ instance: UInt64) -> Petrel_Fleet_V1_AgentMessage {
+                .with {
+                    $0.hello = .init(facts(instance, boot: "b1"))
+                    $0.hello.kind = .metrics
+                    $0.hello.epoch = 4
+                }
+            }
+            let batches = (1...30 as ClosedRange<UInt64>).map { number in
+                Petrel_Fleet_V1_AgentMessage.with {
+                    $0.batch.sequence = number
+                    $0.batch.kind = .gap
+                    $0.batch.payload = .init(
+                        GapPayload.encode(GapRecord(reason: .fileLost, count: 1)))
+                }
+            }
+            let original = Answers()
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    _ = await harness.call(
+                        (identity.key, identity.leaf), receiver, [hello(1)] + batches,
+                        into: original)
+                }
+                #expect(
+                    await harness.eventually { harness.writer.state.withLock { $0.storeCalls } > 0 }
+                )
+                let (answers, _) = await harness.call(
+                    (identity.key, identity.leaf), receiver, [hello(2)], answersMax: 1)
+                #expect(answers.map(\.refusal.reason) == [.unavailable])
+                #expect(answers.first?.refusal.retryAfterMs == ReceiveLimits().retryAfterMS)
+                gate.open()
+                #expect(await harness.eventually { original.all.last?.ack.sequence == 30 })
+                group.cancelAll()
+            }
+            #expect(refusals("unavailable", receiver) == 1)
+            #expect(
+                harness.registry.state.withLock {
+                    !$0.audit.contains { $0.action.hasPrefix("stream.") }
+                })
+        }
+    }
+
+    /// Without the poll that would find it out a little later.
     @Test func aReplacedHostLosesItsStreamAtOnceAndTheNewOneGoesOn() async throws {
         let harness = try FleetHarness()
-        try await harness.withCollector { receiver in
+        try await harness.withCollector(polls: false) { receiver in
             let oldStore = try await harness.join("h1", receiver)
             let old = try Agent(harness, oldStore, facts: facts(1, boot: "b1"))
             let now = harness.clock.now.milliseconds
             old.spool.append([1], at: now, claimingHost: "x")
+            let oldSerial = try oldStore.load().leaf.serial
             try await harness.running(old.services) {
                 #expect(await harness.eventually { old.spool.acknowledged == 1 })
-                let start = harness.clock.monotonicNanoseconds
+                #expect(!receiver.board.knowsRevoked(oldSerial))
                 let newStore = try await harness.join("h1", receiver)
+                #expect(receiver.board.knowsRevoked(oldSerial))
                 #expect(await harness.eventually { receiver.board.count == 0 })
-                let seconds = Double(harness.clock.monotonicNanoseconds - start) / 1e9
-                print(
-                    "replaced host's stream closed \(seconds) s after its successor began to join")
-                #expect(seconds < 1)
                 let spool = FakeSpool()
                 spool.state.withLock { $0.epoch = 100 }
                 spool.append([2], at: now, claimingHost: "x")
@@ -179,6 +207,33 @@ private func refusals(_ reason: String, _ receiver: FleetReceiver) -> Double {
             #expect(harness.writer.labels.allSatisfy { $0["host"] == "h1" })
             #expect(harness.writer.sequences == [1, 1])
             #expect(refusals("clone", receiver) == 0)
+        }
+    }
+
+    /// Who streamed as the host before an enrolment counts no more: not as a copy of who streams now either.
+    @Test func joiningForgetsWhoStreamedBefore() async throws {
+        let harness = try FleetHarness()
+        try await harness.withCollector { receiver in
+            func reason(
+                _ instance: UInt64, _ store: IdentityStore
+            ) async throws -> Petrel_Fleet_V1_RefusalReason {
+                let identity = try store.load()
+                let hello = Petrel_Fleet_V1_AgentMessage.with {
+                    $0.hello = .init(facts(instance, boot: "b1"))
+                    $0.hello.kind = .metrics
+                    $0.hello.epoch = 4
+                }
+                let (answers, _) = await harness.call(
+                    (identity.key, identity.leaf), receiver, [hello], answersMax: 1)
+                #expect(await harness.eventually { receiver.board.count == 0 })
+                return try #require(answers.first).refusal.reason
+            }
+            let first = try await harness.join("h1", receiver)
+            #expect(try await reason(1, first) == .unspecified)
+            #expect(try await reason(2, first) == .unspecified)
+            #expect(try await reason(1, first) == .clone, "the control")
+            let second = try await harness.join("h1", receiver)
+            #expect(try await reason(1, second) == .unspecified)
         }
     }
 
@@ -248,11 +303,12 @@ private func refusals(_ reason: String, _ receiver: FleetReceiver) -> Double {
     }
 
     @Test func anAgentTwoVersionsAheadIsTold() async throws {
-        let harness = try FleetHarness()
+        let lines = LogLines()
+        let harness = try FleetHarness(log: lines.logger)
         try await harness.withCollector { receiver in
             let store = try await harness.join("h1", receiver)
             let identity = try store.load()
-            for (newest, oldest) in [(3, 0), (2, 2)] as [(UInt32, UInt32)] {
+            for (newest, oldest) in [(3, 0), (3, 0), (2, 2), (2, 2)] as [(UInt32, UInt32)] {
                 let hello = Petrel_Fleet_V1_AgentMessage.with {
                     $0.hello.protocol = newest
                     $0.hello.protocolMin = oldest
@@ -264,7 +320,7 @@ private func refusals(_ reason: String, _ receiver: FleetReceiver) -> Double {
                 #expect(answers.map(\.refusal.reason) == [.protocol])
                 #expect(answers.first?.refusal.detail.contains("upgrade petrel-collector") == true)
             }
-            #expect(refusals("protocol", receiver) == 2)
+            #expect(refusals("protocol", receiver) == 4)
             let ahead = Petrel_Fleet_V1_AgentMessage.with {
                 $0.hello.protocol = 2
                 $0.hello.kind = .logs
@@ -274,5 +330,15 @@ private func refusals(_ reason: String, _ receiver: FleetReceiver) -> Double {
                 (identity.key, identity.leaf), receiver, [ahead], answersMax: 1)
             #expect(answers.map(\.welcome.protocol) == [1])
         }
+        // Agents repeat themselves; the audit and the log do not.
+        let rows = harness.registry.state.withLock {
+            $0.audit.filter { $0.action == "stream.refuse" }
+        }
+        #expect(rows.map(\.subject) == ["h1", "h1"])
+        #expect(
+            rows.allSatisfy {
+                $0.detail.hasPrefix("protocol: ") && !$0.detail.hasSuffix(" times)")
+            })
+        #expect(lines.all.count { $0.hasPrefix("a stream is refused: ") } == 2)
     }
 }

@@ -105,7 +105,8 @@ struct CollectorConnection: Sendable {
             if identity != nil, Self.alerts.contains(where: { cause.contains($0) }) {
                 return .notAccepted(
                     host: hostText, address: addressText,
-                    detail: "it was revoked, or replaced by a later join")
+                    detail: "it was revoked, or replaced by a later join, or ended by the "
+                        + "collector's clock")
             }
             return .unreachable(address: addressText, detail: call.message + cause)
         case .unauthenticated where identity != nil:

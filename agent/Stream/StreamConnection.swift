@@ -21,24 +21,6 @@ struct StreamParts: Sendable {
     let complaints = Complaints()
 }
 
-/// Keeps a warning that each attempt to connect would repeat to once an hour. Safe from any thread.
-final class Complaints: Sendable {
-    private let last = Mutex<(text: String, at: Int64)>(("", 0))
-    static let repeatNanoseconds: Int64 = 3_600_000_000_000
-
-    /// Whether `text` is to be logged at `now` (monotonic nanoseconds).
-    func isNews(_ text: String, now: Int64) -> Bool {
-        last.withLock { last in
-            guard text != last.text || now - last.at >= Self.repeatNanoseconds else { return false }
-            last = (text, now)
-            return true
-        }
-    }
-
-    /// All is well: the same warning would be news.
-    func settle() { last.withLock { $0.text = "" } }
-}
-
 /// One connection of one stream, from hello to its end.
 ///
 /// One task sends and nobody else writes; answers change the machine and wake it.
@@ -236,9 +218,9 @@ final class StreamConnection: Sendable {
                 return (actions, machine.isStreaming)
             }
             perform(actions)
-            guard isStreaming else { return }
+            // A second welcome on one stream says nothing new.
+            guard isStreaming, !wasWelcomed.exchange(true, ordering: .relaxed) else { return }
             parts.metrics.connected(kind)
-            wasWelcomed.store(true, ordering: .relaxed)
             parts.complaints.settle()
             parts.log.info(
                 "the \(kind.name) stream goes on after \(welcome.lastSequence)",

@@ -4,7 +4,6 @@ package import Model
 package import NIOPosix
 internal import ServiceLifecycle
 package import Storage
-internal import Synchronization
 package import World
 
 /// Carries one spool to the collector: a connection of its own, made again whenever it ends.
@@ -46,7 +45,6 @@ package struct StreamService: Service {
                 ? Self.metricsBackoffCapNanoseconds : Self.logsBackoffCapNanoseconds
             var backoff = Backoff(capNanoseconds: cap)
             var generation = ""
-            var complaint = ""
             while !Task.isCancelled {
                 guard let held = holder.current, let address = collector ?? store.collector()
                 else {
@@ -54,18 +52,16 @@ package struct StreamService: Service {
                     try? await parts.clock.sleep(nanoseconds: Self.pollNanoseconds)
                     continue
                 }
-                let ended = await stream(held, address, generation)
+                let (ended, version) = await stream(held, address, generation)
                 guard !Task.isCancelled else { return }
                 generation = ended.storageGeneration
-                if ended.didStream {
-                    backoff.succeeded()
-                    complaint = ""
-                }
-                if let error = ended.error, complaint != "\(error)" {
-                    complaint = "\(error)"
+                if ended.didStream { backoff.succeeded() }
+                if let error = ended.error,
+                    parts.complaints.isNews("\(error)", now: parts.clock.monotonicNanoseconds)
+                {
                     parts.log.warning("\(parts.spool.kind.name) stream: \(error)")
                 }
-                await rest(pause(after: ended.end, &backoff), unlessRenewed: held.version)
+                await rest(pause(after: ended.end, &backoff), unlessRenewed: version)
             }
         }
     }
@@ -95,19 +91,22 @@ package struct StreamService: Service {
         case cancelled
     }
 
-    /// Streams over one connection, or over a row of them as the identity is renewed; returns how the newest ended.
+    /// Streams over one connection, or over a row of them as the identity is renewed; returns how the newest ended, and
+    /// the version of its identity.
     private func stream(
         _ held: IdentityHolder.Held, _ address: CollectorAddress, _ generation: String
-    ) async -> StreamConnection.Ended {
+    ) async -> (ended: StreamConnection.Ended, version: Int) {
         await withTaskGroup(of: Event.self) { group in
             defer { group.cancelAll() }
             var number = 1
+            var version = held.version
             var newest: StreamConnection
             switch connection(held, address, generation, {}) {
             case .success(let made): newest = made
             case .failure(let error):
-                return StreamConnection.Ended(
+                let ended = StreamConnection.Ended(
                     end: .later, storageGeneration: generation, didStream: false, error: error)
+                return (ended, version)
             }
             group.addTask { [newest] in .ended(number: 1, await newest.run()) }
             group.addTask { await renewal(after: held.version) }
@@ -115,20 +114,22 @@ package struct StreamService: Service {
                 switch event {
                 case .ended(let ended, let outcome):
                     guard ended == number else { continue }
-                    return outcome
+                    return (outcome, version)
                 case .renewed(let renewed):
                     let old = newest
                     let next = connection(renewed, address, generation) { old.retire() }
                     group.addTask { await renewal(after: renewed.version) }
                     guard case .success(let made) = next else { continue }
                     number += 1
+                    version = renewed.version
                     newest = made
                     group.addTask { [made, number] in .ended(number: number, await made.run()) }
                 case .cancelled: continue
                 }
             }
-            return StreamConnection.Ended(
+            let ended = StreamConnection.Ended(
                 end: .again, storageGeneration: generation, didStream: false, error: nil)
+            return (ended, version)
         }
     }
 

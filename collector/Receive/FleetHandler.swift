@@ -49,9 +49,11 @@ struct FleetHandler: Petrel_Fleet_V1_Fleet.SimpleServiceProtocol {
         response: RPCWriter<Petrel_Fleet_V1_CollectorMessage>, context: ServerContext
     ) async throws {
         let identity = try identify(context)
+        let queue = InboundQueue(
+            itemsMax: parts.limits.windowBatchesMax, bytesMax: parts.limits.windowBytesMax)
         guard
             let ticket = parts.board.enter(
-                host: identity.host, serial: identity.serial)
+                host: identity.host, serial: identity.serial, holdUps: { queue.holdUps })
         else {
             parts.metrics.refusal("sessions_limited")
             throw RPCError(
@@ -62,8 +64,6 @@ struct FleetHandler: Petrel_Fleet_V1_Fleet.SimpleServiceProtocol {
             parts.metrics.session(-1)
             parts.board.leave(ticket)
         }
-        let queue = InboundQueue(
-            itemsMax: parts.limits.windowBatchesMax, bytesMax: parts.limits.windowBytesMax)
         let reader = StreamReader(
             identity: identity, ticket: ticket, parts: parts, queue: queue)
         try await withThrowingTaskGroup(of: Outcome.self) { group in
@@ -100,7 +100,7 @@ struct FleetHandler: Petrel_Fleet_V1_Fleet.SimpleServiceProtocol {
                 case .drained: isDrained = true
                 case .processed: return
                 case .other: continue
-                case .malformed(let detail): throw malformed(identity, detail)
+                case .malformed(let kind, let detail): throw malformed(identity, kind, detail)
                 case .ended(let end): throw error(for: end, identity)
                 }
                 if isRead && isDrained { return }
@@ -112,8 +112,8 @@ struct FleetHandler: Petrel_Fleet_V1_Fleet.SimpleServiceProtocol {
     enum Outcome: Sendable {
         /// No more messages come.
         case read
-        /// Something came that is no message.
-        case malformed(detail: String)
+        /// Something came that is no message; `StreamKind` is the hello's, or metrics before it.
+        case malformed(StreamKind, detail: String)
         /// Everything read was processed.
         case drained
         /// The session came to its end by itself.
@@ -147,11 +147,16 @@ struct FleetHandler: Petrel_Fleet_V1_Fleet.SimpleServiceProtocol {
         }
     }
 
-    private func malformed(_ identity: AgentIdentity, _ detail: String) -> RPCError {
-        parts.metrics.malformed(host: identity.host, kind: .metrics)
+    private func malformed(
+        _ identity: AgentIdentity, _ kind: StreamKind, _ detail: String
+    ) -> RPCError {
+        parts.metrics.malformed(host: identity.host, kind: kind)
         parts.metrics.refusal(RefusalKind.invalid.rawValue)
         parts.log.warning(
-            "a stream sent what is no message", metadata: ["host": "\(identity.host.text)"])
+            "a stream sent what is no message",
+            metadata: [
+                "host": "\(identity.host)", "stream": "\(kind.name)", "error": "\(detail)",
+            ])
         return RPCError(code: .invalidArgument, message: "a message does not decode: \(detail)")
     }
 
@@ -200,12 +205,12 @@ private struct StreamReader: Sendable {
                 case .dictionary(let dictionary): await queue.push(.dictionary(dictionary))
                 case .batch(let batch): await queue.push(.batch(batch))
                 case .heartbeat(let heartbeat): note(heartbeat, kind, now)
-                case nil: return .malformed(detail: "it is of no known kind")
+                case nil: return .malformed(kind, detail: "it is of no known kind")
                 }
             }
             return .read
         } catch let error as RPCError where Self.malformedCodes.contains(error.code) {
-            return .malformed(detail: error.message)
+            return .malformed(kind, detail: error.message)
         } catch {
             // The connection is gone: what was read is stored all the same.
             return .read

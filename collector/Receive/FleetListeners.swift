@@ -157,8 +157,7 @@ struct FleetListener: Service {
                 group.addTask {
                     for await _ in stopping {}
                     do {
-                        try await parts.clock.sleep(
-                            nanoseconds: AcceptedConnections.drainNanoseconds)
+                        try await parts.clock.sleep(nanoseconds: parts.limits.drainNanoseconds)
                     } catch {
                         return .cancelled
                     }

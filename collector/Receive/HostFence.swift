@@ -48,7 +48,7 @@ package struct HostFence: Hashable, Sendable {
         case refuse(holder: StreamOrigin, isNews: Bool)
     }
 
-    /// Most processes remembered that others followed, and most refused ones; the oldest are forgotten.
+    /// Most processes remembered that others followed, most refused ones and most refusals; the oldest are forgotten.
     package static let rememberedMax = 32
 
     /// The process that streams, or did last; nil before the first.
@@ -56,6 +56,7 @@ package struct HostFence: Hashable, Sendable {
     private var sessions: [UInt64: StreamKind] = [:]
     private var followed: [UInt64] = []
     private var refused: [StreamOrigin] = []
+    private var refusals: [String] = []
 
     /// Nobody has streamed yet.
     package init() {}
@@ -93,6 +94,14 @@ package struct HostFence: Hashable, Sendable {
     /// A probed session answered: `origin` is a copy.
     package mutating func answered(against origin: StreamOrigin) -> Verdict {
         refuse(origin, for: holder ?? origin)
+    }
+
+    /// Whether a refusal for another reason than a copy, which agents repeat at each attempt, is the first with this
+    /// detail.
+    package mutating func isNews(refusal detail: String) -> Bool {
+        guard !refusals.contains(detail) else { return false }
+        remember(detail, in: &refusals)
+        return true
     }
 
     /// The session is over.

@@ -26,7 +26,10 @@ final class InboundQueue: Sendable {
         var items: [Inbound] = []
         var bytes = 0
         var isFinished = false
-        var reader: CheckedContinuation<Void, Never>?
+        var reader: CheckedContinuation<Void, Never>? {
+            didSet { if (reader == nil) != (oldValue == nil) { holdUps += 1 } }
+        }
+        var holdUps = 0
         var processor: CheckedContinuation<Void, Never>?
     }
 
@@ -38,6 +41,9 @@ final class InboundQueue: Sendable {
         self.itemsMax = itemsMax
         self.bytesMax = bytesMax
     }
+
+    /// How often the reader began or ceased to wait for room: odd while it waits, when no word of the agent is heard.
+    var holdUps: Int { state.withLock { $0.holdUps } }
 
     /// Adds a message and returns when there is room for another, or when the queue is finished.
     func push(_ item: Inbound) async {

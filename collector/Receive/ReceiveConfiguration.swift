@@ -1,3 +1,5 @@
+internal import Startup
+
 /// Where the collector listens for agents, and the bounds of what it takes from them.
 package struct ReceiveConfiguration: Sendable {
     /// An IP address and a port; port 0 lets the system choose.
@@ -57,6 +59,8 @@ package struct ReceiveLimits: Sendable {
     package var enrolmentsPerMinute = 60
     /// Seconds within which a connection must finish its handshake and send its first bytes, else it is closed.
     package var handshakeSecondsMax: Int64 = 10
+    /// How long a listener's connections have to end by themselves when it stops, nanoseconds; then they are cut.
+    package var drainNanoseconds = AcceptedConnections.drainNanoseconds
     /// Dry runs that the search for records which the storage refuses may make; what is undecided then is refused too.
     package var rehearsalsMax = 64
 

@@ -33,11 +33,14 @@ package final class SessionBoard: Sendable {
         case admitted
         /// Another agent with the same identity is alive; `isNews` at the first refusal of this one.
         case refused(holder: StreamOrigin, isNews: Bool)
+        /// Those who stream as the host are not read, for the storage is slow: whether they live can't be told now.
+        case undecided
     }
 
     private struct Entry {
         var serial: String
         var host: HostName
+        var holdUps: @Sendable () -> Int
         var end: AsyncStream<SessionEnd>.Continuation
         var probe: AsyncStream<UInt64>.Continuation
     }
@@ -52,6 +55,8 @@ package final class SessionBoard: Sendable {
         case answered
         case left
         case silent
+        /// No answer, but answers that came were not read.
+        case unheard
     }
 
     private struct State {
@@ -60,7 +65,7 @@ package final class SessionBoard: Sendable {
         var ending: SessionEnd?
         var entries: [UInt64: Entry] = [:]
         var nextNumber: UInt64 = 1
-        /// One a host that streamed since the start or its enrolment: bounded by the fleet.
+        /// One a host that said hello since the start or its enrolment: bounded by the fleet.
         var fences: [HostName: HostFence] = [:]
         /// By probe number; one a waiting claim, so bounded by the sessions.
         var rivals: [UInt64: Rival] = [:]
@@ -79,8 +84,11 @@ package final class SessionBoard: Sendable {
 
     func isRevoked(_ serial: String) -> Bool { state.withLock { $0.revoked.contains(serial) } }
 
-    /// A place for a session of the certificate `serial` of `host`; nil when the board is full.
-    func enter(host: HostName, serial: String) -> Ticket? {
+    /// A place for a session of the certificate `serial` of `host`, whose reader counts its `holdUps` as `InboundQueue`
+    /// does; nil when the board is full.
+    func enter(
+        host: HostName, serial: String, holdUps: @escaping @Sendable () -> Int
+    ) -> Ticket? {
         let (stream, continuation) = AsyncStream.makeStream(
             of: SessionEnd.self, bufferingPolicy: .bufferingOldest(1))
         let (probes, probe) = AsyncStream.makeStream(
@@ -90,7 +98,7 @@ package final class SessionBoard: Sendable {
             let number = state.nextNumber
             state.nextNumber += 1
             state.entries[number] = Entry(
-                serial: serial, host: host, end: continuation, probe: probe)
+                serial: serial, host: host, holdUps: holdUps, end: continuation, probe: probe)
             // A revocation between the session's check and its entry must not be missed.
             if state.revoked.contains(serial) { continuation.yield(.revoked) }
             if let ending = state.ending { continuation.yield(ending) }
@@ -134,6 +142,7 @@ package final class SessionBoard: Sendable {
                 case .answered: return refusal(of: origin, ticket.host)
                 case .left: probed = nil
                 case .silent: probed = sessions
+                case .unheard: return .undecided
                 }
             }
         }
@@ -152,6 +161,11 @@ package final class SessionBoard: Sendable {
 
     /// The host was enrolled anew: whoever streamed as it before has no claim.
     func forget(_ host: HostName) { state.withLock { $0.fences[host] = nil } }
+
+    /// Whether `host` is refused with this detail for the first time, as far as is remembered.
+    func isNews(refusal detail: String, of host: HostName) -> Bool {
+        state.withLock { $0.fences[host, default: HostFence()].isNews(refusal: detail) }
+    }
 
     private func refusal(of origin: StreamOrigin, _ host: HostName) -> Claim {
         guard
@@ -184,8 +198,9 @@ package final class SessionBoard: Sendable {
             return sessions.compactMap { state.entries[$0] }
         }
         defer { _ = state.withLock { $0.rivals.removeValue(forKey: number) } }
+        let holdUps = entries.map { $0.holdUps() }
         for entry in entries { entry.probe.yield(number) }
-        return try await withThrowingTaskGroup(of: ProbeOutcome.self) { group in
+        let result = try await withThrowingTaskGroup(of: ProbeOutcome.self) { group in
             group.addTask {
                 for await outcome in outcomes { return outcome }
                 throw CancellationError()
@@ -197,6 +212,12 @@ package final class SessionBoard: Sendable {
             defer { group.cancelAll() }
             return try await group.next() ?? .silent
         }
+        guard result == .silent else { return result }
+        // Only who could have been heard all the time is silent.
+        let wasHeldUp = zip(entries, holdUps).contains { entry, before in
+            before % 2 == 1 || entry.holdUps() != before
+        }
+        return wasHeldUp ? .unheard : .silent
     }
 
     private static func rivalsOfEmpty(_ host: HostName, _ state: State) -> [Rival] {

@@ -89,9 +89,14 @@ struct StreamSession {
             let origin = StreamOrigin(HostFacts(hello))
             let claim = try await parts.board.claim(
                 ticket, kind, from: origin, clock: parts.clock, random: parts.random)
-            if case .refused(let holder, let isNews) = claim {
+            switch claim {
+            case .admitted: break
+            case .refused(let holder, let isNews):
                 machine.end()
                 return try await refuseClone(origin, holder, isNews, send)
+            case .undecided:
+                machine.end()
+                return try await refuse(undecided(), send)
             }
             let (session, last) = try await parts.writer.openSession(
                 host: identity.host, kind: kind, epoch: epoch)
@@ -342,12 +347,27 @@ struct StreamSession {
         return notice
     }
 
+    /// Nobody can tell yet whether those who stream as this host live.
+    private func undecided() -> RefusalNotice {
+        RefusalNotice(
+            kind: .unavailable, retryAfterMS: parts.limits.retryAfterMS,
+            detail: "the collector's storage is slow: whether another agent streams as "
+                + "\(identity.host) can't be told")
+    }
+
     private func refuse(_ notice: RefusalNotice, _ send: Send) async throws {
         parts.metrics.refusal(notice.kind.rawValue)
-        if [.fenced, .hello, .protocol].contains(notice.kind) {
-            parts.audit.record(
-                "stream.refuse", subject: identity.host.text,
-                detail: "\(notice.kind.rawValue): \(notice.detail)")
+        let detail = "\(notice.kind.rawValue): \(notice.detail)"
+        switch notice.kind {
+        case .fenced:
+            parts.audit.record("stream.refuse", subject: identity.host.text, detail: detail)
+        case .hello, .protocol:
+            // The agent repeats it for as long as nobody mends it.
+            guard parts.board.isNews(refusal: detail, of: identity.host) else { break }
+            parts.audit.record("stream.refuse", subject: identity.host.text, detail: detail)
+            parts.log.warning(
+                "a stream is refused: \(notice.detail)", metadata: ["host": "\(identity.host)"])
+        case .invalid, .unavailable, .outOfOrder, .identity, .clone: break
         }
         try await send(.with { $0.refusal = Petrel_Fleet_V1_Refusal(notice) })
     }
