@@ -11,24 +11,27 @@ package final class LivenessService: Service {
     private let marks: [ProgressMark]
     private let probes: [EchoProbe]
     private let isReady: @Sendable () async -> Bool
-    private let status: @Sendable () -> String
+    private let askStatus: @Sendable (_ tell: @escaping @Sendable (String) -> Void) -> Void
+    private let isAsking = Mutex(false)
     private let clock: any WorldClock
     private let logger: Logger
     private let machine: Mutex<LivenessStateMachine>
     private let tickNanoseconds: Int64
 
-    /// `isReady` returns once the program does its work, or false when cancelled before. `status` is one line for
-    /// `systemctl status`; it must not wait.
+    /// `isReady` returns once the program does its work, or false when cancelled before. `askStatus` returns at once and
+    /// tells one line for `systemctl status` when it has it, from any thread; until then it is not asked again, so that
+    /// a line that never comes, as from a disk that hangs, holds nothing up.
     package init(
         notifier: SystemdNotifier, marks: [ProgressMark], probes: [EchoProbe],
-        isReady: @escaping @Sendable () async -> Bool, status: @escaping @Sendable () -> String,
+        isReady: @escaping @Sendable () async -> Bool,
+        askStatus: @escaping @Sendable (_ tell: @escaping @Sendable (String) -> Void) -> Void,
         clock: any WorldClock, logger: Logger
     ) {
         self.notifier = notifier
         self.marks = marks
         self.probes = probes
         self.isReady = isReady
-        self.status = status
+        self.askStatus = askStatus
         self.clock = clock
         self.logger = logger
         let configuration = LivenessConfiguration(
@@ -47,20 +50,29 @@ package final class LivenessService: Service {
 
     private func keepTelling() async {
         guard await isReady(), !Task.isCancelled else { return }
-        perform(
-            machine.withLock { $0.ready(status: status(), now: clock.monotonicNanoseconds) })
+        ask()
+        perform(machine.withLock { $0.ready(now: clock.monotonicNanoseconds) })
         while !Task.isCancelled {
             for probe in probes { probe.ask() }
+            ask()
             do { try await clock.sleep(nanoseconds: tickNanoseconds) } catch { return }
             let subjects = marks.map {
                 LivenessStateMachine.Subject(
                     name: $0.name, count: $0.count, deadlineNanoseconds: $0.deadlineNanoseconds)
             }
-            let line = status()
-            perform(
-                machine.withLock {
-                    $0.tick(subjects, status: line, now: clock.monotonicNanoseconds)
-                })
+            perform(machine.withLock { $0.tick(subjects, now: clock.monotonicNanoseconds) })
+        }
+    }
+
+    private func ask() {
+        let isFree = isAsking.withLock { asking in
+            defer { asking = true }
+            return !asking
+        }
+        guard isFree else { return }
+        askStatus { [self] line in
+            isAsking.withLock { $0 = false }
+            perform(machine.withLock { $0.report(line, now: clock.monotonicNanoseconds) })
         }
     }
 

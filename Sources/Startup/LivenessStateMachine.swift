@@ -45,26 +45,38 @@ package struct LivenessStateMachine: Sendable {
     private var tracks: [String: Track] = [:]
     private var lastTick: Int64 = 0
     private var lastFeed: Int64 = 0
-    private var lastStatus = ""
+    /// The newest line; nil before the first.
+    private var status: String?
+    private var lastStatus: String?
     private var lastStatusAt: Int64 = 0
 
     package init(_ configuration: LivenessConfiguration) { self.configuration = configuration }
 
     /// The program does its work now. `now`, as everywhere here: nanoseconds of the monotonic clock.
-    package mutating func ready(status: String, now: Int64) -> [Action] {
+    package mutating func ready(now: Int64) -> [Action] {
         guard state == .starting else { return [] }
         state = .ready
         (lastTick, lastFeed) = (now, now)
-        (lastStatus, lastStatusAt) = (status, now)
-        var lines = ["READY=1", SystemdNotifier.status(status)]
+        var lines = ["READY=1"]
+        if let status { lines.append(told(status, now: now)) }
         if configuration.watchdogNanoseconds != nil { lines.append("WATCHDOG=1") }
         return [.send(lines)]
     }
 
+    /// How the program fares, in one line. The first is told at once, later ones with a tick.
+    package mutating func report(_ line: String, now: Int64) -> [Action] {
+        status = line
+        guard state == .ready, lastStatus == nil else { return [] }
+        return [.send([told(line, now: now)])]
+    }
+
+    private mutating func told(_ line: String, now: Int64) -> String {
+        (lastStatus, lastStatusAt) = (line, now)
+        return SystemdNotifier.status(line)
+    }
+
     /// To be called every `configuration.tickNanoseconds`.
-    package mutating func tick(
-        _ subjects: [Subject], status: String, now: Int64
-    ) -> [Action] {
+    package mutating func tick(_ subjects: [Subject], now: Int64) -> [Action] {
         guard state == .ready else { return [] }
         let gap = min(max(0, now - lastTick), 2 * configuration.tickNanoseconds)
         lastTick = now
@@ -98,9 +110,8 @@ package struct LivenessStateMachine: Sendable {
             lastFeed = now
             lines.append("WATCHDOG=1")
         }
-        if said != lastStatus, now - lastStatusAt >= configuration.statusNanoseconds {
-            (lastStatus, lastStatusAt) = (said, now)
-            lines.append(SystemdNotifier.status(said))
+        if let said, said != lastStatus, now - lastStatusAt >= configuration.statusNanoseconds {
+            lines.append(told(said, now: now))
         }
         if !lines.isEmpty { actions.append(.send(lines)) }
         return actions

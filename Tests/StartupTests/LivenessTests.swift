@@ -11,7 +11,8 @@ struct LivenessTests {
     static func ready(watchdogSeconds: Int64?) -> Machine {
         var machine = Machine(
             LivenessConfiguration(watchdogNanoseconds: watchdogSeconds.map { $0 * second }))
-        _ = machine.ready(status: "s", now: 0)
+        _ = machine.report("s", now: 0)
+        _ = machine.ready(now: 0)
         return machine
     }
 
@@ -22,11 +23,21 @@ struct LivenessTests {
     @Test("ready is said once, with the status and a first feeding")
     func saysReady() {
         var machine = Machine(LivenessConfiguration(watchdogNanoseconds: 30 * Self.second))
-        #expect(machine.tick([], status: "x", now: 0).isEmpty)
+        #expect(machine.tick([], now: 0).isEmpty)
+        #expect(machine.report("all well", now: 0).isEmpty)
         #expect(
-            machine.ready(status: "all well", now: 0)
-                == [.send(["READY=1", "STATUS=all well", "WATCHDOG=1"])])
-        #expect(machine.ready(status: "all well", now: 1).isEmpty)
+            machine.ready(now: 0) == [.send(["READY=1", "STATUS=all well", "WATCHDOG=1"])])
+        #expect(machine.ready(now: 1).isEmpty)
+    }
+
+    @Test("a status that comes late is told as soon as it is there")
+    func lateStatus() {
+        var machine = Machine(LivenessConfiguration(watchdogNanoseconds: nil))
+        #expect(machine.ready(now: 0) == [.send(["READY=1"])])
+        #expect(machine.tick([], now: 60 * Self.second).isEmpty)
+        #expect(machine.report("a", now: 61 * Self.second) == [.send(["STATUS=a"])])
+        #expect(machine.report("b", now: 62 * Self.second).isEmpty)
+        #expect(machine.tick([], now: 76 * Self.second) == [.send(["STATUS=b"])])
     }
 
     @Test("the watchdog is fed at half of its time at the latest", arguments: [1, 3, 10, 30, 600])
@@ -38,7 +49,7 @@ struct LivenessTests {
         var feedings = 0
         for count in 1...400 {
             now += configuration.tickNanoseconds
-            let actions = machine.tick(Self.subject(UInt64(count)), status: "s", now: now)
+            let actions = machine.tick(Self.subject(UInt64(count)), now: now)
             guard actions == [.send(["WATCHDOG=1"])] else { continue }
             #expect(now - fed <= seconds * Self.second / 2)
             fed = now
@@ -54,7 +65,7 @@ struct LivenessTests {
         for count in 1...20 {
             #expect(
                 machine.tick(
-                    Self.subject(UInt64(count)), status: "s", now: Int64(count) * 5 * Self.second
+                    Self.subject(UInt64(count)), now: Int64(count) * 5 * Self.second
                 ).isEmpty)
         }
     }
@@ -64,7 +75,7 @@ struct LivenessTests {
         var machine = Self.ready(watchdogSeconds: 10)
         var all: [Machine.Action] = []
         for step in 1...10 {
-            all += machine.tick(Self.subject(1), status: "s", now: Int64(step) * 5 * Self.second)
+            all += machine.tick(Self.subject(1), now: Int64(step) * 5 * Self.second)
         }
         #expect(all.count { $0 == .stalled(name: "scrape", seconds: 25) } == 1)
         #expect(all.contains(.send(["STATUS=no progress of scrape"])))
@@ -72,7 +83,7 @@ struct LivenessTests {
             if case .send(let lines) = action { lines.contains("WATCHDOG=1") } else { false }
         }
         #expect(feedings == 4, "fed at 5, 10, 15 and 20 s and no more")
-        let back = machine.tick(Self.subject(2), status: "s", now: 55 * Self.second)
+        let back = machine.tick(Self.subject(2), now: 55 * Self.second)
         #expect(back.first == .recovered(name: "scrape"))
         #expect(back.last == .send(["WATCHDOG=1", "STATUS=s"]))
     }
@@ -80,8 +91,8 @@ struct LivenessTests {
     @Test("a process that did not run for an hour accuses nobody")
     func frozen() {
         var machine = Self.ready(watchdogSeconds: 30)
-        _ = machine.tick(Self.subject(1), status: "s", now: 5 * Self.second)
-        let after = machine.tick(Self.subject(1), status: "s", now: 3605 * Self.second)
+        _ = machine.tick(Self.subject(1), now: 5 * Self.second)
+        let after = machine.tick(Self.subject(1), now: 3605 * Self.second)
         #expect(after == [.send(["WATCHDOG=1"])])
     }
 
@@ -90,7 +101,8 @@ struct LivenessTests {
         var machine = Self.ready(watchdogSeconds: nil)
         var told: [String] = []
         for step in 1...7 {
-            for action in machine.tick([], status: "\(step)", now: Int64(step) * 5 * Self.second) {
+            let now = Int64(step) * 5 * Self.second
+            for action in machine.report("\(step)", now: now) + machine.tick([], now: now) {
                 if case .send(let lines) = action { told += lines }
             }
         }
@@ -102,8 +114,8 @@ struct LivenessTests {
         var machine = Self.ready(watchdogSeconds: 1)
         #expect(machine.stop() == [.send(["STOPPING=1", "STATUS=stopping"])])
         #expect(machine.stop().isEmpty)
-        #expect(machine.tick(Self.subject(1), status: "t", now: 99 * Self.second).isEmpty)
-        #expect(machine.ready(status: "s", now: 100 * Self.second).isEmpty)
+        #expect(machine.tick(Self.subject(1), now: 99 * Self.second).isEmpty)
+        #expect(machine.ready(now: 100 * Self.second).isEmpty)
     }
 
     @Test("an echo probe has one request under way")
@@ -120,8 +132,10 @@ struct LivenessTests {
         #expect(queue.count == 1)
     }
 
-    @Test("a service that runs: ready, fed, stopped")
-    func service() async throws {
+    @Test(
+        "a service that runs: ready, fed, stopped; also where its status never comes",
+        .timeLimit(.minutes(1)), arguments: [true, false])
+    func service(hasStatus: Bool) async throws {
         let surroundings = FakeSurroundings([
             "NOTIFY_SOCKET": "/run/notify", "WATCHDOG_USEC": "1000000", "WATCHDOG_PID": "42",
         ])
@@ -129,7 +143,8 @@ struct LivenessTests {
         let manager = surroundings.manager
         let service = LivenessService(
             notifier: SystemdNotifier(surroundings), marks: [], probes: [],
-            isReady: { true }, status: { "fine" }, clock: SteppingClock(), logger: logger)
+            isReady: { true }, askStatus: { if hasStatus { $0("fine") } }, clock: SteppingClock(),
+            logger: logger)
         let group = ServiceGroup(
             configuration: ServiceGroupConfiguration(
                 services: [
@@ -140,7 +155,7 @@ struct LivenessTests {
                 ], logger: logger))
         try await group.run()
         let messages = manager.messages
-        #expect(messages.first == "READY=1\nSTATUS=fine\nWATCHDOG=1")
+        #expect(messages.first == "READY=1\n" + (hasStatus ? "STATUS=fine\n" : "") + "WATCHDOG=1")
         #expect(messages.dropFirst().first == "WATCHDOG=1")
         #expect(messages.contains("STOPPING=1\nSTATUS=stopping"))
     }
@@ -150,5 +165,7 @@ struct LivenessTests {
 private struct WaitForMessages: Service {
     let manager: FakeManager
     let count: Int
-    func run() async throws { while manager.messages.count < count { await Task.yield() } }
+    func run() async throws {
+        while manager.messages.count < count, !Task.isCancelled { await Task.yield() }
+    }
 }

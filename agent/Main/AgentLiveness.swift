@@ -1,3 +1,4 @@
+import AgentRead
 import AgentSpool
 import AgentStream
 import Identity
@@ -24,16 +25,20 @@ struct AgentLiveness {
         )
     }
 
-    /// Ready as soon as it runs: the agent reads and spools whether or not the collector is there.
+    /// Ready as soon as it runs: the agent reads and spools whether or not the collector is there. `status` may wait for
+    /// the disk, on `statusThread`.
     func service(
         _ notifier: SystemdNotifier, eventLoops: MultiThreadedEventLoopGroup,
-        status: @escaping @Sendable () -> String, clock: any WorldClock, logger: Logger
+        statusThread: DedicatedThread, status: @escaping @Sendable () -> String,
+        clock: any WorldClock, logger: Logger
     ) -> LivenessService {
         LivenessService(
             notifier: notifier, marks: [scrape, logs, eventLoop],
             probes: eventLoops.makeIterator().map { loop in
                 EchoProbe(eventLoop) { loop.execute($0) }
-            }, isReady: { true }, status: status, clock: clock, logger: logger)
+            }, isReady: { true },
+            askStatus: { tell in statusThread.submit { tell(status()) } },
+            clock: clock, logger: logger)
     }
 
     /// The agent in one line: where it streams to and what waits.

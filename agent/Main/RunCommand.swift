@@ -29,9 +29,16 @@ struct RunCommand: AsyncParsableCommand {
         try configuration.prepareStateDirectory(LiveFileTree())
         let eventLoops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
         let paths = options.paths
+        // Off the Swift pool, which may have one thread alone: the notifier goes on asking for time meanwhile.
+        let startThread = try DedicatedThread()
         let wiring = try await notifier.whileStarting("reading the spool", clock: LiveClock()) {
-            try AgentWiring(
-                configuration: configuration, paths: paths, eventLoops: eventLoops, logger: logger)
+            try await startThread.run {
+                Result {
+                    try AgentWiring(
+                        configuration: configuration, paths: paths, eventLoops: eventLoops,
+                        logger: logger)
+                }
+            }.get()
         }
         var failure: (any Error)?
         do {
@@ -58,6 +65,7 @@ struct AgentWiring {
     private let streams: [any Service]
     private let liveness: AgentLiveness
     private let identity: IdentityStore
+    private let statusThread: DedicatedThread
     private let clock = LiveClock()
 
     init(
@@ -90,6 +98,7 @@ struct AgentWiring {
             instance: HostReading.nodeName(), mark: liveness.scrape, clock: clock, logger: logger)
         let store = IdentityStore(files: LiveFileTree(), folder: configuration.identityFolder)
         identity = store
+        statusThread = try DedicatedThread()
         let holder = IdentityHolder(store: store)
         let facts = HostReading.facts(role: configuration.role)
         let metrics = streamMetrics
@@ -167,7 +176,7 @@ struct AgentWiring {
         let (spools, metrics, identity) = (spools, streamMetrics, identity)
         services.append(
             liveness.service(
-                notifier, eventLoops: eventLoops,
+                notifier, eventLoops: eventLoops, statusThread: statusThread,
                 status: {
                     AgentLiveness.status(
                         collector: identity.collector(), isConnected: metrics.isConnected,

@@ -27,7 +27,7 @@ package final class DedicatedThread: Sendable {
     }
 
     /// Queues `work`. At most `ThreadQueue.pendingMax` may wait.
-    func submit(_ work: @escaping @Sendable () -> Void) { queue.push(work) }
+    package func submit(_ work: @escaping @Sendable () -> Void) { queue.push(work) }
 
     /// Starts a detached thread that runs `body` once. Its stack is 256 KiB: a default stack is 8 MiB of address space.
     static func spawn(_ body: @escaping @Sendable () -> Void) throws(ReadError) {

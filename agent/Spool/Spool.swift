@@ -6,19 +6,32 @@ package import World
 
 /// One stream's batches on disk between their making and the collector's acknowledgement.
 ///
-/// Thread-safe. Appends and flushes wait for each other; reading, acknowledging and `status` never wait for a flush's
-/// `fdatasync`. Nothing is visible to `read` before it is durable (see `SpoolStore` for the one exception and its proof).
+/// Thread-safe. Appends and flushes wait for each other; reading and acknowledging never wait for a flush's `fdatasync`;
+/// `status` and `isDegraded` never wait for the disk. Nothing is visible to `read` before it is durable (see `SpoolStore`
+/// for the one exception and its proof).
 /// Format and rules: `docs/formats/spool.md`.
 package final class Spool: SpoolSource, SpoolSink {
     package let kind: StreamKind
     private let writing = Mutex<Void>(())
     private let state: Mutex<State>
+    /// What `state` comes to, as of its last change: `state` is held while the disk works.
+    private let figures: Mutex<Figures>
 
     private struct State {
         var store: SpoolStore
         var waiters: [Int: (after: UInt64, continuation: CheckedContinuation<Void, any Error>)] =
             [:]
         var waiterNumber = 0
+    }
+
+    private struct Figures {
+        var status: SpoolStatus
+        var isDegraded: Bool
+
+        init(_ store: SpoolStore) {
+            status = store.status()
+            isDegraded = store.isDegraded
+        }
     }
 
     /// Opens or makes the spool of `directory` and recovers it; afterwards disk errors no longer throw but degrade.
@@ -28,11 +41,11 @@ package final class Spool: SpoolSource, SpoolSink {
         random: any RandomSource, configuration: SpoolConfiguration
     ) throws(SpoolError) {
         self.kind = kind
-        state = Mutex(
-            State(
-                store: try SpoolStore.open(
-                    kind: kind, directory: directory, tree: tree, clock: clock, random: random,
-                    configuration: configuration)))
+        let store = try SpoolStore.open(
+            kind: kind, directory: directory, tree: tree, clock: clock, random: random,
+            configuration: configuration)
+        state = Mutex(State(store: store))
+        figures = Mutex(Figures(store))
     }
 
     // MARK: the batching side
@@ -48,7 +61,7 @@ package final class Spool: SpoolSource, SpoolSink {
     }
 
     /// In memory mode: the disk refused, what is appended is not durable. For the metric `petrel_spool_degraded`.
-    package var isDegraded: Bool { state.withLock { $0.store.isDegraded } }
+    package var isDegraded: Bool { figures.withLock { $0.isDegraded } }
 
     /// Records whose content the collector has acknowledged.
     package var acknowledgedRecords: UInt64 {
@@ -111,29 +124,27 @@ package final class Spool: SpoolSource, SpoolSink {
     /// calls it every 200 ms or 256 KiB. In memory mode it tries to leave it. Never throws: see `isDegraded`.
     package func flush() {
         writing.withLock { _ in
-            let job: (file: any WorldFile, through: UInt64)? = state.withLock { state in
-                state.store.beginFlush()
-            }
+            let job = update { $0.beginFlush() }
             guard let job else { return wake() }
             let isDurable = (try? job.file.synchronize()) != nil
-            state.withLock { state in
+            update { store in
                 if isDurable {
-                    state.store.markDurable(through: job.through)
+                    store.markDurable(through: job.through)
                 } else {
-                    state.store.replaceActive()
+                    store.replaceActive()
                 }
             }
             wake()
         }
     }
 
-    private func changing<Result>(
+    private func changing<Result: Sendable>(
         _ body: (inout SpoolStore) throws(SpoolError) -> Result
     ) throws(SpoolError) -> Result {
         let result: Swift.Result<Result, SpoolError> = writing.withLock { _ in
-            state.withLock { state in
+            update { store in
                 do throws(SpoolError) {
-                    return .success(try body(&state.store))
+                    return .success(try body(&store))
                 } catch {
                     return .failure(error)
                 }
@@ -143,24 +154,34 @@ package final class Spool: SpoolSource, SpoolSink {
         return try result.get()
     }
 
+    /// Changes the store and then its figures, also where `body` throws.
+    private func update<Result: Sendable>(
+        _ body: (inout SpoolStore) throws -> Result
+    ) rethrows -> Result {
+        try state.withLock { state in
+            defer { figures.withLock { $0 = Figures(state.store) } }
+            return try body(&state.store)
+        }
+    }
+
     // MARK: the sending side
 
-    package func status() -> SpoolStatus { state.withLock { $0.store.status() } }
+    package func status() -> SpoolStatus { figures.withLock { $0.status } }
 
     package func read(from sequence: UInt64, bytesMax: Int) throws -> [SpooledBatch] {
-        try state.withLock { try $0.store.read(from: sequence, bytesMax: bytesMax) }
+        try update { try $0.read(from: sequence, bytesMax: bytesMax) }
     }
 
     package func preceding(_ sequence: UInt64) throws -> [SpooledBatch] {
-        state.withLock { $0.store.preceding(sequence) }
+        update { $0.preceding(sequence) }
     }
 
     package func acknowledge(through sequence: UInt64) {
-        state.withLock { $0.store.acknowledge(through: sequence) }
+        update { $0.acknowledge(through: sequence) }
     }
 
     package func reject(_ sequence: UInt64, detail: String) {
-        state.withLock { $0.store.reject(sequence) }
+        update { $0.reject(sequence) }
     }
 
     package func beginEpochAfterRestore(lastCommitted: UInt64) throws -> UInt64 {

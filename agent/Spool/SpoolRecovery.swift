@@ -3,6 +3,11 @@ import Storage
 import Wire
 import World
 
+extension Spool {
+    /// The file that the process which has the spool of `directory` holds locked.
+    package static func lockFile(directory: String) -> String { directory + "/lock" }
+}
+
 /// Opening a spool: what is on the disk becomes the store, or a new epoch where something is lost that can't be told.
 extension SpoolStore {
     static func open(
@@ -43,7 +48,7 @@ extension SpoolStore {
         _ tree: any WorldFileTree, _ directory: String
     ) throws -> any WorldFile {
         do {
-            return try tree.lock(directory + "/lock")
+            return try tree.lock(Spool.lockFile(directory: directory))
         } catch {
             throw error.errno == 11 ? SpoolError.locked(path: directory) : SpoolError.file(error)
         }

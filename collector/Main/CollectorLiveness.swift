@@ -42,13 +42,15 @@ enum CollectorLiveness {
                 else { return false }
                 return await webIsListening.wait()
             },
-            status: {
+            askStatus: { tell in
                 let now = clock.monotonicNanoseconds
                 let connected = presence.snapshot().values.count {
                     PresenceReporter.isUp(lastHeard: $0.monotonicNanoseconds, now: now)
                 }
-                return status(
-                    isStoreAway: board.isAway, connected: connected, firing: evaluate.firingCount)
+                tell(
+                    status(
+                        isStoreAway: board.isAway, connected: connected,
+                        firing: evaluate.firingCount))
             }, clock: clock, logger: logger)
         return [probe, liveness]
     }
