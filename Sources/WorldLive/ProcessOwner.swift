@@ -21,6 +21,28 @@ package enum ProcessOwner {
         return account
     }
 
+    /// Becomes the owner of a program's state folder for good where this process is root. Where the folder is missing and
+    /// the packaged program's, it is made for `user` first, where that user exists. `entrusted` are folders whose files
+    /// root may have left there: they are given to the owner.
+    package static func become(
+        ownerOfState folder: String, packagedAt packaged: String, for user: String,
+        entrusted: [String] = []
+    ) throws(FileError) {
+        guard isRoot else { return }
+        let files = LiveFileTree()
+        if (try? files.status(folder)) == nil {
+            // The packaged unit has not been started yet, or this program is no packaged one.
+            guard folder == packaged, let account = files.account(named: user) else { return }
+            try makeFolder(folder, for: account)
+        }
+        let owner = try files.ownership(folder)
+        if owner.user != 0 {
+            let account = UserAccount(name: "", user: owner.user, group: owner.group)
+            for folder in entrusted { try give(folder, to: account) }
+        }
+        try become(ownerOf: folder)
+    }
+
     /// Becomes `account` for good, with its groups; an account without a name has its own group alone.
     package static func become(_ account: UserAccount) throws(FileError) {
         guard geteuid() != account.user else { return }

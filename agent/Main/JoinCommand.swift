@@ -1,3 +1,4 @@
+import AgentSpool
 import AgentStream
 import ArgumentParser
 import Glibc
@@ -64,35 +65,24 @@ struct JoinCommand: AsyncParsableCommand {
 
     /// Root works as the owner of the state folder, so that the agent can read what is left there.
     private func takeOwnership(_ configuration: AgentConfiguration) throws {
-        guard ProcessOwner.isRoot else { return }
-        let files = LiveFileTree()
         let folder = configuration.stateDirectory
         do throws(FileError) {
-            if (try? files.status(folder)) == nil {
-                // The packaged unit has not been started yet, or this agent is no packaged one.
-                guard folder == AgentConfiguration().stateDirectory,
-                    let account = files.account(named: Self.packagedUser)
-                else { return }
-                try ProcessOwner.makeFolder(folder, for: account)
-            }
-            let owner = try files.ownership(folder)
-            if owner.user != 0 {
-                try ProcessOwner.give(
-                    configuration.identityFolder,
-                    to: UserAccount(name: "", user: owner.user, group: owner.group))
-            }
-            try ProcessOwner.become(ownerOf: folder)
+            try ProcessOwner.become(
+                ownerOfState: folder, packagedAt: AgentConfiguration().stateDirectory,
+                for: Self.packagedUser, entrusted: [configuration.identityFolder])
         } catch {
+            let reason = LiveSurroundings().errorText(error.errno)
             throw StartError(
-                "\(error.operation) \(error.path): \(String(cString: strerror(error.errno))); the "
-                    + "state folder \(folder) must belong to the agent's user")
+                "\(error.operation) \(error.path): \(reason); the state "
+                    + "folder \(folder) must belong to the agent's user")
         }
     }
 
     /// What is left to do: nothing where an agent runs, for it looks at the identity every few seconds.
     private func nextStep(_ configuration: AgentConfiguration) -> String {
         let files = LiveFileTree()
-        let lock = "\(configuration.spoolFolder)/\(StreamKind.metrics.name)/lock"
+        let lock = Spool.lockFile(
+            directory: "\(configuration.spoolFolder)/\(StreamKind.metrics.name)")
         if (try? files.status(lock)) != nil {
             do throws(FileError) {
                 try files.lock(lock).close()

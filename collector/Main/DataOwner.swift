@@ -1,4 +1,3 @@
-import Glibc
 import Startup
 import World
 import WorldLive
@@ -10,21 +9,15 @@ extension CollectorConfiguration {
     /// Root works as the owner of the state folder: PostgreSQL's peer authentication knows that user and not root, and
     /// the collector can read what is left there.
     func becomeDataOwner() throws {
-        guard ProcessOwner.isRoot else { return }
-        let files = LiveFileTree()
         do throws(FileError) {
-            if (try? files.status(dataDirectory)) == nil {
-                // The packaged unit has not been started yet, or this collector is no packaged one.
-                guard dataDirectory == CollectorConfiguration().dataDirectory,
-                    let account = files.account(named: Self.packagedUser)
-                else { return }
-                try ProcessOwner.makeFolder(dataDirectory, for: account)
-            }
-            try ProcessOwner.become(ownerOf: dataDirectory)
+            try ProcessOwner.become(
+                ownerOfState: dataDirectory, packagedAt: CollectorConfiguration().dataDirectory,
+                for: Self.packagedUser)
         } catch {
+            let reason = LiveSurroundings().errorText(error.errno)
             throw StartError(
-                "\(error.operation) \(error.path): \(String(cString: strerror(error.errno))); the "
-                    + "state folder \(dataDirectory) must belong to the collector's user")
+                "\(error.operation) \(error.path): \(reason); the state "
+                    + "folder \(dataDirectory) must belong to the collector's user")
         }
     }
 }

@@ -26,7 +26,7 @@ enum DatabasePassword {
         } catch {
             throw StartError(
                 "database.password_file: \(error.operation) \(error.path): "
-                    + "\(String(cString: strerror(error.errno))); its first line is the password, "
+                    + "\(LiveSurroundings().errorText(error.errno)); its first line is the password, "
                     + "and the collector's user must be able to read it")
         }
     }
