@@ -73,7 +73,7 @@ package struct LocalAnswer: Hashable, Sendable {
     }
 }
 
-/// Services of this machine, asked over loopback. Calls block, two seconds at most.
+/// Services of this machine, asked over loopback. Calls block, as long as the implementation says.
 package protocol LocalServices: Sendable {
     /// `GET path` on `address` (127.0.0.1 or ::1) and `port`; nil where nobody answers or the answer is no HTTP.
     func get(address: String, port: Int, path: String) -> LocalAnswer?

@@ -3,9 +3,10 @@ package import World
 
 /// HTTP/1.0 over a plain socket to this machine's loopback address.
 package struct LiveLocalServices: LocalServices {
-    private static let waitSeconds = 2
+    private let seconds: Int
 
-    package init() {}
+    /// A call takes at most `seconds` until it is connected, and so long again for the answer.
+    package init(seconds: Int = 2) { self.seconds = seconds }
 
     package func get(address: String, port: Int, path: String) -> LocalAnswer? {
         guard (1...65_535).contains(port) else { return nil }
@@ -14,7 +15,7 @@ package struct LiveLocalServices: LocalServices {
             isVersion6 ? AF_INET6 : AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
         guard number >= 0 else { return nil }
         defer { close(number) }
-        var wait = timeval(tv_sec: Self.waitSeconds, tv_usec: 0)
+        var wait = timeval(tv_sec: seconds, tv_usec: 0)
         for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
             setsockopt(
                 number, SOL_SOCKET, option, &wait, socklen_t(MemoryLayout<timeval>.size))
@@ -53,7 +54,7 @@ package struct LiveLocalServices: LocalServices {
     }
 
     private func read(_ number: Int32) -> [UInt8] {
-        let end = LiveClock().monotonicNanoseconds + Int64(Self.waitSeconds) * 1_000_000_000
+        let end = LiveClock().monotonicNanoseconds + Int64(seconds) * 1_000_000_000
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 16 * 1024)
         while bytes.count < Self.bodyBytesMax, LiveClock().monotonicNanoseconds < end {

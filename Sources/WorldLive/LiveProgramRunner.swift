@@ -179,11 +179,14 @@ private final class Pipe {
         return put
     }
 
-    /// Reads what is there; what goes over the bound is dropped.
+    /// Reads of one turn: more than a pipe holds, and yet a writer that never pauses does not keep us from the deadline.
+    private static let readsMax = 64
+
+    /// Reads what is there, a turn's worth at most; what goes over the bound is dropped.
     func drain(into text: inout [UInt8]) {
         guard reading >= 0 else { return }
         var chunk = [UInt8](repeating: 0, count: 16 * 1024)
-        while true {
+        for _ in 0..<Self.readsMax {
             let got = chunk.withUnsafeMutableBytes {
                 Glibc.read(reading, $0.baseAddress, $0.count)
             }
