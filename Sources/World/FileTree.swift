@@ -91,9 +91,16 @@ extension WorldFileTree {
     package func contents(_ path: String, bytesMax: Int = 16 << 20) throws(FileError) -> [UInt8] {
         let file = try open(path, .read)
         defer { file.close() }
+        return try file.contents(path, bytesMax: bytesMax)
+    }
+}
+
+extension WorldFile {
+    /// The whole content, in steps until nothing comes; EFBIG past `bytesMax`. `path` is for the error alone.
+    package func contents(_ path: String, bytesMax: Int) throws(FileError) -> [UInt8] {
         var bytes: [UInt8] = []
         while true {
-            let chunk = try file.read(at: Int64(bytes.count), count: 64 * 1024)
+            let chunk = try read(at: Int64(bytes.count), count: 64 * 1024)
             guard !chunk.isEmpty else { return bytes }
             bytes += chunk
             guard bytes.count <= bytesMax else {

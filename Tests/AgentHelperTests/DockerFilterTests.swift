@@ -110,6 +110,7 @@ struct DockerFilterTests {
             ("deploy.KEY", "x", false), ("traefik.http.middlewares.a.basicauth.users", "x", false),
             ("aws.credentials", "x", false), ("session.cookie", "x", false),
             ("sentry.dsn", "x", false), ("private", "x", false),
+            ("slack.WebHook", "https://hooks.example/T0/B0/x", false), ("db.pwd", "x", false),
             ("backup.url", "s3://id:hunter2@host/b", false),
             ("two", "http://a/ and https://u:hunter2@b/", false),
             ("long", String(repeating: "v", count: 1025), false),

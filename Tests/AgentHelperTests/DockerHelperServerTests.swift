@@ -9,7 +9,7 @@ import Testing
 import World
 import WorldLive
 
-@Suite("Docker helper", .serialized)
+@Suite("Docker helper", .serialized, .timeLimit(.minutes(1)))
 struct DockerHelperServerTests {
     static let group = MultiThreadedEventLoopGroup.singleton
     static let quiet = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
@@ -37,7 +37,7 @@ struct DockerHelperServerTests {
     /// Runs a helper in front of a fake Docker and shuts both down.
     static func serving(
         deadlineMilliseconds: Int64 = 5000, clientDeadlineMilliseconds: Int64 = 5000,
-        users: Set<UInt32> = [getuid()],
+        stopDeadlineMilliseconds: Int64 = 3000, users: Set<UInt32> = [getuid()],
         connectionsMax: Int = 16, exchangesMax: Int = 4,
         _ script: @escaping @Sendable (String) -> FakeDocker.Answer,
         run body: @Sendable @escaping (Place, FakeDocker) async throws -> Void
@@ -50,7 +50,8 @@ struct DockerHelperServerTests {
                     dockerSocket: place.docker, users: users, connectionsMax: connectionsMax,
                     exchangesMax: exchangesMax, answerBytesMax: 1 << 20, eventBytesMax: 1000,
                     deadlineMilliseconds: deadlineMilliseconds,
-                    clientDeadlineMilliseconds: clientDeadlineMilliseconds),
+                    clientDeadlineMilliseconds: clientDeadlineMilliseconds,
+                    stopDeadlineMilliseconds: stopDeadlineMilliseconds),
                 listener: listener, group: group, logger: quiet)
             let services = ServiceGroup(
                 configuration: .init(services: [.init(service: server)], logger: quiet))
@@ -347,6 +348,54 @@ struct DockerHelperServerTests {
         }
     }
 
+    @Test("a reader that goes on and on is let go: the answer as a whole has a deadline")
+    func drip() async throws {
+        let body = "[" + String(repeating: "{\"Id\":\"1\"},", count: 80_000) + "{}]"
+        let received = Mutex("")
+        try await Self.serving(clientDeadlineMilliseconds: 1000) { _ in
+            .bytes(Self.ok(body))
+        } run: { place, _ in
+            // 64 KiB in 200 ms, the whole in more than the kernel's buffers and 2 s.
+            let slow = try await ClientBootstrap(group: Self.group)
+                .channelOption(.autoRead, value: false)
+                .channelOption(.maxMessagesPerRead, value: 1)
+                .channelOption(
+                    .recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 16 << 10)
+                )
+                .channelInitializer { channel in
+                    channel.pipeline.addHandler(
+                        Collecting { text in received.withLock { $0 += text } })
+                }
+                .connect(unixDomainSocketPath: place.helper).get()
+            try await slow.writeAndFlush(ByteBuffer(string: Self.get("/containers/json")))
+            let reading = slow.eventLoop.scheduleRepeatedTask(
+                initialDelay: .zero, delay: .milliseconds(50)
+            ) { _ in slow.read() }
+            try await slow.closeFuture.get()
+            reading.cancel()
+        }
+        let count = received.withLock { $0.utf8.count }
+        #expect(count > 0 && count < body.utf8.count)
+    }
+
+    @Test("a stop waits for exchanges, and not for long")
+    func stopCuts() async throws {
+        let held = Mutex<(any Channel)?>(nil)
+        try await Self.serving(
+            deadlineMilliseconds: 600_000, clientDeadlineMilliseconds: 600_000,
+            stopDeadlineMilliseconds: 100
+        ) { _ in
+            .silence
+        } run: { place, fake in
+            let channel = try await ClientBootstrap(group: Self.group)
+                .connect(unixDomainSocketPath: place.helper).get()
+            try await channel.writeAndFlush(ByteBuffer(string: Self.get("/info")))
+            held.withLock { $0 = channel }
+            while fake.requests.isEmpty { await Task.yield() }
+        }
+        try await held.withLock { $0 }?.closeFuture.get()
+    }
+
     @Test("exchanges past the bound are told to come again")
     func busy() async throws {
         try await Self.serving(exchangesMax: 1) { _ in
@@ -366,5 +415,17 @@ struct DockerHelperServerTests {
                 #expect(answered.hasPrefix("HTTP/1.1 200 "))
             }
         }
+    }
+}
+
+/// Hands on what comes.
+private final class Collecting: ChannelInboundHandler, Sendable {
+    typealias InboundIn = ByteBuffer
+    private let take: @Sendable (String) -> Void
+
+    init(_ take: @escaping @Sendable (String) -> Void) { self.take = take }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        take(String(buffer: unwrapInboundIn(data)))
     }
 }

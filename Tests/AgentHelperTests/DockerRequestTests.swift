@@ -30,6 +30,10 @@ struct DockerRequestTests {
                 "/events?filters={\"event\":[\"die\"]}",
                 "/events?filters=%7B%22event%22%3A%5B%22die%22%5D%2C%22type%22%3A%5B%22container%22%5D%7D"
             ),
+            (
+                "/events?filters={\"event\":[\"health_status:%20healthy\",\"exec_create\"]}",
+                "/events?filters=%7B%22event%22%3A%5B%22health_status%3A%20healthy%22%2C%22exec_create%22%5D%2C%22type%22%3A%5B%22container%22%5D%7D"
+            ),
         ])
     func forwarded(target: String, upstream: String) throws {
         #expect(try DockerRequest(method: "GET", target: target).target == upstream)
@@ -86,6 +90,15 @@ struct DockerRequestTests {
             ("/events?filters={\"type\":[\"container\",\"network\"]}", "filters"),
             ("/events?filters={\"type\":[]}", "filters"),
             ("/events?filters={\"label\":[\"x\"]}", "filters"),
+            // Docker would compare prefixes: these ask for the letters of a command line.
+            (
+                "/events?filters={\"event\":[\"health_status\",\"exec_create:%20sh%20-c%20a\"]}",
+                "filters"
+            ),
+            ("/events?filters={\"event\":[\"exec_start:%20a\"]}", "filters"),
+            ("/events?filters={\"event\":[\"exec_create:\"]}", "filters"),
+            ("/events?filters={\"event\":[\"health_status:%20h\"]}", "filters"),
+            ("/events?filters={\"event\":[\"\"]}", "filters"),
             ("/events?since=yesterday", "since"), ("/events?since=1.2.3", "since"),
             ("/events?since=-1", "since"), ("/events?until=1.", "until"),
             ("/events?until=1%0d%0aX", "until"), ("/events?stream=1", "stream"),

@@ -220,6 +220,34 @@ struct PostureTests {
         #expect(reading.isComplete)
     }
 
+    /// An entry, whether it lets a command run without a password, and whether any command.
+    static let sudoEntries: [(String, Double, Double)] = [
+        ("a ALL=(ALL) ALL", 0, 0), ("a ALL=(ALL) NOPASSWD: ALL", 1, 1),
+        ("a ALL=(ALL) NOPASSWD : ALL", 1, 1), ("a ALL=NOPASSWD:/bin/x", 1, 0),
+        // A tag holds for what is behind it in the list, up to its opposite.
+        ("a ALL=(ALL) NOPASSWD: /bin/x, ALL", 1, 1),
+        ("a ALL=(ALL) NOPASSWD: /bin/x, (bob, eve) SETENV: ALL", 1, 1),
+        ("a ALL=(ALL) NOPASSWD: /bin/x, PASSWD: ALL", 1, 0),
+        ("a ALL=(ALL) NOPASSWD: PASSWD: ALL", 0, 0),
+        ("a ALL=(ALL) PASSWD: /bin/x, NOPASSWD: ALL", 1, 1),
+        ("a ALL=(ALL) ALL, NOPASSWD: /bin/x", 1, 0),
+        ("a ALL=(ALL) NOPASSWD: !ALL, ALL -x", 1, 0),
+        ("a ALL=(ALL) NOPASSWD: /bin/x\\, ALL", 1, 0),
+        // Another list of hosts begins anew.
+        ("a h1 = NOPASSWD: /bin/x : h2 = ALL", 1, 0),
+        ("a h1 = NOPASSWD: ALL : h2 = /bin/x", 1, 1),
+        ("a h1 = /bin/x : h2 = (root) NOPASSWD: ALL", 1, 1),
+        ("a ALL = CWD=/tmp NOPASSWD: ALL", 1, 1),
+        ("a ALL = NOPASSWD: /bin/x, CWD=/tmp ALL", 1, 1),
+        ("Cmnd_Alias NOPASSWD = ALL", 0, 0), ("\"NOPASSWD\" ALL = ALL", 0, 0),
+    ]
+
+    @Test("sudo: how far NOPASSWD reaches", arguments: sudoEntries)
+    func sudoTags(entry: String, any: Double, all: Double) throws {
+        let numbers = try Self.read(.sudo, ["/etc/sudoers": entry + "\n"]).numbers
+        #expect(numbers[.sudoNoPassword] == any && numbers[.sudoNoPasswordAll] == all)
+    }
+
     @Test("sudo: a loop of includes ends, an include that can't be followed is named")
     func sudoIncludes() throws {
         let loop = try Self.read(.sudo, ["/etc/sudoers": "@include /etc/sudoers\n"])

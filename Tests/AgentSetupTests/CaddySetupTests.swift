@@ -72,6 +72,20 @@ struct CaddySetupTests {
         ("2.9.0", "{\n\torder x `\n}\nmetrics`\n\tmetrics\n}\n", nil),
         ("2.9.0", "{\n\temail <<END\n\t}\n\tEND\n\tmetrics\n}\n", nil),
         ("2.9.0", "{\n\t# metrics\n\tadmin \\\n\t\tlocalhost:2019\n\tmetrics\n}\n", nil),
+        // A backslash joins lines, and they count as lines.
+        (
+            "2.8.4",
+            "{\n\tadmin \\\n\t\tlocalhost:2019\n\tservers {\n\t\tprotocols h1\n\t}\n}\n",
+            "{\n\tadmin \\\n\t\tlocalhost:2019\n\tservers {\n\t@\t\tmetrics\n\t\tprotocols h1\n\t}\n}\n"
+        ),
+        (
+            "2.8.4", "{\n\tservers \\\n\t{\n\t\tprotocols h1\n\t}\n}\n",
+            "{\n\tservers \\\n\t{\n\t@\t\tmetrics\n\t\tprotocols h1\n\t}\n}\n"
+        ),
+        (
+            "2.8.4", "{\n\temail \"a\nb\" \\\n\t\tx\n\tservers {\n\t}\n}\n",
+            "{\n\temail \"a\nb\" \\\n\t\tx\n\tservers {\n\t@\t\tmetrics\n\t}\n}\n"
+        ),
         ("2.9.0", "", "{\n@\tmetrics\n}\n\n"),
         ("2.9.0", "{\r\n\tdebug\r\n}\r\n", "{\r\n@\tmetrics\r\n\tdebug\r\n}\r\n"),
     ]

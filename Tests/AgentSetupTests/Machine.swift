@@ -156,15 +156,30 @@ final class Machine: OwnedFileTree, ProgramRunner, LocalServices {
         return found
     }
 
-    func setOwnership(_ path: String, _ ownership: FileOwnership) throws(FileError) {
-        try check("chown", path)
-        state.withLock { state in
-            if state.files[path] != nil {
-                state.files[path]?.ownership = ownership
-            } else {
-                state.folders[path] = ownership
-            }
+    func contentsAndOwnership(
+        _ path: String, bytesMax: Int
+    ) throws(FileError) -> (bytes: [UInt8], ownership: FileOwnership) {
+        try check("open", path)
+        let (entry, isLink) = state.withLock { ($0.files[path], $0.links[path] != nil) }
+        guard !isLink else { throw FileError(operation: "open", path: path, errno: 40) }
+        guard let entry else { throw FileError(operation: "open", path: path, errno: 2) }
+        guard entry.bytes.count <= bytesMax else {
+            throw FileError(operation: "read", path: path, errno: 27)
         }
+        return (entry.bytes, entry.ownership)
+    }
+
+    func create(
+        _ path: String, _ bytes: [UInt8], _ ownership: FileOwnership
+    ) throws(FileError) {
+        let file = try open(path, .createNew)
+        try file.write(bytes, at: 0)
+        try check("chown", path)
+        state.withLock { $0.files[path]?.ownership = ownership }
+    }
+
+    func makeFolder(_ path: String, _ ownership: FileOwnership) throws(FileError) {
+        state.withLock { $0.folders[path] = ownership }
     }
 
     func account(named name: String) -> UserAccount? {

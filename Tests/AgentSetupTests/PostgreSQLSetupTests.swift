@@ -147,6 +147,25 @@ struct PostgreSQLSetupTests {
         #expect(plan.changes.first?.edits.first?.line == line, "\(rules)")
     }
 
+    /// A rule that decides against the agent, and what is said of it.
+    static let shown: [(String, String)] = [
+        ("local all all ldap ldapserver=h ldapbindpasswd=hunter2", "`local all all ldap`"),
+        ("local all all ldap \"ldapbindpasswd=hunter2 x\"", "`local all all ldap`"),
+        (
+            "local \"my db\",all all radius radiussecrets=hunter2",
+            "`local \"my db\",all all radius`"
+        ),
+        // The method is missing.
+        ("local all all radiussecrets=hunter2", "`local all all`"),
+    ]
+
+    @Test("a rule is shown without its options, which may be secrets", arguments: shown)
+    func secrets(rule: String, text: String) throws {
+        let report = try SetupService.postgreSQL(cluster: nil).plan(machine(rule + "\n").host)
+            .report
+        #expect(report.contains(text) && !report.contains("hunter2"), "\(report)")
+    }
+
     /// The role as it is, and the statements that it lacks.
     static let roles: [(String, Int, [String])] = [
         (goodRole, 180_000, []),

@@ -27,12 +27,9 @@ struct RealServicesTests {
     }
 
     private func write(_ name: String, _ text: String, user: UInt32, group: UInt32) throws {
-        let files = LiveFileTree()
-        let file = try files.open(folder + "/" + name, .createNew)
-        try file.write(Array(text.utf8), at: 0)
-        file.close()
-        try files.setOwnership(
-            folder + "/" + name, FileOwnership(user: user, group: group, mode: 0o640))
+        try LiveFileTree().create(
+            folder + "/" + name, Array(text.utf8),
+            FileOwnership(user: user, group: group, mode: 0o640))
     }
 
     private func apply(_ plan: SetupPlan) async throws {
@@ -55,8 +52,7 @@ struct RealServicesTests {
         .enabled(if: has("redis-server", "redis-cli"), "redis-server missing"))
     func redis() async throws {
         let owner = try #require(LiveFileTree().account(named: "postgres"))
-        try LiveFileTree().makeDirectory(folder)
-        try LiveFileTree().setOwnership(
+        try LiveFileTree().makeFolder(
             folder, FileOwnership(user: owner.user, group: owner.group, mode: 0o755))
         defer { clean() }
         let path = folder + "/redis.conf"
@@ -112,8 +108,7 @@ struct RealServicesTests {
         .enabled(if: has("pgbouncer", "psql", "runuser", "kill"), "pgbouncer missing"))
     func pgBouncer() async throws {
         let owner = try #require(LiveFileTree().account(named: "postgres"))
-        try LiveFileTree().makeDirectory(folder)
-        try LiveFileTree().setOwnership(
+        try LiveFileTree().makeFolder(
             folder, FileOwnership(user: owner.user, group: owner.group, mode: 0o755))
         defer { clean() }
         let path = folder + "/pgbouncer.ini"

@@ -1,7 +1,9 @@
 import AgentSetup
+import Glibc
 import Synchronization
 import Testing
 import World
+import WorldLive
 
 @Suite("plans are applied whole or not at all")
 struct SetupApplierTests {
@@ -115,6 +117,84 @@ struct SetupApplierTests {
                 ], machine)
         }
         #expect(machine.text(path) == "a\n" && machine.text("/etc/new") == nil)
+    }
+
+    /// What the copy beside the file was before; nil: none.
+    @Test(
+        "where a file can't be put back, the copy is named only if it is the old content",
+        arguments: [(nil, true), ("a\n", true), ("long ago\n", false)])
+    func notRestored(copy: String?, isOld: Bool) async {
+        let machine = Machine([path: "a\n"])
+        if let copy { machine.put(path + ".petrel-bak", copy) }
+        machine.answer { _ in
+            machine.state.withLock { $0.failures["rename /etc/x.conf"] = 28 }
+            return ProgramOutcome(status: 1)
+        }
+        let said = Lines()
+        let failing = CommandStep(
+            "try", .program(ProgramRun(["/bin/x"])), remedy: "look", restoresFiles: true)
+        let plan = SetupPlan(
+            subject: "x",
+            steps: [
+                .changeFile(change("a\n", [LineEdit(line: 0, inserted: ["b"])])), .run(failing),
+            ])
+        await #expect(throws: SetupError.self) {
+            try await SetupApplier(host: machine.host) { said.add($0) }.apply(plan)
+        }
+        let last = said.all.last ?? ""
+        #expect(last.contains("could not put back /etc/x.conf (errno 28)"))
+        #expect(last.contains("its old content is /etc/x.conf.petrel-bak") == isOld)
+        #expect(last.contains("/etc/x.conf.petrel-bak is older than the old content") != isOld)
+    }
+
+    @Test("a link that stands in the file's place by then is not followed")
+    func planted() async {
+        let machine = Machine([path: "a\n"])
+        machine.state.withLock { $0.links[path] = "/etc/shadow" }
+        await #expect(
+            throws: SetupError.unreadable(FileError(operation: "open", path: path, errno: 40))
+        ) {
+            try await apply(
+                [.changeFile(change("a\n", [LineEdit(line: 0, inserted: ["b"])]))], machine)
+        }
+        #expect(machine.text(path) == "a\n")
+    }
+
+    @Test("links that a service's user planted beside its file lead nowhere; set-user-id goes")
+    func plantedReally() async throws {
+        let files = LiveFileTree()
+        let folder = "/tmp/petrel-planted-\(LiveRandom().next())"
+        try files.makeDirectory(folder)
+        let conf = folder + "/x.conf"
+        let victim = folder + "/victim"
+        defer {
+            for name in (try? files.list(folder)) ?? [] { try? files.remove(folder + "/" + name) }
+            rmdir(folder)
+        }
+        let mine = FileOwnership(user: geteuid(), group: getegid(), mode: 0o640)
+        try files.create(victim, Array("keep".utf8), mine)
+        try files.create(conf, Array("a\n".utf8), mine)
+        chmod(conf, 0o4755)
+        symlink(victim, conf + ".petrel-new")
+        symlink(victim, conf + ".petrel-bak.petrel-new")
+        symlink(folder + "/none", conf + ".petrel-bak")
+        var host = Machine().host
+        host.files = files
+        let change = FileChange(
+            path: conf, before: Array("a\n".utf8), edits: [LineEdit(line: 1, inserted: ["b"])],
+            why: "", missing: "")
+        try await SetupApplier(host: host) { _ in }.apply(
+            SetupPlan(subject: "x", steps: [.changeFile(change)]))
+        for (path, text, mode) in [
+            (conf, "a\nb\n", 0o755), (conf + ".petrel-bak", "a\n", 0o755),
+            (victim, "keep", 0o640 as UInt32),
+        ] {
+            let found = try files.contentsAndOwnership(path)
+            #expect(String(decoding: found.bytes, as: UTF8.self) == text)
+            #expect(found.ownership.mode == mode)
+        }
+        let names = try files.list(folder).sorted()
+        #expect(names == ["victim", "x.conf", "x.conf.petrel-bak"])
     }
 
     /// Expectation, what the program gives, and whether that is right.

@@ -139,8 +139,14 @@ struct ValkeySetupTests {
     static let users: [(String, Bool)] = [
         ("on #\(pencil) ~* resetchannels \(commands)", true),
         ("on sanitize-payload >pencil allkeys \(commands)", true),
-        ("on >pencil ~* +@all", true),
-        ("on >pencil ~* -@all +client \(commands.dropFirst(6))", true),
+        // More than it needs is too much.
+        ("on >pencil ~* +@all", false),
+        ("on >pencil ~* -@all +client \(commands.dropFirst(6))", false),
+        ("on >pencil ~* \(commands) +get", false),
+        ("on >pencil ~* \(commands) +@read", false),
+        ("on >pencil ~* \(commands) +get -get", true),
+        ("on >pencil ~* \(commands) (+@all ~*)", false),
+        ("on >pencil ~* (+get ~*) reset on >pencil ~* \(commands)", true),
         ("off >pencil ~* \(commands)", false),
         ("on >other ~* \(commands)", false),
         ("on >pencil ~app:* \(commands)", false),

@@ -7,7 +7,7 @@ import WorldLive
 @Suite("Host probe")
 struct LiveHostProbeTests {
     /// A socket that listens on loopback, and its port.
-    private static func listen() throws -> (number: Int32, port: Int) {
+    static func listen() throws -> (number: Int32, port: Int) {
         let number = socket(AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)

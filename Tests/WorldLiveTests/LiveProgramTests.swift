@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 import World
 import WorldLive
@@ -38,11 +39,46 @@ struct LiveProgramTests {
 
     @Test("a program that hangs is killed with what it started")
     func deadline() throws {
+        let files = LiveFileTree()
+        let note = "/tmp/petrel-child-\(LiveRandom().next())"
+        defer { try? files.remove(note) }
         let error = #expect(throws: ProgramError.self) {
             try runner.run(
-                ProgramRun(["/bin/sh", "-c", "sleep 300 & sleep 300"], deadlineSeconds: 1))
+                ProgramRun(
+                    ["/bin/sh", "-c", "sleep 300 & echo $! > \(note); wait"], deadlineSeconds: 1))
         }
         #expect(error == .timedOut(program: "/bin/sh", seconds: 1))
+        let text = String(decoding: try files.contents(note), as: UTF8.self)
+        let child = try #require(Int32(text.dropLast()))
+        defer { kill(child, SIGKILL) }
+        let end = LiveClock().monotonicNanoseconds + 10_000_000_000
+        while Self.isRunning(child), LiveClock().monotonicNanoseconds < end { sched_yield() }
+        #expect(!Self.isRunning(child))
+    }
+
+    /// Whether a process exists and is no mere entry that nobody has waited for.
+    private static func isRunning(_ process: Int32) -> Bool {
+        guard let bytes = try? LiveFileTree().contents("/proc/\(process)/stat") else {
+            return false
+        }
+        // pid (name) state …
+        let after = String(decoding: bytes, as: UTF8.self).split(separator: ") ").last ?? ""
+        return after.first != "Z" && after.first != "X"
+    }
+
+    @Test("a program that writes without a pause does not pass its deadline")
+    func endless() throws {
+        let error = #expect(throws: ProgramError.self) {
+            try runner.run(ProgramRun([#require(runner.locate("yes"))], deadlineSeconds: 1))
+        }
+        #expect(error == .timedOut(program: runner.locate("yes") ?? "", seconds: 1))
+    }
+
+    @Test("a child's child that writes without a pause is not read for ever")
+    func endlessBackground() throws {
+        // The pipe's reader is gone after the run: `yes` ends with it.
+        let outcome = try runner.run(ProgramRun(["/bin/sh", "-c", "yes & exit 4"]))
+        #expect(outcome.status == 4)
     }
 
     @Test("a child's child that keeps the output open is not waited for")
@@ -61,23 +97,12 @@ struct LiveProgramTests {
         #expect(runner.locate("petrel-no-such-program") == nil)
     }
 
-    @Test("owners, modes and users")
-    func ownership() throws {
+    @Test("users")
+    func users() {
         let tree = LiveFileTree()
-        let path = "/tmp/petrel-owner-\(LiveRandom().next())"
-        try tree.open(path, .createNew).close()
-        defer { try? tree.remove(path) }
-        var ownership = try tree.ownership(path)
-        #expect(ownership.mode == 0o600)
-        ownership.mode = 0o640
-        try tree.setOwnership(path, ownership)
-        #expect(try tree.ownership(path) == ownership)
         #expect(tree.account(named: "root") == UserAccount(name: "root", user: 0, group: 0))
         #expect(tree.account(number: 0)?.name == "root")
         #expect(tree.account(named: "petrel-no-such-user") == nil)
-        #expect(throws: FileError(operation: "stat", path: "/none", errno: 2)) {
-            try tree.ownership("/none")
-        }
     }
 
     @Test("nobody answers at a closed port; addresses that are none are refused")
@@ -86,5 +111,15 @@ struct LiveProgramTests {
         #expect(services.get(address: "127.0.0.1", port: 1, path: "/") == nil)
         #expect(services.get(address: "example", port: 80, path: "/") == nil)
         #expect(services.get(address: "::1", port: 70_000, path: "/") == nil)
+    }
+
+    @Test("a service that does not answer is waited for as long as was said, and no longer")
+    func silentService() throws {
+        let (number, port) = try LiveHostProbeTests.listen()
+        defer { close(number) }
+        let begin = LiveClock().monotonicNanoseconds
+        #expect(
+            LiveLocalServices(seconds: 3).get(address: "127.0.0.1", port: port, path: "/") == nil)
+        #expect(LiveClock().monotonicNanoseconds - begin > 2_500_000_000)
     }
 }

@@ -92,17 +92,7 @@ struct PostureHelperCommand: ParsableCommand {
     func run() throws {
         let helper = PostureHelper(tree: LiveFileTree(), root: root, clock: LiveClock())
         let text = helper.exposition()
-        guard out != "-" else {
-            var rest = text[...]
-            while !rest.isEmpty {
-                let count = rest.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
-                guard count > 0 || errno == EINTR else {
-                    throw StartError("standard output: \(LiveSurroundings().errorText(errno))")
-                }
-                rest = rest.dropFirst(max(count, 0))
-            }
-            return
-        }
+        guard out != "-" else { return try StandardOutput.write(text) }
         let peer = try helperPeer(named: peerUser)
         do throws(PublishError) {
             try PublishedFile.write(text, to: out, group: peer.group)

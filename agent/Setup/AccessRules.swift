@@ -31,6 +31,7 @@ struct AccessRule: Hashable, Sendable {
     var line: Int
     /// The lines of the file that was asked for, counted from 0, that are or include it.
     var topLines: Range<Int>
+    /// Its fields up to the method. What follows may be a secret: `ldapbindpasswd=`, `radiussecrets=`.
     var text: String
 }
 
@@ -63,7 +64,7 @@ extension AccessRules {
                 }
             default:
                 rules.append(
-                    try rule(fields, text, file.path, range.lowerBound, top, folder: folder, host))
+                    try rule(fields, file.path, range.lowerBound, top, folder: folder, host))
             }
         }
     }
@@ -77,7 +78,7 @@ extension AccessRules {
     }
 
     private func rule(
-        _ fields: [[AccessToken]], _ text: String, _ file: String, _ line: Int, _ top: Range<Int>,
+        _ fields: [[AccessToken]], _ file: String, _ line: Int, _ top: Range<Int>,
         folder: String, _ host: SetupHost
     ) throws(SetupError) -> AccessRule {
         let kind = fields[0][0].text
@@ -89,12 +90,22 @@ extension AccessRules {
             let isNumeric = address.contains(":") || (address.first?.isNumber ?? false)
             methodAt = isNumeric && !address.contains("/") ? 5 : 4
         }
+        let method = field(methodAt).first?.text ?? ""
         return AccessRule(
             kind: kind, databases: try expand(field(1), folder, host, depth: 1),
             users: try expand(field(2), folder, host, depth: 1),
-            method: field(methodAt).first?.text ?? "",
+            method: method.contains("=") ? "" : method,
             options: fields.dropFirst(methodAt + 1).flatMap { $0.map(\.text) },
-            file: file, line: line + 1, topLines: top, text: text.trimmed)
+            file: file, line: line + 1, topLines: top,
+            text: Self.text(of: fields.prefix(methodAt + 1)))
+    }
+
+    /// In a line that lacks a field an option stands in its place: the text ends there.
+    private static func text(of fields: ArraySlice<[AccessToken]>) -> String {
+        let shown = fields.prefix { field in !field.contains { $0.text.contains("=") } }
+        return shown.map { field in
+            field.map { $0.isQuoted ? "\"\($0.text)\"" : $0.text }.joined(separator: ",")
+        }.joined(separator: " ")
     }
 
     /// Replaces `@file` by the words in it.
@@ -276,8 +287,8 @@ extension AccessRule {
         }
     }
 
-    /// Where it stands and what it says.
-    var place: String { "line \(line) of \(file), `\(text.words)`" }
+    /// Where it stands and what it says, its options aside.
+    var place: String { "line \(line) of \(file), `\(text)`" }
 }
 
 extension AccessRules {

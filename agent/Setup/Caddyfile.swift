@@ -23,10 +23,10 @@ struct Caddyfile: Hashable, Sendable {
 
     init(_ lines: TextLines) {
         let words = CaddyWord.all(lines)
-        firstLine = words.first?.line ?? lines.count
+        firstLine = words.first?.fileLine ?? lines.count
         guard let first = words.first, first.opens, first.line != words.dropFirst().first?.line
         else { return }
-        globalLine = first.line
+        globalLine = first.fileLine
         readGlobal(Array(words.dropFirst()))
     }
 
@@ -47,7 +47,7 @@ struct Caddyfile: Hashable, Sendable {
             let texts = line.map(\.text)
             let opens = line.last?.opens == true
             if depth == 1 {
-                readOption(texts, opens: opens, line: line[line.startIndex].line)
+                readOption(texts, opens: opens, line: line[line.endIndex - 1].fileLine)
                 current = texts[0] == "servers" && opens ? servers.count - 1 : nil
             } else if depth == 2, let current, texts[0] == "metrics" {
                 servers[current].hasMetrics = true
@@ -74,8 +74,10 @@ struct Caddyfile: Hashable, Sendable {
 /// A word of a Caddyfile.
 struct CaddyWord: Hashable, Sendable {
     var text: String
-    /// Where it starts, counted from 0.
+    /// The line that it belongs to: words that a backslash at a line's end joins have the same.
     var line: Int
+    /// Where it starts in the file, counted from 0.
+    var fileLine: Int
     var isQuoted: Bool
 
     var opens: Bool { text == "{" && !isQuoted }
@@ -92,7 +94,10 @@ struct CaddyWord: Hashable, Sendable {
 private struct CaddyScanner {
     private let text: [Character]
     private var at = 0
-    private var line = 0
+    /// Of the file, counted from 0.
+    private var fileLine = 0
+    /// How many line ends before this place are joined by a backslash, since the last that is not.
+    private var joinedCount = 0
 
     init(_ lines: TextLines) {
         text = lines.texts.flatMap { Array($0) + ["\n"] }
@@ -101,17 +106,20 @@ private struct CaddyScanner {
     mutating func next() -> CaddyWord? {
         skipToWord()
         guard at < text.count else { return nil }
-        let start = line
-        if text[at] == "\"" || text[at] == "`" { return quoted(text[at], start) }
-        var word = ""
+        var word = CaddyWord(
+            text: "", line: fileLine - joinedCount, fileLine: fileLine, isQuoted: false)
+        if text[at] == "\"" || text[at] == "`" {
+            readQuoted(text[at], &word)
+            return word
+        }
         while at < text.count, !text[at].isWhitespace {
             // A backslash before the line's end goes on in the next.
             if text[at] == "\\", at + 1 < text.count, text[at + 1] == "\n" { break }
-            word.append(text[at])
+            word.text.append(text[at])
             at += 1
         }
-        if word.hasPrefix("<<"), word.count > 2 { return heredoc(word, start) }
-        return CaddyWord(text: word, line: start, isQuoted: false)
+        if word.text.hasPrefix("<<"), word.text.count > 2 { readHeredoc(&word) }
+        return word
     }
 
     private mutating func skipToWord() {
@@ -121,6 +129,8 @@ private struct CaddyScanner {
             } else if text[at] == "\\", at + 1 < text.count, text[at + 1] == "\n" {
                 // The words of the next line belong to this one.
                 at += 2
+                fileLine += 1
+                joinedCount += 1
             } else if text[at].isWhitespace {
                 advance()
             } else {
@@ -130,27 +140,31 @@ private struct CaddyScanner {
     }
 
     private mutating func advance() {
-        if text[at] == "\n" { line += 1 }
+        if text[at] == "\n" {
+            fileLine += 1
+            joinedCount = 0
+        }
         at += 1
     }
 
-    private mutating func quoted(_ quote: Character, _ start: Int) -> CaddyWord {
+    private mutating func readQuoted(_ quote: Character, _ word: inout CaddyWord) {
+        word.isQuoted = true
         at += 1
-        var word = ""
         while at < text.count, text[at] != quote {
             if quote == "\"", text[at] == "\\", at + 1 < text.count, text[at + 1] == "\"" {
                 at += 1
             }
-            word.append(text[at])
+            word.text.append(text[at])
             advance()
         }
         if at < text.count { at += 1 }
-        return CaddyWord(text: word, line: start, isQuoted: true)
     }
 
-    /// From `<<MARK` to a line that is `MARK` but for the spaces before it.
-    private mutating func heredoc(_ word: String, _ start: Int) -> CaddyWord {
-        let mark = String(word.dropFirst(2))
+    /// From `<<MARK`, which has been read, to a line that is `MARK` but for the spaces before it.
+    private mutating func readHeredoc(_ word: inout CaddyWord) {
+        let mark = String(word.text.dropFirst(2))
+        word.text = ""
+        word.isQuoted = true
         while at < text.count, text[at] != "\n" { at += 1 }
         while at < text.count {
             advance()
@@ -159,6 +173,5 @@ private struct CaddyScanner {
             at = end
             if content == mark || content.hasPrefix(mark + " ") { break }
         }
-        return CaddyWord(text: "", line: start, isQuoted: true)
     }
 }

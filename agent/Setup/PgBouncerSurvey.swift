@@ -121,6 +121,7 @@ struct PgBouncerFacts: Hashable, Sendable {
     /// `auth_hba_file`, where `auth_type` is `hba`; nil: not set or missing.
     var rules: AccessRules?
     var rulesFile: ConfigurationFile?
+    /// Of the configuration.
     var ownership: FileOwnership
     /// Where the agent's password is.
     var secretPath: String
@@ -161,17 +162,15 @@ extension PgBouncerFacts {
             rules = try AccessRules.read(file, host)
             rulesFile = try host.read(file)
         }
-        let ownership: FileOwnership
-        do throws(FileError) { ownership = try host.files.ownership(document.path) } catch {
-            throw .unreadable(error)
+        guard let own = document.files[document.path] else {
+            throw .unreadable(FileError(operation: "read", path: document.path, errno: 2))
         }
         let secretPath = host.secretsFolder + "/pgbouncer"
         let psql = host.programs.locate("psql")
         let prefix = host.prefix(runningAs: host.agentUser)
         return PgBouncerFacts(
             document: document, listPath: listPath, userList: userList, rules: rules,
-            rulesFile: rulesFile,
-            ownership: ownership, secretPath: secretPath,
+            rulesFile: rulesFile, ownership: own.ownership, secretPath: secretPath,
             stored: host.secret(secretPath),
             newPassword: host.newPassword(),
             salt: host.random.bytes(count: ScramVerifier.saltBytes),

@@ -130,7 +130,8 @@ enum PostgreSQLPlanner {
         case .decided(let rule) where rule.admitsBySystemUser:
             return [.alreadySo("\(rule.place) lets the agent in")]
         case .decided(let rule):
-            why = "before \(rule.place), which would decide and ask for \(rule.method)"
+            let method = rule.method.isEmpty ? "" : " and ask for \(rule.method)"
+            why = "before \(rule.place), which would decide" + method
         case .uncertain(let rule):
             why = "before \(rule.place), whose regular expression may decide"
         case .unmatched: why = "no line lets the agent in over the socket"

@@ -7,7 +7,6 @@ package struct SetupApplier: Sendable {
     private let say: @Sendable (String) -> Void
     /// The suffix of the copy that is kept of a file before its first change.
     package static let backupSuffix = ".petrel-bak"
-    private static let candidateSuffix = ".petrel-new"
 
     package init(host: SetupHost, say: @escaping @Sendable (String) -> Void) {
         self.host = host
@@ -40,24 +39,20 @@ package struct SetupApplier: Sendable {
     // MARK: Files
 
     private func write(_ change: FileChange, _ report: SetupReport) async throws(SetupError) {
-        let before = try? host.files.contents(change.path)
-        guard before == change.before else { throw .changedMeanwhile(path: change.path) }
+        let before = try current(change.path)
+        guard before?.bytes == change.before else { throw .changedMeanwhile(path: change.path) }
         let ownership: FileOwnership
-        do throws(FileError) {
-            ownership =
-                switch change.ownership {
-                case .set(let wish) where change.before == nil: wish
-                case .set, .keep: try host.files.ownership(change.path)
-                }
-            if let before { try keepCopy(of: change.path, before, ownership) }
-        } catch { throw .unwritable(error) }
-        let candidate = change.path + Self.candidateSuffix
-        do throws(FileError) {
-            try writeWhole(candidate, change.after, ownership)
-        } catch {
-            try? host.files.remove(candidate)
-            throw .unwritable(error)
+        switch (before, change.ownership) {
+        case (let before?, _): ownership = before.ownership
+        case (nil, .set(let wish)): ownership = wish
+        // Nothing is there whose owner could be kept.
+        case (nil, .keep): throw .changedMeanwhile(path: change.path)
         }
+        let candidate: String
+        do throws(FileError) {
+            if let before { try keepCopy(of: change.path, before.bytes, ownership) }
+            candidate = try host.files.createCandidate(for: change.path, change.after, ownership)
+        } catch { throw .unwritable(error) }
         if let check = change.check {
             do {
                 try await perform(check.standing(for: candidate), report)
@@ -67,13 +62,21 @@ package struct SetupApplier: Sendable {
             }
         }
         do throws(FileError) {
-            try host.files.rename(candidate, to: change.path)
-            try host.files.synchronizeDirectory(PathText.folder(of: change.path))
-        } catch {
-            try? host.files.remove(candidate)
-            throw .unwritable(error)
-        }
+            try host.files.install(candidate, as: change.path)
+        } catch { throw .unwritable(error) }
         say("  changed \(change.path)")
+    }
+
+    /// A file as it is now; nil where there is none.
+    private func current(
+        _ path: String
+    ) throws(SetupError) -> (bytes: [UInt8], ownership: FileOwnership)? {
+        do throws(FileError) {
+            return try host.files.contentsAndOwnership(path)
+        } catch {
+            guard error.errno == 2 else { throw .unreadable(error) }
+            return nil
+        }
     }
 
     /// The copy from before the first change; later changes leave it alone.
@@ -82,22 +85,8 @@ package struct SetupApplier: Sendable {
     ) throws(FileError) {
         let copy = path + Self.backupSuffix
         guard !host.exists(copy) else { return }
-        let candidate = copy + Self.candidateSuffix
-        try writeWhole(candidate, bytes, ownership)
-        try host.files.rename(candidate, to: copy)
+        try host.files.replace(copy, with: bytes, ownership)
         say("  kept    \(copy)")
-    }
-
-    private func writeWhole(
-        _ path: String, _ bytes: [UInt8], _ ownership: FileOwnership
-    ) throws(FileError) {
-        // What an earlier run left when it was killed.
-        try? host.files.remove(path)
-        let file = try host.files.open(path, .createNew)
-        defer { file.close() }
-        try file.write(bytes, at: 0)
-        try host.files.setOwnership(path, ownership)
-        try file.synchronize()
     }
 
     private func restore(_ changes: [FileChange]) {
@@ -108,37 +97,39 @@ package struct SetupApplier: Sendable {
                     say("  removed \(change.path) again")
                     continue
                 }
-                let ownership = try host.files.ownership(change.path)
-                let candidate = change.path + Self.candidateSuffix
-                try writeWhole(candidate, before, ownership)
-                try host.files.rename(candidate, to: change.path)
-                try host.files.synchronizeDirectory(PathText.folder(of: change.path))
+                let ownership = try host.files.contentsAndOwnership(change.path).ownership
+                try host.files.replace(change.path, with: before, ownership)
                 say("  put back \(change.path) as it was")
             } catch {
                 say(
-                    "  could not put back \(change.path) (errno \(error.errno)): its old content is "
-                        + change.path + Self.backupSuffix)
+                    "  could not put back \(change.path) (errno \(error.errno)): "
+                        + remedy(for: change))
             }
         }
     }
 
+    /// What to do by hand where a file could not be put back. The copy beside it is from before the first change, of
+    /// this run or of an earlier one.
+    private func remedy(for change: FileChange) -> String {
+        guard let before = change.before else { return "remove it, it is new" }
+        let copy = change.path + Self.backupSuffix
+        guard let kept = try? host.files.contentsAndOwnership(copy), kept.bytes == before else {
+            return "undo the change shown above by hand (\(copy) is older than the old content)"
+        }
+        return "its old content is \(copy)"
+    }
+
     private func store(_ secret: SecretFile) throws(SetupError) {
         let folder = PathText.folder(of: secret.path)
-        let candidate = secret.path + Self.candidateSuffix
         do throws(FileError) {
             try makeFolder(
                 PathText.folder(of: folder), FileOwnership(user: 0, group: 0, mode: 0o755))
             try makeFolder(
                 folder, FileOwnership(user: 0, group: secret.owner.group, mode: 0o750))
-            try writeWhole(
-                candidate, Array((secret.value + "\n").utf8),
+            try host.files.replace(
+                secret.path, with: Array((secret.value + "\n").utf8),
                 FileOwnership(user: secret.owner.user, group: secret.owner.group, mode: 0o600))
-            try host.files.rename(candidate, to: secret.path)
-            try host.files.synchronizeDirectory(folder)
-        } catch {
-            try? host.files.remove(candidate)
-            throw .unwritable(error)
-        }
+        } catch { throw .unwritable(error) }
         say("  stored  \(secret.path)")
     }
 
@@ -146,8 +137,7 @@ package struct SetupApplier: Sendable {
         _ path: String, _ ownership: FileOwnership
     ) throws(FileError) {
         guard !host.exists(path) else { return }
-        try host.files.makeDirectory(path)
-        try host.files.setOwnership(path, ownership)
+        try host.files.makeFolder(path, ownership)
     }
 
     // MARK: Commands

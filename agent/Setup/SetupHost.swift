@@ -39,6 +39,7 @@ struct ConfigurationFile: Hashable, Sendable {
     var path: String
     var lines: TextLines
     var bytes: [UInt8]
+    var ownership: FileOwnership
 }
 
 extension SetupHost {
@@ -50,8 +51,10 @@ extension SetupHost {
     func read(_ path: String) throws(SetupError) -> ConfigurationFile {
         let place = resolve(path)
         do throws(FileError) {
-            let bytes = try files.contents(place, bytesMax: Self.fileBytesMax)
-            return ConfigurationFile(path: place, lines: TextLines(bytes), bytes: bytes)
+            let found = try files.contentsAndOwnership(place, bytesMax: Self.fileBytesMax)
+            return ConfigurationFile(
+                path: place, lines: TextLines(found.bytes), bytes: found.bytes,
+                ownership: found.ownership)
         } catch { throw .unreadable(error) }
     }
 
@@ -74,22 +77,23 @@ extension SetupHost {
     }
 
     /// The first line of a small file, spaces around it aside.
-    func firstLine(_ path: String) -> String? {
-        guard let bytes = try? files.contents(path, bytesMax: 64 * 1024) else { return nil }
-        return String(decoding: bytes, as: UTF8.self).split(separator: "\n").first.map {
-            String($0).trimmed
-        }
-    }
+    func firstLine(_ path: String) -> String? { small(path)?.firstLine }
 
     /// The agent's password in `path`; nil: none yet.
     func secret(_ path: String) -> StoredSecret? {
-        guard let value = firstLine(path), !value.isEmpty,
-            let ownership = try? files.ownership(path)
-        else { return nil }
+        guard let (line, ownership) = small(path), !line.isEmpty else { return nil }
         let agent = files.account(named: agentUser)
         return StoredSecret(
-            value: value,
+            value: line,
             isAgentsAlone: ownership.user == agent?.user && ownership.mode & 0o077 == 0)
+    }
+
+    private func small(_ path: String) -> (firstLine: String, ownership: FileOwnership)? {
+        guard
+            let found = try? files.contentsAndOwnership(resolve(path), bytesMax: 64 * 1024),
+            let line = String(decoding: found.bytes, as: UTF8.self).split(separator: "\n").first
+        else { return nil }
+        return (String(line).trimmed, found.ownership)
     }
 
     func run(_ run: ProgramRun) throws(SetupError) -> ProgramOutcome {

@@ -136,8 +136,10 @@ struct AccessControlUser: Hashable, Sendable {
     var passwords: Set<String> = []
     var hasAllKeys = false
     var hasAllCommands = false
-    /// Commands and `command|subcommand` that were added since everything was taken away.
+    /// Commands, `command|subcommand` and `@category` that were added since everything was taken away.
     var commands: Set<String> = []
+    /// `(…)`: further rights, which are not followed here.
+    var hasSelectors = false
 
     init(rules: [String]) {
         for rule in rules {
@@ -157,6 +159,7 @@ struct AccessControlUser: Hashable, Sendable {
             case let text where text.hasPrefix("#"): passwords.insert(String(text.dropFirst()))
             case let text where text.hasPrefix(">"):
                 passwords.insert(StoredPassword.sha256(String(rule.dropFirst())))
+            case let text where text.hasPrefix("("): hasSelectors = true
             case let text where text.hasPrefix("+"): commands.insert(String(text.dropFirst()))
             case let text where text.hasPrefix("-"): commands.remove(String(text.dropFirst()))
             default: continue
@@ -164,9 +167,9 @@ struct AccessControlUser: Hashable, Sendable {
         }
     }
 
-    /// The user may call `command`, `info` or `client|setname`.
-    func may(_ command: String) -> Bool {
-        hasAllCommands || commands.contains(command)
-            || commands.contains(String(command.prefix { $0 != "|" }))
+    /// The user may do what `wanted` may, and nothing else.
+    func fits(_ wanted: AccessControlUser) -> Bool {
+        isOn && hasAllKeys && passwords.isSuperset(of: wanted.passwords)
+            && commands == wanted.commands && !hasAllCommands && !hasSelectors
     }
 }

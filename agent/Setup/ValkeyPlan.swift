@@ -99,10 +99,7 @@ enum ValkeyPlanner {
             .filter { $0.name == "user" && $0.arguments.first == ValkeyFacts.user }
         if let entry = users.last {
             let user = AccessControlUser(rules: Array(entry.arguments.dropFirst()))
-            let wanted = AccessControlUser(rules: rules)
-            if user.isOn, user.hasAllKeys, user.passwords.isSuperset(of: wanted.passwords),
-                wanted.commands.allSatisfy({ user.may($0) })
-            {
+            if user.fits(AccessControlUser(rules: rules)) {
                 return .alreadySo(
                     "line \(entry.line + 1) of \(entry.file) has the user \(ValkeyFacts.user)")
             }
@@ -122,7 +119,7 @@ enum ValkeyPlanner {
             FileChange(
                 path: path, before: content?.bytes ?? [], edits: [edit],
                 why: users.isEmpty
-                    ? "a user for the agent" : "the agent's user lacks something it needs",
+                    ? "a user for the agent" : "the agent's user may do less or more than it needs",
                 missing: readable,
                 shown: inserted.map { "+" + ($0 == line ? readable : $0) }))
     }

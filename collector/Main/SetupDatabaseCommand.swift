@@ -124,17 +124,10 @@ struct SetupDatabaseCommand: AsyncParsableCommand {
             }
             defer { free(resolved) }
             let path = String(cString: resolved)
-            let text = String(decoding: try files.contents(path), as: UTF8.self)
+            let found = try files.contentsAndOwnership(path)
+            let text = String(decoding: found.bytes, as: UTF8.self)
             guard let changed = access.inserted(into: text) else { return }
-            let ownership = try files.ownership(path)
-            let fresh = path + ".petrel-new"
-            try? files.remove(fresh)
-            let written = try files.open(fresh, .createNew)
-            defer { written.close() }
-            try written.write(Array(changed.utf8), at: 0)
-            try files.setOwnership(fresh, ownership)
-            try written.synchronize()
-            try files.rename(fresh, to: path)
+            try files.replace(path, with: Array(changed.utf8), found.ownership)
         } catch {
             throw StartError(
                 "\(error.operation) \(error.path): \(String(cString: strerror(error.errno)))\(remedy)"

@@ -75,18 +75,23 @@ struct DockerDaemon: Sendable {
 
     /// Hands what may pass of Docker's answer to `reply`. Throws what happened before; what `reply` throws is its own
     /// business and ends the exchange.
+    ///
+    /// `client` is whom the answer is for: when it closes, the connection to Docker closes.
     func ask(
-        _ request: DockerRequest, _ reply: (DockerAnswer) async throws -> Void
+        _ request: DockerRequest, for client: any Channel,
+        _ reply: (DockerAnswer) async throws -> Void
     ) async throws(DockerDaemonError) {
-        let answer = try await answer(to: request)
+        let answer = try await answer(to: request, for: client)
         guard budget.take(answer.body.count) else { throw .busy }
         defer { budget.giveBack(answer.body.count) }
         try? await reply(answer)
     }
 
-    private func answer(to request: DockerRequest) async throws(DockerDaemonError) -> DockerAnswer {
+    private func answer(
+        to request: DockerRequest, for client: any Channel
+    ) async throws(DockerDaemonError) -> DockerAnswer {
         do {
-            return try await connected { channel, connection, deadline in
+            return try await connected(for: client) { connection, deadline in
                 try await connection.executeThenClose { inbound, outbound in
                     try await send(request, outbound)
                     var parts = inbound.makeAsyncIterator()
@@ -110,9 +115,8 @@ struct DockerDaemon: Sendable {
         begin: () async throws -> Void, each: ([UInt8]) async throws -> Void
     ) async throws(DockerDaemonError) -> EventStreamEnd {
         do {
-            return try await connected { channel, connection, deadline in
-                client.closeFuture.whenComplete { _ in channel.close(promise: nil) }
-                return try await connection.executeThenClose { inbound, outbound in
+            return try await connected(for: client) { connection, deadline in
+                try await connection.executeThenClose { inbound, outbound in
                     try await send(request, outbound)
                     var parts = inbound.makeAsyncIterator()
                     let head = try await Self.head(&parts)
@@ -152,17 +156,18 @@ struct DockerDaemon: Sendable {
         throw DockerDaemonError.cutOff
     }
 
-    /// Connects and runs `body` under the deadline, which closes the connection.
+    /// Connects and runs `body` under the deadline, which closes the connection, as the end of `client` does.
     private func connected<Result: Sendable>(
-        _ body: (any Channel, Connection, Deadline) async throws -> Result
+        for client: any Channel, _ body: (Connection, Deadline) async throws -> Result
     ) async throws -> Result {
         let wait = TimeAmount.milliseconds(deadlineMilliseconds)
         let channel = try await connect(wait)
+        client.closeFuture.whenComplete { _ in channel.close(promise: nil) }
         let deadline = Deadline(channel, after: wait)
         defer { deadline.cancel() }
         let connection = try await Connection.wrapping(channel)
         do {
-            return try await body(channel, connection, deadline)
+            return try await body(connection, deadline)
         } catch  where deadline.hasPassed {
             throw DockerDaemonError.late(seconds: deadlineMilliseconds / 1000)
         }

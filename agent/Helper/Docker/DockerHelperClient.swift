@@ -10,7 +10,7 @@ struct DockerHelperClient: Sendable {
     private static let pieceBytes = 64 << 10
 
     let channel: any Channel
-    /// How long the client may take to read a piece.
+    /// How long the client may take to read a whole answer, or one part of a stream.
     let deadlineMilliseconds: Int64
 
     /// `{"message":"…"}` with a status.
@@ -25,16 +25,27 @@ struct DockerHelperClient: Sendable {
         var more = [("Content-Length", "\(answer.body.count)")]
         if status == .methodNotAllowed { more.append(("Allow", "GET")) }
         if let version = answer.version { more.append(("Api-Version", version)) }
-        try await begin(status, type: answer.type, more)
-        try await send(answer.body)
-        try await end()
+        try await withDeadline {
+            try await writeHead(status, type: answer.type, more)
+            try await writeBody(answer.body)
+            try await write(.end(nil))
+        }
     }
 
     /// The head of a stream without a length, sent in chunks.
-    func begin() async throws { try await begin(.ok, type: "application/json", []) }
+    func begin() async throws {
+        try await withDeadline { try await writeHead(.ok, type: "application/json", []) }
+    }
 
-    /// A part of the body.
+    /// A part of a stream.
     func send(_ bytes: [UInt8]) async throws {
+        try await withDeadline { try await writeBody(bytes) }
+    }
+
+    /// The orderly end of a stream.
+    func end() async throws { try await withDeadline { try await write(.end(nil)) } }
+
+    private func writeBody(_ bytes: [UInt8]) async throws {
         var rest = bytes[...]
         while !rest.isEmpty {
             let piece = ByteBuffer(bytes: rest.prefix(Self.pieceBytes))
@@ -43,10 +54,7 @@ struct DockerHelperClient: Sendable {
         }
     }
 
-    /// The orderly end.
-    func end() async throws { try await write(.end(nil)) }
-
-    private func begin(
+    private func writeHead(
         _ status: HTTPResponseStatus, type: String, _ more: [(String, String)]
     ) async throws {
         let headers = HTTPHeaders(
@@ -59,8 +67,13 @@ struct DockerHelperClient: Sendable {
     }
 
     private func write(_ part: HTTPServerResponsePart) async throws {
+        try await channel.writeAndFlush(part).get()
+    }
+
+    /// A client that has not read by the deadline is let go.
+    private func withDeadline(_ body: () async throws -> Void) async throws {
         let deadline = Deadline(channel, after: .milliseconds(deadlineMilliseconds))
         defer { deadline.cancel() }
-        try await channel.writeAndFlush(part).get()
+        try await body()
     }
 }

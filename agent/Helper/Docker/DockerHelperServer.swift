@@ -25,15 +25,18 @@ package struct DockerHelperConfiguration: Hashable, Sendable {
     package var eventBytesMax: Int
     /// How long Docker may take for its answer; for events, for its consent.
     package var deadlineMilliseconds: Int64
-    /// How long a client may take for its request, and for reading 64 KiB of the answer.
+    /// How long a client may take for its request, for reading the answer, and for reading what came of events at once.
     package var clientDeadlineMilliseconds: Int64
+    /// How long exchanges may go on after a stop; then they are cut.
+    package var stopDeadlineMilliseconds: Int64
 
     package init(
         dockerSocket: String = "/var/run/docker.sock", users: Set<UInt32>,
         connectionsMax: Int = 16, exchangesMax: Int = 4, eventStreamsMax: Int = 4,
         answerBytesMax: Int = 8 << 20, answersBytesMax: Int = 10 << 20,
         eventBytesMax: Int = 256 << 10,
-        deadlineMilliseconds: Int64 = 5000, clientDeadlineMilliseconds: Int64 = 5000
+        deadlineMilliseconds: Int64 = 5000, clientDeadlineMilliseconds: Int64 = 5000,
+        stopDeadlineMilliseconds: Int64 = 3000
     ) {
         self.dockerSocket = dockerSocket
         self.users = users
@@ -45,6 +48,7 @@ package struct DockerHelperConfiguration: Hashable, Sendable {
         self.eventBytesMax = eventBytesMax
         self.deadlineMilliseconds = deadlineMilliseconds
         self.clientDeadlineMilliseconds = clientDeadlineMilliseconds
+        self.stopDeadlineMilliseconds = stopDeadlineMilliseconds
     }
 }
 
@@ -114,7 +118,10 @@ package final class DockerHelperServer: Service {
             }
         } onGracefulShutdown: {
             self.listener.channel.close(promise: nil)
-            for channel in self.slots.stop() { channel.close(promise: nil) }
+            self.slots.stop()
+            self.listener.channel.eventLoop.scheduleTask(
+                in: .milliseconds(self.configuration.stopDeadlineMilliseconds)
+            ) { self.slots.cut() }
         }
     }
 
@@ -181,7 +188,9 @@ package final class DockerHelperServer: Service {
             return
         }
         do throws(DockerDaemonError) {
-            try await daemon.ask(request) { try await client.reply(.ok, $0) }
+            try await daemon.ask(request, for: client.channel) {
+                try await client.reply(.ok, $0)
+            }
         } catch { try await client.refuse(error.status, error.message) }
     }
 

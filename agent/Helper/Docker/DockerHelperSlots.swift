@@ -58,11 +58,19 @@ final class DockerHelperSlots: Sendable {
         state.withLock { $0.open[ObjectIdentifier(channel)] = nil }
     }
 
-    /// Accepts nothing from now on; returns what has no end of its own.
-    func stop() -> [any Channel] {
-        state.withLock { state in
+    /// Accepts nothing from now on, and closes what has no end of its own.
+    func stop() {
+        let endless = state.withLock { state in
             state.isStopping = true
             return state.open.values.filter { $0.use != .exchange }.map(\.channel)
+        }
+        for channel in endless { channel.close(promise: nil) }
+    }
+
+    /// Closes what is still open.
+    func cut() {
+        for (channel, _) in state.withLock({ Array($0.open.values) }) {
+            channel.close(promise: nil)
         }
     }
 }

@@ -196,7 +196,9 @@ package struct DockerRequest: Hashable, Sendable {
             "expected an object of \(allowed.joined(separator: ", ")), each with up to "
             + "\(filterValuesMax) values"
             + (route == .events
-                ? "; the type is container" : "; labels that may hold secrets can't be searched")
+                ? "; the type is container, an event an action's name or one of "
+                    + healthEvents.joined(separator: ", ")
+                : "; labels that may hold secrets can't be searched")
         var found: [String: [String]]
         do throws(JSONError) {
             found = try filterValues(text)
@@ -223,10 +225,20 @@ package struct DockerRequest: Hashable, Sendable {
     private static func isAllowed(_ name: String, _ values: [String]) -> Bool {
         switch name {
         case "type": values == ["container"]
+        case "event": values.allSatisfy { healthEvents.contains($0) || isActionName($0) }
         case "label":
             values.allSatisfy { LabelPolicy.keeps(String($0.prefix { $0 != "=" })) }
         default: true
         }
+    }
+
+    /// The actions that may be asked for with what stands behind their colon.
+    private static let healthEvents = ["health_status: healthy", "health_status: unhealthy"]
+
+    /// Docker compares prefixes where it is asked for `exec_create`, `exec_start` or `health_status`: values beside it such
+    /// as `exec_create: sh -c a` would find out a command line letter by letter. Source: moby daemon/events/filter.go.
+    private static func isActionName(_ text: String) -> Bool {
+        !text.isEmpty && text.utf8.allSatisfy { 97...122 ~= $0 || $0 == UInt8(ascii: "_") }
     }
 
     private static func filterValues(_ text: String) throws(JSONError) -> [String: [String]] {

@@ -134,6 +134,7 @@ enum LabelPolicy {
     /// A label whose name contains one of these, in any case, does not pass.
     static let secretWords = [
         "env", "token", "pass", "secret", "key", "auth", "cred", "cookie", "private", "dsn",
+        "webhook", "pwd",
     ].map { Array($0.utf8) }
     private static let authorityMark = Array("://".utf8)
 

@@ -87,16 +87,88 @@ enum SudoPosture {
         if text.hasPrefix("Defaults") {
             return text.contains("!authenticate") ? .noAuthentication : .nothing
         }
-        guard let tag = text.firstRange(of: "NOPASSWD") else { return .nothing }
-        var rest = text[tag.upperBound...].trimmed
-        guard rest.hasPrefix(":") else { return .nothing }
-        rest = rest.dropFirst().trimmed
-        // Further tags, `SETENV: ALL`.
-        while let colon = rest.firstIndex(of: ":"), rest[..<colon].allSatisfy(isTagLetter) {
-            rest = rest[rest.index(after: colon)...].trimmed
+        return passwordless(text)
+    }
+
+    /// Tags of commands. Source: sudoers(5), Tag_Spec.
+    private static let tags: Set = [
+        "EXEC", "NOEXEC", "FOLLOW", "NOFOLLOW", "INTERCEPT", "NOINTERCEPT", "LOG_INPUT",
+        "NOLOG_INPUT", "LOG_OUTPUT", "NOLOG_OUTPUT", "MAIL", "NOMAIL", "PASSWD", "NOPASSWD",
+        "SETENV", "NOSETENV",
+    ]
+    /// What may stand before the tags with an `=` and a value. Source: sudoers(5), Option_Spec.
+    private static let options: Set = [
+        "APPARMOR_PROFILE", "CHROOT", "CWD", "LIMITPRIVS", "NOTAFTER", "NOTBEFORE", "PRIVS", "ROLE",
+        "TIMEOUT", "TYPE",
+    ]
+
+    /// Whether an entry lets commands run without a password. A tag holds for the commands behind it in the list too, up to
+    /// its opposite; each `hosts =` begins a list.
+    private static func passwordless(_ text: Substring) -> Kind {
+        var kind = Kind.nothing
+        var isPasswordless = false
+        var command: [String] = []
+        var isOptionValue = false
+        for mark in marks(text) + [.sign(",")] {
+            switch mark {
+            case .word(let word):
+                if !isOptionValue { command.append(word) }
+                isOptionValue = false
+            case .sign("="):
+                isOptionValue = command.last.map(options.contains) == true
+                if !isOptionValue { isPasswordless = false }
+                command = []
+            case .sign(":") where command.last.map(tags.contains) == true:
+                if command.last == "NOPASSWD" { isPasswordless = true }
+                if command.last == "PASSWD" { isPasswordless = false }
+                command = []
+            case .sign:
+                if isPasswordless, !command.isEmpty, kind != .noPassword(all: true) {
+                    kind = .noPassword(all: command == ["ALL"])
+                }
+                command = []
+            }
         }
-        let command = rest.prefix { $0 != "," }.trimmed
-        return .noPassword(all: command == "ALL")
+        return kind
+    }
+
+    private enum Mark: Hashable {
+        case word(String)
+        /// `,`, `:` or `=`.
+        case sign(Character)
+    }
+
+    /// The words and signs of an entry, the users in parentheses before a command left out.
+    private static func marks(_ text: Substring) -> [Mark] {
+        var marks: [Mark] = []
+        var word = ""
+        var rest = text
+        func endWord() {
+            if !word.isEmpty { marks.append(.word(word)) }
+            word = ""
+        }
+        while let character = rest.popFirst() {
+            switch character {
+            case "\\": word.append(rest.popFirst() ?? character)
+            case "\"":
+                let quoted = rest.prefix { $0 != "\"" }
+                word += quoted
+                rest = rest.dropFirst(quoted.count + 1)
+            case ",", ":", "=":
+                endWord()
+                marks.append(.sign(character))
+            case "(" where word.isEmpty && marks.last.map(isSign) == true:
+                rest = rest.drop { $0 != ")" }.dropFirst()
+            case _ where character.isWhitespace: endWord()
+            default: word.append(character)
+            }
+        }
+        endWord()
+        return marks
+    }
+
+    private static func isSign(_ mark: Mark) -> Bool {
+        if case .sign = mark { true } else { false }
     }
 
     /// Lines with a backslash at their end are one with the next.
@@ -113,10 +185,6 @@ enum SudoPosture {
         }
         if !pending.isEmpty { lines.append(Substring(pending)) }
         return lines
-    }
-
-    private static func isTagLetter(_ character: Character) -> Bool {
-        character.isASCII && (character.isUppercase || character == "_")
     }
 
     /// A `#` starts a comment unless a user number follows it or a backslash precedes it.

@@ -1,0 +1,20 @@
+import Glibc
+import Startup
+import WorldLive
+
+/// Where a command's answer goes.
+enum StandardOutput {
+    /// Writes all of `bytes`. Throws where the reader is gone or the disk is full.
+    static func write(_ bytes: [UInt8]) throws(StartError) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes {
+                Glibc.write(STDOUT_FILENO, $0.baseAddress, $0.count)
+            }
+            guard count > 0 || errno == EINTR else {
+                throw StartError("standard output: \(LiveSurroundings().errorText(errno))")
+            }
+            rest = rest.dropFirst(max(count, 0))
+        }
+    }
+}
