@@ -18,17 +18,11 @@ package struct LiveHostProbe: HostProbe {
         let code = getaddrinfo(host, String(port), &hints, &list)
         guard code == 0 else { return .unknownName(String(cString: gai_strerror(code))) }
         defer { freeaddrinfo(list) }
-        let end = LiveClock().monotonicNanoseconds + Int64(milliseconds) * 1_000_000
-        var outcome = ConnectOutcome.silent
-        var next = list
-        while let entry = next {
-            let left = (end - LiveClock().monotonicNanoseconds) / 1_000_000
-            guard left > 0 else { return outcome }
-            outcome = attempt(entry.pointee, milliseconds: Int32(clamping: left))
-            if outcome == .connected { return outcome }
-            next = entry.pointee.ai_next
+        let entries = Array(
+            sequence(first: list, next: { $0?.pointee.ai_next }).compactMap { $0?.pointee })
+        return .best(ofAddresses: entries.count, milliseconds: milliseconds, clock: LiveClock()) {
+            attempt(entries[$0], milliseconds: Int32(clamping: $1))
         }
-        return outcome
     }
 
     private func attempt(_ entry: addrinfo, milliseconds: Int32) -> ConnectOutcome {

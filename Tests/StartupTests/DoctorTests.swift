@@ -1,4 +1,5 @@
 import Model
+import Simulation
 import Startup
 import Storage
 import Testing
@@ -130,18 +131,65 @@ struct DoctorTests {
     }
 
     @Test(
+        "a program without figures is worth a word where its unit is active",
+        arguments: [
+            (nil, false), ("LoadState=not-found", false), ("ActiveState=inactive", false),
+            ("ActiveState=activating", false), ("ActiveState=active", true),
+        ] as [(String?, Bool)])
+    func silence(shown: String?, isSaid: Bool) {
+        let result = HostChecks.silence(
+            "petrel-agent", shown.map(HostChecks.properties),
+            AddressAndPort(address: "::1", port: 9100))
+        #expect(result.map(Self.word) == (isSaid ? "warn" : nil))
+        #expect(
+            result?.found.contains("http://[::1]:9100/metrics does not answer")
+                == (isSaid ? true : nil))
+        #expect(result?.remedy.contains("journalctl -u petrel-agent") == (isSaid ? true : nil))
+    }
+
+    @Test(
         "reaching the collector",
         arguments: [
-            (.connected, true, "ok", ""), (.refused, true, "fail", "systemctl status"),
-            (.silent, true, "fail", "ufw allow"), (.unknownName("x"), true, "fail", "getent hosts"),
-            (.failed(errno: 101), true, "fail", "ip route"), (.refused, false, "warn", "systemctl"),
-        ] as [(ConnectOutcome, Bool, String, String)])
-    func reach(outcome: ConnectOutcome, isNeeded: Bool, verdict: String, remedy: String) {
+            (.connected, "ok", ""), (.refused, "fail", "systemctl status"),
+            (.silent, "fail", "ufw allow"), (.unknownName("x"), "fail", "getent hosts"),
+            (.failed(errno: 101), "fail", "ip route"),
+        ] as [(ConnectOutcome, String, String)])
+    func reach(outcome: ConnectOutcome, verdict: String, remedy: String) {
         let result = AgentChecks.reach(
-            "collector", host: "c", port: 9601, outcome, isNeeded: isNeeded,
-            errorText: Self.errors)
+            "collector", host: "c", port: 9601, outcome, errorText: Self.errors)
         #expect(Self.word(result) == verdict)
         #expect(result.remedy.contains(remedy))
+    }
+
+    /// What each address answers and how long that takes it, milliseconds; its share is what it waits at most.
+    @Test(
+        "addresses share the time, and what says most of the other end is kept",
+        arguments: [
+            ([(.silent, 9_000), (.connected, 0)], .connected, [1_500, 1_500]),
+            ([(.refused, 0), (.silent, 9_000)], .refused, [1_500, 3_000]),
+            ([(.silent, 9_000), (.failed(errno: 101), 0)], .silent, [1_500, 1_500]),
+            ([(.failed(errno: 101), 0), (.refused, 0)], .refused, [1_500, 3_000]),
+            ([(.failed(errno: 101), 0), (.failed(errno: 113), 0)], .failed(errno: 101), nil),
+            ([(.connected, 0), (.refused, 0)], .connected, [1_500]),
+            (
+                [(.silent, 9_000), (.silent, 9_000), (.refused, 0)], .refused,
+                [1_000, 1_000, 1_000]
+            ),
+        ] as [([(ConnectOutcome, Int)], ConnectOutcome, [Int]?)])
+    func addresses(
+        answers: [(ConnectOutcome, Int)], expected: ConnectOutcome, times: [Int]?
+    ) {
+        let clock = VirtualClock()
+        var given: [Int] = []
+        let outcome = ConnectOutcome.best(
+            ofAddresses: answers.count, milliseconds: 3_000, clock: clock
+        ) { index, milliseconds in
+            given.append(milliseconds)
+            clock.advance(nanoseconds: Int64(min(milliseconds, answers[index].1)) * 1_000_000)
+            return answers[index].0
+        }
+        #expect(outcome == expected)
+        if let times { #expect(given == times) }
     }
 
     @Test("spools", arguments: [(0.0, "ok"), (79, "ok"), (80, "warn"), (100, "warn")])
@@ -167,6 +215,9 @@ struct DoctorTests {
         let results = AgentChecks.running(figures)
         #expect(results.map(Self.word) == ["fail", "warn", "ok"])
         #expect(results[0].found.contains("file:/a \"b\", c=d"))
+        #expect(AgentChecks.isRead("journal", figures) == true)
+        #expect(AgentChecks.isRead("file:/a \"b\", c=d", figures) == false)
+        #expect(AgentChecks.isRead("file:/b", figures) == nil)
         #expect(results[1].found.contains("zfs"))
         #expect(figures.sum("node_load1") == .infinity)
         #expect(figures.sum("none") == nil)
@@ -184,6 +235,8 @@ struct DoctorTests {
         change(&facts)
         return facts
     }
+
+    static let databaseNames = ["database", "pooler", "schema", "roles", "settings"]
 
     /// Name of a change, the change, and the verdict of the result that it must alter.
     static let databases: [(String, @Sendable (inout DatabaseFacts) -> Void, String, String)] = [
@@ -205,7 +258,9 @@ struct DoctorTests {
     @Test("databases: each fault shows in its own line alone", arguments: databases.indices)
     func database(index: Int) {
         let (_, change, name, verdict) = Self.databases[index]
-        for result in CollectorChecks.database(Self.facts(change)) {
+        let results = CollectorChecks.database(Self.facts(change))
+        #expect(results.map(\.name) == Self.databaseNames)
+        for result in results {
             #expect(Self.word(result) == (result.name == name ? verdict : "ok"))
             #expect(result.remedy.isEmpty == (result.verdict == .ok))
         }
@@ -213,19 +268,20 @@ struct DoctorTests {
 
     @Test("a good database is all ok")
     func goodDatabase() {
-        #expect(CollectorChecks.database(Self.facts()).allSatisfy { $0.verdict == .ok })
+        let results = CollectorChecks.database(Self.facts())
+        #expect(results.map(\.name) == Self.databaseNames)
+        #expect(results.allSatisfy { $0.verdict == .ok })
     }
 
     @Test(
         "hosts",
         arguments: [
-            (0, 8, false, "ok"), (6, 8, false, "warn"), (0, 1, false, "warn"),
-            (0, -1, false, "warn"),
-        ] as [(Int64, Int64, Bool, String)])
-    func hosts(silentMinutes: Int64, certificateDays: Int64, isRevoked: Bool, verdict: String) {
+            (0, 8, "ok"), (6, 8, "warn"), (0, 1, "warn"), (0, -1, "warn"),
+        ] as [(Int64, Int64, String)])
+    func hosts(silentMinutes: Int64, certificateDays: Int64, verdict: String) {
         let now = TimestampMS(1_767_323_045_000)
         let host = DatabaseFacts.Host(
-            name: "db1", isRevoked: isRevoked,
+            name: "db1", isRevoked: false,
             lastSeenAt: now.advanced(byMilliseconds: -silentMinutes * 60_000),
             notAfter: now.advanced(byMilliseconds: certificateDays * 86_400_000))
         #expect(CollectorChecks.hosts([host], now: now).map(Self.word) == [verdict])

@@ -14,6 +14,8 @@ struct AgentDoctor {
     /// Name of the packaged unit and of its user.
     static let service = "petrel-agent"
     static let connectMilliseconds = 3_000
+    /// The agent itself waits for a slow reader before it answers.
+    static let answerSeconds = 10
     /// Certificates are renewed at half of their life; a little later something must be wrong.
     static let renewalShare = 0.6
 
@@ -21,31 +23,32 @@ struct AgentDoctor {
     private let files = LiveFileTree()
     private let probe = LiveHostProbe()
     private let surroundings = LiveSurroundings()
-    private let service: ServiceUser
-    private let configured: Result<AgentConfiguration, any Error>
+    private let program: CheckedProgram<AgentConfiguration>
+    private var configuration: AgentConfiguration { program.configuration }
+    private var service: ServiceUser { program.service }
 
     init(_ options: AgentOptions) {
         self.options = options
-        configured = Result { try options.configuration() }
-        service = ServiceUser(
-            packaged: Self.service, files: files, probe: probe,
-            programs: LiveProgramRunner(), surroundings: surroundings)
-    }
-
-    /// What holds, or the defaults where the file is wrong.
-    private var configuration: AgentConfiguration {
-        (try? configured.get()) ?? AgentConfiguration()
+        program = CheckedProgram(
+            Self.service, defaults: AgentConfiguration(), files: files, probe: probe,
+            programs: LiveProgramRunner(), services: LiveLocalServices(seconds: Self.answerSeconds),
+            surroundings: surroundings, load: options.configuration)
     }
 
     func results() async -> [CheckResult] {
-        let figures = ownFigures()
+        let place = AddressAndPort(configuration.listen)
+        let figures = place.flatMap { program.figures(on: $0, prefix: "petrel_agent_") }
         var results = [configurationResult(), HostChecks.unit(Self.service, service.unit)]
         results += folderResults()
         results += await identityResults()
         results.append(HostChecks.clock(probe.clockSynchronisation()))
         results.append(portResult(figures))
-        if let figures { results += AgentChecks.running(figures) }
-        results += logResults(isRunning: figures != nil)
+        if let figures {
+            results += AgentChecks.running(figures)
+        } else if let place, let silence = program.silence(on: place) {
+            results.append(silence)
+        }
+        results += logResults(figures)
         if figures == nil { results += await readerResults() }
         results.append(spoolResult(figures))
         return results
@@ -53,43 +56,20 @@ struct AgentDoctor {
 
     private func configurationResult() -> CheckResult {
         let named = options.config ?? AgentOptions.standardFile
-        let isThere = (try? files.status(named)) != nil
         let valid = configuration
-        var error: String?
-        if case .failure(let problem) = configured { error = "\(problem)" }
-        return HostChecks.configuration(
-            source: isThere ? named : "no file \(named), defaults",
+        return program.configuration(
+            named,
             summary: "metrics every \(valid.interval), journal "
-                + "\(valid.readsJournal ? "read" : "not read"), \(valid.files.count) log files",
-            error: error, command: "petrel-agent")
+                + "\(valid.readsJournal ? "read" : "not read"), \(valid.files.count) log files")
     }
 
     private func folderResults() -> [CheckResult] {
         let folder = configuration.stateDirectory
         let limit = SpoolConfiguration(overflow: .refuse).freeBytesMin
         return [
-            HostChecks.folder(
-                folder, ownership(folder), owner: service.owner, service: Self.service,
-                errorText: surroundings.errorText),
-            HostChecks.space(
-                folder, freeBytes: try? files.freeBytes(existing(folder)), guardBytes: limit,
-                consequence: "the spool takes nothing more"),
+            program.folder(folder),
+            program.space(folder, bytesMin: limit, consequence: "the spool takes nothing more"),
         ]
-    }
-
-    private func ownership(_ path: String) -> Result<FileOwnership, FileError> {
-        do throws(FileError) {
-            return .success(try files.ownership(path))
-        } catch { return .failure(error) }
-    }
-
-    /// The nearest folder above `path` that exists.
-    private func existing(_ path: String) -> String {
-        var path = path
-        while (try? files.status(path)) == nil, let slash = path.lastIndex(of: "/"), path != "/" {
-            path = slash == path.startIndex ? "/" : String(path[..<slash])
-        }
-        return path
     }
 
     private func identityResults() async -> [CheckResult] {
@@ -134,7 +114,7 @@ struct AgentDoctor {
             host: collector.name, port: port, milliseconds: Self.connectMilliseconds)
         var results = [
             AgentChecks.reach(
-                "collector", host: collector.name, port: port, outcome, isNeeded: true,
+                "collector", host: collector.name, port: port, outcome,
                 errorText: surroundings.errorText)
         ]
         guard outcome == .connected else { return results }
@@ -154,25 +134,6 @@ struct AgentDoctor {
         return results
     }
 
-    /// What the agent that runs says of itself; nil where none answers.
-    private func ownFigures() -> OwnFigures? {
-        guard let place = AddressAndPort(configuration.listen),
-            let answer = LiveLocalServices().get(
-                address: loopback(place.address), port: place.port, path: "/metrics"),
-            answer.status == 200
-        else { return nil }
-        let figures = OwnFigures(answer.body)
-        return figures.hasName(prefix: "petrel_agent_") ? figures : nil
-    }
-
-    private func loopback(_ address: String) -> String {
-        switch address {
-        case "0.0.0.0", "localhost": "127.0.0.1"
-        case "::": "::1"
-        default: address
-        }
-    }
-
     private func portResult(_ figures: OwnFigures?) -> CheckResult {
         guard let place = AddressAndPort(configuration.listen) else {
             return .warn(
@@ -185,12 +146,18 @@ struct AgentDoctor {
             key: "listen in /etc/petrel/agent.yaml (streaming goes on without /metrics)")
     }
 
-    private func logResults(isRunning: Bool) -> [CheckResult] {
+    private func logResults(_ figures: OwnFigures?) -> [CheckResult] {
         let access = service.access
         let reader = service.reader.name
-        var results = configuration.files.map { access.logFile($0.path, reader: reader) }
+        var results = configuration.files.map { file in
+            access.logFile(
+                file.path, reader: reader,
+                isRead: figures.flatMap {
+                    AgentChecks.isRead(FileTailReader.source(path: file.path), $0)
+                })
+        }
         // The running agent has said already whether it can read the journal.
-        if !isRunning { results.append(journalResult()) }
+        if figures == nil { results.append(journalResult()) }
         return results
     }
 

@@ -18,15 +18,7 @@ struct MetricsCommand: AsyncParsableCommand {
     func run() async throws {
         let readers = try NodeReaderSet(
             readers: HostReading.readers(options.paths), clock: LiveClock())
-        let text = ExpositionWriter.text(await readers.scrape(now: LiveClock().now))
-        var rest = text[...]
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { write(STDOUT_FILENO, $0.baseAddress, $0.count) }
-            guard count > 0 || errno == EINTR else {
-                throw StartError("standard output: \(LiveSurroundings().errorText(errno))")
-            }
-            rest = rest.dropFirst(max(count, 0))
-        }
+        try StandardOutput.write(ExpositionWriter.text(await readers.scrape(now: LiveClock().now)))
     }
 }
 

@@ -15,31 +15,31 @@ struct CollectorDoctor {
     static let service = "petrel-collector"
     /// Free bytes that the state folder and the database need: less, and PostgreSQL soon stops.
     static let freeBytesMin: Int64 = 1 << 30
+    static let answerSeconds = 10
 
     private let common: CommonOptions
     private let files = LiveFileTree()
     private let probe = LiveHostProbe()
     private let surroundings = LiveSurroundings()
-    private let service: ServiceUser
-    private let configured: Result<CollectorConfiguration, any Error>
+    private let program: CheckedProgram<CollectorConfiguration>
+    private var configuration: CollectorConfiguration { program.configuration }
+    private var service: ServiceUser { program.service }
 
     init(_ common: CommonOptions) {
         self.common = common
-        configured = Result { try common.configuration() }
-        service = ServiceUser(
-            packaged: Self.service, files: files, probe: probe,
-            programs: LiveProgramRunner(), surroundings: surroundings)
-    }
-
-    /// What holds, or the defaults where the file is wrong.
-    private var configuration: CollectorConfiguration {
-        (try? configured.get()) ?? CollectorConfiguration()
+        program = CheckedProgram(
+            Self.service, defaults: CollectorConfiguration(), files: files, probe: probe,
+            programs: LiveProgramRunner(), services: LiveLocalServices(seconds: Self.answerSeconds),
+            surroundings: surroundings, load: common.configuration)
     }
 
     func results() async -> [CheckResult] {
-        let figures = ownFigures()
+        let figures = program.figures(on: configuration.http, prefix: "petrel_")
         var results = configurationResults()
         results.append(HostChecks.unit(Self.service, service.unit))
+        if figures == nil, let silence = program.silence(on: configuration.http) {
+            results.append(silence)
+        }
         results += folderResults()
         results += authorityResults()
         results.append(HostChecks.clock(probe.clockSynchronisation()))
@@ -55,15 +55,11 @@ struct CollectorDoctor {
 
     private func configurationResults() -> [CheckResult] {
         let named = common.config ?? CommonOptions.standardFile
-        let isThere = (try? files.status(named)) != nil
-        var error: String?
-        if case .failure(let problem) = configured { error = "\(problem)" }
         var results = [
-            HostChecks.configuration(
-                source: isThere ? named : "no file \(named), defaults",
+            program.configuration(
+                named,
                 summary: configuration.databaseURL.isEmpty
-                    ? "a private PostgreSQL" : "a PostgreSQL of its own by database.url",
-                error: error, command: "petrel-collector")
+                    ? "a private PostgreSQL" : "a PostgreSQL of its own by database.url")
         ]
         do {
             let groups = try RuleLoading.load(configuration)
@@ -100,30 +96,12 @@ struct CollectorDoctor {
     private func folderResults() -> [CheckResult] {
         let folder = configuration.dataDirectory
         return [
-            HostChecks.folder(
-                folder, ownership(folder), owner: service.owner, service: Self.service,
-                errorText: surroundings.errorText),
-            HostChecks.space(
-                folder, freeBytes: freeBytes(folder), guardBytes: Self.freeBytesMin,
+            program.folder(folder),
+            program.space(
+                folder, bytesMin: Self.freeBytesMin,
                 consequence: configuration.databaseURL.isEmpty
                     ? "the private PostgreSQL stops soon" : "the collector can't write its state"),
         ]
-    }
-
-    private func ownership(_ path: String) -> Result<FileOwnership, FileError> {
-        do throws(FileError) {
-            return .success(try files.ownership(path))
-        } catch { return .failure(error) }
-    }
-
-    /// Free bytes at `path`, or at the nearest folder above it that exists.
-    private func freeBytes(_ path: String) -> Int64? {
-        var path = path
-        while (try? files.status(path)) == nil, path.count > 1, let slash = path.lastIndex(of: "/")
-        {
-            path = slash == path.startIndex ? "/" : String(path[..<slash])
-        }
-        return try? files.freeBytes(path)
     }
 
     private func authorityResults() -> [CheckResult] {
@@ -131,7 +109,7 @@ struct CollectorDoctor {
         let key = folder + "/ca-key.pem"
         var results = [
             CollectorChecks.authorityKey(
-                key, ownership(key), errorText: surroundings.errorText)
+                key, program.ownership(key), errorText: surroundings.errorText)
         ]
         guard let bytes = try? files.contents(folder + "/ca.pem") else { return results }
         do {
@@ -151,20 +129,6 @@ struct CollectorDoctor {
                     remedy: "restore \(folder) from a backup"))
         }
         return results
-    }
-
-    /// What the collector that runs says of itself; nil where none answers.
-    private func ownFigures() -> OwnFigures? {
-        let place = configuration.http
-        let address =
-            ["0.0.0.0", "localhost"].contains(place.address) ? "127.0.0.1" : place.address
-        guard
-            let answer = LiveLocalServices().get(
-                address: address == "::" ? "::1" : address, port: place.port, path: "/metrics"),
-            answer.status == 200
-        else { return nil }
-        let figures = OwnFigures(answer.body)
-        return figures.hasName(prefix: "petrel_") ? figures : nil
     }
 
     private func portResults(isRunning: Bool) -> [CheckResult] {
@@ -235,9 +199,8 @@ struct CollectorDoctor {
         var results = CollectorChecks.database(facts)
         if let directory = facts.localDataDirectory {
             results.append(
-                HostChecks.space(
-                    directory, freeBytes: freeBytes(directory), guardBytes: Self.freeBytesMin,
-                    consequence: "PostgreSQL stops soon"))
+                program.space(
+                    directory, bytesMin: Self.freeBytesMin, consequence: "PostgreSQL stops soon"))
         }
         return results + CollectorChecks.hosts(facts.hosts, now: LiveClock().now.milliseconds)
     }

@@ -6,9 +6,9 @@ package enum AgentChecks {
         "on the collector: sudo petrel-collector enroll create --host NAME\n"
         + "then here: sudo petrel-agent join --token TOKEN"
 
-    /// Whether a port of the collector can be reached from here. `isNeeded` false: only for joining.
+    /// Whether a port of the collector can be reached from here.
     package static func reach(
-        _ name: String, host: String, port: Int, _ outcome: ConnectOutcome, isNeeded: Bool,
+        _ name: String, host: String, port: Int, _ outcome: ConnectOutcome,
         errorText: (Int32) -> String
     ) -> CheckResult {
         let place = AddressAndPort(address: host, port: port)
@@ -30,8 +30,7 @@ package enum AgentChecks {
             found = "\(place): \(errorText(errno))"
             remedy = "ip route get \(host)"
         }
-        return isNeeded
-            ? .fail(name, found, remedy: remedy) : .warn(name, found, remedy: remedy)
+        return .fail(name, found, remedy: remedy)
     }
 
     /// What waits in the spool, of at most `bytesMax`.
@@ -46,6 +45,12 @@ package enum AgentChecks {
                     + "spool.size_max in /etc/petrel/agent.yaml")
         }
         return .ok("spool", found)
+    }
+
+    /// Whether the running agent can read a log source; nil where it does not know it.
+    package static func isRead(_ source: String, _ figures: OwnFigures) -> Bool? {
+        figures.all("petrel_agent_log_source_up").first { $0.labels["source"] == source }
+            .map { $0.value != 0 }
     }
 
     /// What the running agent says of its log sources and readers.

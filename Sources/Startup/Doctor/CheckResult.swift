@@ -26,7 +26,7 @@ package struct CheckResult: Hashable, Sendable {
     /// The exact command or line that helps; empty where nothing is wrong.
     package var remedy: String
 
-    private init(_ name: String, _ verdict: Verdict, _ found: String, _ remedy: String) {
+    package init(_ name: String, _ verdict: Verdict, _ found: String, remedy: String) {
         self.name = name
         self.verdict = verdict
         self.found = found
@@ -34,13 +34,13 @@ package struct CheckResult: Hashable, Sendable {
     }
 
     package static func ok(_ name: String, _ found: String) -> CheckResult {
-        CheckResult(name, .ok, found, "")
+        CheckResult(name, .ok, found, remedy: "")
     }
     package static func warn(_ name: String, _ found: String, remedy: String) -> CheckResult {
-        CheckResult(name, .warn, found, remedy)
+        CheckResult(name, .warn, found, remedy: remedy)
     }
     package static func fail(_ name: String, _ found: String, remedy: String) -> CheckResult {
-        CheckResult(name, .fail, found, remedy)
+        CheckResult(name, .fail, found, remedy: remedy)
     }
 }
 

@@ -92,10 +92,7 @@ package enum CollectorChecks {
             let remedy =
                 "sudo -u postgres psql -c \"ALTER SYSTEM SET \(name) = on\" "
                 + "-c \"SELECT pg_reload_conf()\""
-            results.append(
-                verdict == .fail
-                    ? .fail("settings", found, remedy: remedy)
-                    : .warn("settings", found, remedy: remedy))
+            results.append(CheckResult("settings", verdict, found, remedy: remedy))
         }
         func isOn(_ name: String) -> Bool { facts.settings[name] == "on" }
         demand("fsync", isOn("fsync"), .fail, "a power cut can destroy the whole database")
@@ -196,16 +193,9 @@ package enum CollectorChecks {
         _ path: String, _ status: Result<FileOwnership, FileError>, errorText: (Int32) -> String
     ) -> CheckResult {
         let name = "authority key"
-        switch status {
-        case .failure(let error) where error.errno == 2:
-            return .warn(
-                name, "\(path) does not exist yet: it is made at the first start",
-                remedy: "sudo systemctl start petrel-collector")
-        case .failure(let error):
-            return .fail(
-                name, "\(path) can't be looked at: \(errorText(error.errno))",
-                remedy: "run this with sudo")
-        case .success(let facts):
+        return HostChecks.madeAtStart(
+            name, path, status, service: "petrel-collector", errorText: errorText
+        ) { facts in
             guard facts.mode & 0o077 == 0 else {
                 return .fail(
                     name,
@@ -217,7 +207,7 @@ package enum CollectorChecks {
         }
     }
 
-    private static func isLoopback(_ name: String) -> Bool {
+    static func isLoopback(_ name: String) -> Bool {
         name == "localhost" || name == "::1" || name.hasPrefix("127.")
     }
 }

@@ -1,13 +1,13 @@
 package import World
 
 /// Whether a user may read a file by the permission bits of the file and of every folder above it. Access control lists
-/// are not looked at: they can only be asked by opening as that user.
+/// are not looked at: they can only be asked by opening as that user. So what is denied here may be allowed after all.
 package struct FileAccess: Sendable {
     package enum Verdict: Hashable, Sendable {
         case readable
         /// The file or a folder above it does not exist.
         case absent(path: String)
-        /// This path keeps the user out.
+        /// This path keeps the user out, unless an access control list lets it in.
         case denied(path: String, FileOwnership)
         /// The path can't be looked at by who asks.
         case unknown(FileError)
@@ -46,10 +46,13 @@ package struct FileAccess: Sendable {
         return (facts.mode >> shift) & bits == bits ? nil : .denied(path: path, facts)
     }
 
-    /// `verdict` of a log file as a result of the agent's check-up.
-    package func logFile(_ path: String, reader: String) -> CheckResult {
+    /// `verdict` of a log file as a result of the agent's check-up. `isRead`: what the running agent says of it, which
+    /// counts more than bits; nil where it says nothing.
+    package func logFile(_ path: String, reader: String, isRead: Bool?) -> CheckResult {
         let name = "log file"
         switch verdict(path) {
+        case .denied where isRead == true, .unknown where isRead == true:
+            return .ok(name, "\(path) is read by the running agent")
         case .readable: return .ok(name, "\(path) is readable for \(reader)")
         case .absent(let missing):
             return .warn(
@@ -58,8 +61,10 @@ package struct FileAccess: Sendable {
         case .denied(let place, let facts):
             let mode = HostChecks.octal(facts.mode)
             let bits = place == path ? "r" : "x"
-            return .fail(
-                name, "\(path): \(reader) may not enter or read \(place) (mode \(mode))",
+            return .warn(
+                name,
+                "\(path): by its mode \(mode) \(place) keeps \(reader) out, unless an access control "
+                    + "list lets it in",
                 remedy: "sudo setfacl -m u:\(reader):\(bits) \(place)"
                     + "   # or add \(reader) to the file's group")
         case .unknown(let error):

@@ -21,16 +21,7 @@ package enum HostChecks {
         service: String, errorText: (Int32) -> String
     ) -> CheckResult {
         let name = "state folder"
-        switch status {
-        case .failure(let error) where error.errno == 2:
-            return .warn(
-                name, "\(path) does not exist yet: it is made at the first start",
-                remedy: "sudo systemctl start \(service)")
-        case .failure(let error):
-            return .fail(
-                name, "\(path) can't be looked at: \(errorText(error.errno))",
-                remedy: "run this with sudo")
-        case .success(let facts):
+        return madeAtStart(name, path, status, service: service, errorText: errorText) { facts in
             if let owner, facts.user != owner.user {
                 return .fail(
                     name, "\(path) belongs to user \(facts.user), not to \(owner.name)",
@@ -43,6 +34,24 @@ package enum HostChecks {
                     remedy: "sudo chmod 0700 \(path)")
             }
             return .ok(name, "\(path), mode \(octal(facts.mode))")
+        }
+    }
+
+    /// A file or folder that the program makes when it starts first; `judge` is asked where it is there.
+    static func madeAtStart(
+        _ name: String, _ path: String, _ status: Result<FileOwnership, FileError>,
+        service: String, errorText: (Int32) -> String, judge: (FileOwnership) -> CheckResult
+    ) -> CheckResult {
+        switch status {
+        case .failure(let error) where error.errno == 2:
+            .warn(
+                name, "\(path) does not exist yet: it is made at the first start",
+                remedy: "sudo systemctl start \(service)")
+        case .failure(let error):
+            .fail(
+                name, "\(path) can't be looked at: \(errorText(error.errno))",
+                remedy: "run this with sudo")
+        case .success(let facts): judge(facts)
         }
     }
 
@@ -144,6 +153,18 @@ package enum HostChecks {
         return .ok(name, "\(service).service is active")
     }
 
+    /// A program that does not answer on `place`: nil where its unit is not active either. The other checks then look at
+    /// it from outside alone, which is worth a word.
+    package static func silence(
+        _ service: String, _ properties: [String: String]?, _ place: AddressAndPort
+    ) -> CheckResult? {
+        guard properties?["ActiveState"] == "active" else { return nil }
+        return .warn(
+            "own figures",
+            "\(service).service is active, but http://\(place)/metrics does not answer",
+            remedy: "curl -m 60 http://\(place)/metrics; journalctl -u \(service) -n 20")
+    }
+
     /// `KEY=value` lines of `systemctl show`.
     package static func properties(_ text: String) -> [String: String] {
         var found: [String: String] = [:]
@@ -175,8 +196,7 @@ package enum HostChecks {
         let holder = names.first ?? "another program"
         let found = "\(place) is held by \(holder)"
         let remedy = "\(see); end it, or choose another port: \(key)"
-        return consequence == .fail
-            ? .fail(name, found, remedy: remedy) : .warn(name, found, remedy: remedy)
+        return CheckResult(name, consequence, found, remedy: remedy)
     }
 
     private static func overlaps(_ a: String, _ b: String) -> Bool {

@@ -2,7 +2,8 @@ package import World
 
 /// As whom a program's service runs on this machine.
 package struct ServiceUser: Sendable {
-    /// Nil where the packaged user does not exist: the program is started by other means.
+    /// The packaged user, whose the program's own files must be; nil where it does not exist: the program is started by
+    /// other means.
     package var account: UserAccount?
     /// What `systemctl show` says of the unit; nil where the host has no systemd.
     package var unit: [String: String]?
@@ -24,7 +25,7 @@ package struct ServiceUser: Sendable {
                 ProgramRun(
                     [
                         systemctl, "show", packaged, "--property",
-                        "LoadState,ActiveState,UnitFileState,NRestarts,SupplementaryGroups,User",
+                        "LoadState,ActiveState,UnitFileState,NRestarts,SupplementaryGroups",
                     ], deadlineSeconds: 10)), shown.status == 0
         {
             unit = HostChecks.properties(shown.output)
@@ -45,9 +46,6 @@ package struct ServiceUser: Sendable {
     package var access: FileAccess {
         FileAccess(user: reader.user, groups: groups, files: files)
     }
-
-    /// The owner that the program's own files must have.
-    package var owner: UserAccount? { account }
 
     /// Numbers of groups, from `/etc/group`.
     private static func ids(of names: [String], _ files: any OwnedFileTree) -> [UInt32] {
