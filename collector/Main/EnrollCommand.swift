@@ -1,6 +1,5 @@
 import ArgumentParser
 import CollectorStore
-import Glibc
 import Identity
 import Model
 import Startup
@@ -40,70 +39,21 @@ struct EnrollCommand: AsyncParsableCommand {
                 let now = LiveClock().now.milliseconds
                 let authority = try configuration.authority(
                     LiveFileTree(), random: random, now: now)
+                let invitation = JoinInvitation(host: host, collector: configuration.asInviting)
                 let token = EnrolmentToken(
                     host: host, authorityKeyHash: authority.certificate.keyHash,
                     fleetPort: UInt16(configuration.fleet.port),
                     enrolmentPort: UInt16(configuration.enroll.port),
-                    collectorNames: Self.names(for: host, configuration), random: random)
+                    collectorNames: invitation.names, random: random)
                 try await store.createToken(
                     hash: token.secretHash, host: host,
                     expiresAt: now.advanced(byMilliseconds: life.milliseconds))
                 try await store.audit(
                     AuditEvent(action: "enroll.create", subject: host.text, detail: "ttl \(ttl)"),
                     at: now)
-                print(Self.instructions(token, life, configuration))
+                print(invitation.text(token: token.text, life: life))
                 print(token.text)
             }
-        }
-
-        /// How the host reaches the collector, best first: over loopback where it is the collector's own.
-        private static func names(
-            for host: HostName, _ configuration: CollectorConfiguration
-        ) -> [String] {
-            let listensOnLoopback = ["0.0.0.0", "::", "127.0.0.1"].contains(
-                configuration.fleet.address)
-            return (isThisMachine(host) && listensOnLoopback ? ["127.0.0.1"] : [])
-                + configuration.reachableNames.filter { $0 != "127.0.0.1" }
-        }
-
-        /// Whether `host` is what this machine calls itself, without its domain.
-        private static func isThisMachine(_ host: HostName) -> Bool {
-            var name = [CChar](repeating: 0, count: 256)
-            guard gethostname(&name, 255) == 0 else { return false }
-            let text = String(decoding: name.prefix { $0 != 0 }.map(UInt8.init), as: UTF8.self)
-            return text.lowercased().prefix { $0 != "." } == host.text.prefix { $0 != "." }
-        }
-
-        /// The lines to paste on the host, and where the address in them comes from.
-        static func instructions(
-            _ token: EnrolmentToken, _ life: PrometheusDuration,
-            _ configuration: CollectorConfiguration
-        ) -> String {
-            let place = token.collectorNames.first
-            var lines = [
-                "Paste these on \(token.host), within \(life):", "",
-                "    sudo apt install ./petrel-agent_*.deb    # where it is not installed yet",
-                "    sudo petrel-agent join --collector \(place ?? "ADDRESS") --token \(token.text)",
-                "",
-            ]
-            if place == "127.0.0.1" {
-                lines.append("\(token.host) is this machine: it joins over loopback.")
-            } else if place == nil {
-                lines.append(
-                    "ADDRESS is how \(token.host) reaches this collector: it listens on every address "
-                        + "and this machine has none that other hosts can use. Set fleet.advertise "
-                        + "in collector.yaml to say it once.")
-            } else {
-                lines.append(
-                    "The address comes from \(configuration.reachableOrigin)"
-                        + (configuration.advertised.isEmpty
-                            ? "; set fleet.advertise in collector.yaml to another, where hosts do "
-                                + "not reach it." : "."))
-            }
-            lines.append(
-                "\(token.host) must reach TCP ports \(token.enrolmentPort) (join) and "
-                    + "\(token.fleetPort) (stream). The token alone:")
-            return lines.joined(separator: "\n")
         }
     }
 

@@ -11,8 +11,23 @@ extension CollectorConfiguration {
         return Array(ownAddresses.map(\.address).prefix(EnrolmentToken.collectorNamesMax))
     }
 
+    /// What a host that is to join has to know of this collector.
+    var asInviting: JoinInvitation.Collector {
+        JoinInvitation.Collector(
+            machineName: Self.machineName, fleet: fleet, enrolment: enroll,
+            reachableNames: reachableNames, origin: reachableOrigin,
+            isAdvertised: !advertised.isEmpty)
+    }
+
+    /// What this machine calls itself; empty where it can't be told.
+    private static var machineName: String {
+        var name = [CChar](repeating: 0, count: 256)
+        guard gethostname(&name, 255) == 0 else { return "" }
+        return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+    }
+
     /// Where the first of `reachableNames` comes from, for a person.
-    var reachableOrigin: String {
+    private var reachableOrigin: String {
         if !advertised.isEmpty { return "fleet.advertise" }
         guard listensEverywhere else { return "fleet.listen" }
         guard let first = ownAddresses.first else { return "nothing" }
