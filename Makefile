@@ -11,16 +11,16 @@ SAME_ANYWHERE = -Xswiftc -file-prefix-map -Xswiftc $(MAP) -Xcc -ffile-prefix-map
 PROGRAMS = petrel-agent petrel-collector petrel
 RELEASE_DIR = $(RELEASE_SCRATCH)/release
 
-.PHONY: run test bench deb format release dependencies-build dependencies-run dependencies-test dependencies-deb clean
+.PHONY: run test bench deb format release build-tests dependencies-build dependencies-run dependencies-test dependencies-deb clean
 
 ## run: the whole of Petrel on this host, until Ctrl-C
 run: dependencies-run release
 	@packaging/local/run.sh $(RELEASE_DIR)
 
 ## test: every test: style, units, conformance, simulation, integration, faults on real processes
-test: dependencies-test release
+test: dependencies-test
 	$(SWIFT) format lint --strict -r Sources agent collector Tests Package.swift
-	$(SWIFT) build --build-tests
+	@$(MAKE) --no-print-directory -j2 release build-tests
 	packaging/local/check-release.sh $(RELEASE_DIR)
 	python3 Tests/Faults/fleet.py --programs $(RELEASE_DIR) short
 	timeout 1200 $(SWIFT) test --skip-build
@@ -32,7 +32,7 @@ bench: dependencies-test release
 ## deb: the Debian packages, in dist/ (see docs/install.md)
 deb: dependencies-deb release
 	packaging/build-deb --programs $(RELEASE_DIR) --output dist $(DEB_OPTIONS)
-	packaging/check-packages dist
+	packaging/check-packages dist $(RELEASE_DIR) $(DEB_OPTIONS)
 
 ## format: the house formatting
 format:
@@ -41,6 +41,10 @@ format:
 release: dependencies-build
 	@echo "Building the programs (release, static; the first time takes about 10 minutes on 2 cores)"
 	@for p in $(PROGRAMS); do $(SWIFT) build $(RELEASE) --product $$p || exit 1; done
+
+# Beside `release`: either build leaves a core idle while one large module compiles.
+build-tests:
+	$(SWIFT) build --build-tests
 
 dependencies-build:
 	@packaging/local/dependencies.sh build

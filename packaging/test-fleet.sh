@@ -4,7 +4,7 @@
 # Usage: test-fleet.sh TREE FOLDER_OF_PACKAGES TESTBED [FOLDER_OF_OLDER_PACKAGES]
 #   TREE      a debootstrapped tree with systemd; used through overlays and never changed. The packages of PostgreSQL
 #             and of ours' dependencies must lie in its /var/cache/apt/archives: the hosts have no network to fetch from.
-#   TESTBED   five-up.sh and five-down.sh: five booted hosts on one switch
+#   TESTBED   five-up.sh and five-down.sh: five booted hosts on one switch; host-up.sh, which boots one of them again
 # With older packages the fleet is installed from those, and upgraded. Needs root. Ends with `N passed, M failed`.
 set -uo pipefail
 [ $# -ge 3 ] || { sed -n '2,9p' "$0" >&2; exit 2; }
@@ -24,7 +24,8 @@ finish() {
     "$testbed/five-down.sh" "$base"
     rm -rf --one-file-system "$base"
     echo "$passed passed, $failed failed"
-    [ "$failed" -eq 0 ]
+    # The status of a trap's last command is nobody's.
+    if [ "$failed" -ne 0 ] || [ "$passed" -eq 0 ]; then exit 1; fi
 }
 trap finish EXIT
 
@@ -46,7 +47,8 @@ count() {
     query "$1" | python3 -c 'import json,sys
 d=json.load(sys.stdin); r=d.get("data",d).get("result",[]); print(int(float(r[0]["value"][1])) if r else 0)' 2>/dev/null || echo 0
 }
-sql() { on h5 setpriv --reuid=postgres --regid=postgres --init-groups psql -d petrel -AtXc "$1" 2>/dev/null; }
+# sql QUERY [DATABASE]
+sql() { on h5 setpriv --reuid=postgres --regid=postgres --init-groups psql -d "${2:-petrel}" -AtXc "$1" 2>/dev/null; }
 # eventually SECONDS COMMAND…
 eventually() {
     local end=$((SECONDS + $1))
@@ -105,8 +107,9 @@ check "gap records: $(gaps)" "$([ "$(gaps)" = 0 ] && echo yes)"
 for host in $hosts; do on "$host" sh -c "for i in \$(seq 1 50); do echo \"reboot $host \$i\"; done | systemd-cat -t load"; done
 for host in $hosts; do on "$host" systemctl reboot; done
 # The container's manager ends at a reboot; a real host would come up by itself.
+is_down() { ! kill -0 "$(cat "$base/$1.pid")" 2>/dev/null; }
 for host in $hosts; do
-    while kill -0 "$(cat "$base/$host.pid")" 2>/dev/null; do sleep 0.1; done
+    eventually 60 is_down "$host" || check "$host goes down for its reboot" no
     read -r "leader[$host]" _ < <("$testbed/host-up.sh" "$base/$host/root" "$host" "$base" \
         --network-namespace-path="/run/netns/petrel$host")
 done
@@ -134,4 +137,4 @@ install h5 /root/new/petrel-collector.deb
 eventually 60 sh -c "[ -n \"\$(nsenter -t ${leader[h5]} -a curl -fsS http://127.0.0.1:9600/readyz 2>/dev/null)\" ]" || true
 check "the collector is back with what it had: $(stored upgrade)" "$(whole && echo yes)"
 on h5 apt-get purge -y -q petrel-collector >"$base/purge.log" 2>&1
-check "purge removes its state and its database" "$([ -z "$(sql 'SELECT 1')" ] && on h5 sh -c '! test -e /var/lib/petrel/collector' && echo yes)"
+check "purge removes its state and its database" "$([ "$(sql "SELECT count(*) FROM pg_database WHERE datname = 'petrel'" postgres)" = 0 ] && on h5 sh -c '! test -e /var/lib/petrel/collector' && echo yes)"

@@ -112,13 +112,18 @@ first_install() {
     said "no PostgreSQL runs on this host"
     check "is neither enabled nor started" '! systemctl is-enabled -q petrel-collector && ! systemctl is-active -q petrel-collector'
     check "no unit failed" '[ "$(systemctl --failed --no-legend petrel\* | wc -l)" = 0 ]'
+    # What a collector in strange hands may do in its own folder must not lead root anywhere.
+    sh_host 'runuser -u petrel-collector -- ln -s /etc/planted /var/lib/petrel/collector/system-database'
     echo "PostgreSQL comes"
     apt_host install --no-install-recommends postgresql
     eventually 60 "collector runs" "$(active petrel-collector)"
     eventually 60 "collector is ready" "$ready"
     check "is enabled" 'systemctl is-enabled -q petrel-collector'
     check "its folder is its own" '[ "$(stat -c "%U %a" /var/lib/petrel/collector)" = "petrel-collector 700" ]'
+    check "the folder above and the note in it are root's" '[ "$(stat -c "%U %a" /var/lib/petrel /var/lib/petrel/system-database | paste -sd" ")" = "root 755 root 644" ]'
+    check "root followed no link of the collector" '[ -L /var/lib/petrel/collector/system-database ] && ! [ -e /etc/planted ]'
     echo "Agent"
+    sh_host 'cat /proc/sys/net/ipv4/ping_group_range >/root/icmp-before'
     apt_host install /root/dist/petrel-agent.deb
     said "petrel-agent join"
     eventually 30 "agent runs without an identity" "$(active petrel-agent)"
@@ -152,16 +157,31 @@ nothing_lost='curl -fsS http://127.0.0.1:9100/metrics | awk "/^petrel_agent_gap_
 
 upgrade() {
     echo "Upgrade"
-    sh_host 'systemctl show -p MainPID --value petrel-agent petrel-collector >/tmp/pids; sha256sum /var/lib/petrel/agent/identity/* >/tmp/identity'
+    sh_host "$remember_programs; sha256sum /var/lib/petrel/agent/identity/* >/tmp/identity"
     apt_host install /root/dist/newer-petrel-agent.deb /root/dist/newer-petrel-collector.deb
     check "the newer version is there" "dpkg-query -W -f='\${Version}\n' petrel-agent petrel-collector | grep -c newer | grep -qx 2"
-    check "both were restarted" '! systemctl show -p MainPID --value petrel-agent petrel-collector | diff -q - /tmp/pids'
+    check "both were restarted" "$restarted petrel-agent && $restarted petrel-collector"
     check "the identity is the same" 'sha256sum -c --quiet /tmp/identity'
     since
     eventually 60 "collector is ready again" "$ready"
     eventually 60 "metrics arrive again" "$arrived"
     check "nothing is lost" "$nothing_lost"
+
+    echo "Upgrade while PostgreSQL is away and its note is missing"
+    sh_host "rm -f /var/lib/petrel/system-database; systemctl stop postgresql; $remember_programs"
+    apt_host install --reinstall /root/dist/newer-petrel-collector.deb
+    check "it does not say that the collector is not started" "! grep -F 'not started' <<'LOG'
+$(cat "$log")
+LOG"
+    check "the collector was restarted" "$restarted petrel-collector"
+    sh_host 'systemctl start postgresql'
+    eventually 60 "collector is ready again" "$ready"
+    apt_host install --reinstall /root/dist/newer-petrel-collector.deb
+    check "the note is there again" '[ -f /var/lib/petrel/system-database ]'
 }
+# The main process of both units, and whether a unit has another one now.
+remember_programs='for unit in petrel-agent petrel-collector; do systemctl show -p MainPID --value $unit >/tmp/pid.$unit; done'
+restarted='is_new() { now=$(systemctl show -p MainPID --value $1); [ "$now" -gt 0 ] && [ "$now" != "$(cat /tmp/pid.$1)" ]; }; is_new'
 
 reboot_host() {
     echo "Reboot"
@@ -198,7 +218,7 @@ purge() {
     check "no database and no role is left" '! runuser -u postgres -- psql -lqt | grep -qw petrel && ! runuser -u postgres -- psql -Atc "select rolname from pg_roles" | grep -q ^petrel'
     check "pg_hba.conf is closed again" 'f=$(runuser -u postgres -- psql -Atc "SHOW hba_file") && ! grep -i petrel "$f"'
     check "no unit is left" '! systemctl list-unit-files --no-legend "petrel*" | grep -q . && ! systemctl list-units --all --no-legend "petrel*" | grep -q .'
-    check "ICMP is as it was" '[ ! -e /etc/sysctl.d/40-petrel-agent.conf ]'
+    check "ICMP is as it was" '[ ! -e /etc/sysctl.d/40-petrel-agent.conf ] && diff /root/icmp-before /proc/sys/net/ipv4/ping_group_range'
 }
 
 private_cluster() {

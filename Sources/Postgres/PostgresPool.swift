@@ -87,6 +87,27 @@ package final class PostgresPool: Sendable {
         self.random = random
     }
 
+    /// Runs `body` with a pool of its own of one connection, which is closed when this returns or throws. Throws what
+    /// `body` throws.
+    package static func once<T: Sendable>(
+        _ configuration: PostgresPoolConfiguration, logger: Logger,
+        _ body: (PostgresPool) async throws -> T
+    ) async throws -> T {
+        var single = configuration
+        single.connectionsMax = 1
+        // One caller alone needs no jitter: each pause between attempts is as long as the first.
+        let pause = UInt64(max(1, single.backoffMilliseconds.lowerBound))
+        let pool = PostgresPool(single, logger: logger, random: { pause - 1 })
+        do {
+            let answer = try await body(pool)
+            await pool.close()
+            return answer
+        } catch {
+            await pool.close()
+            throw error
+        }
+    }
+
     /// Runs `body` with a connection of its own. Throws what `body` throws, or `PostgresError`: `poolExhausted`,
     /// `connection`, `closed`, `cancelled`. A transaction that `body` leaves open is rolled back.
     package func withSession<T: Sendable>(

@@ -106,12 +106,10 @@ package struct PrivateCluster: Sendable {
     }
 
     private func prepareDatabase() async throws {
-        let pool = PostgresPool(
-            PostgresPoolConfiguration(
-                url: "host='\(socketDirectory)' user=postgres dbname=postgres", connectionsMax: 1),
-            logger: logger, random: { 1 })
         let owner = Self.owner
-        do {
+        let administrator = PostgresPoolConfiguration(
+            url: "host='\(socketDirectory)' user=postgres dbname=postgres")
+        try await PostgresPool.once(administrator, logger: logger) { pool in
             try await pool.withSession { session in
                 let role = try session.query(
                     "SELECT 1 FROM pg_roles WHERE rolname = $1", [.text(owner)])
@@ -124,10 +122,6 @@ package struct PrivateCluster: Sendable {
                     try session.execute("CREATE DATABASE petrel OWNER \(owner)")
                 }
             }
-        } catch {
-            await pool.close()
-            throw error
         }
-        await pool.close()
     }
 }

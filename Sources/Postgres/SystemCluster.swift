@@ -13,6 +13,8 @@ package struct SystemCluster: Hashable, Sendable {
     package static let standardRoot = "/etc/postgresql"
     static let standardSocketDirectory = "/var/run/postgresql"
     static let configurationBytesMax = 1 << 20
+    /// Files of one included folder that are read, the first by name.
+    static let includedFilesMax = 100
 
     /// A cluster with these facts.
     package init(version: String, name: String, socketDirectory: String, port: Int) {
@@ -31,23 +33,43 @@ package struct SystemCluster: Hashable, Sendable {
         (SmallFile.status(socket)?.st_mode ?? 0) & S_IFMT == S_IFSOCK
     }
 
-    /// Every cluster under `root`, by version (newest first) and name.
+    /// Every cluster under `root`, by version (newest first) and name. What `postgresql.conf` includes by `include_dir`
+    /// (Debian's `conf.d`) counts where it is included.
     package static func all(root: String = standardRoot) -> [SystemCluster] {
         var found: [SystemCluster] = []
         for version in SmallFile.list(root) where Double(version) != nil {
             for name in SmallFile.list("\(root)/\(version)") {
-                let path = "\(root)/\(version)/\(name)/postgresql.conf"
-                guard let text = SmallFile.read(path, bytesMax: configurationBytesMax) else {
-                    continue
-                }
+                let folder = "\(root)/\(version)/\(name)"
+                guard
+                    let text = SmallFile.read(
+                        "\(folder)/postgresql.conf", bytesMax: configurationBytesMax)
+                else { continue }
                 found.append(
-                    SystemCluster(version: version, name: name, configuration: text))
+                    SystemCluster(
+                        version: version, name: name, configuration: whole(text, in: folder)))
             }
         }
         return found.sorted { a, b in
             let (left, right) = (Double(a.version) ?? 0, Double(b.version) ?? 0)
             return left != right ? left > right : a.name < b.name
         }
+    }
+
+    /// `text` with the files of its included folders in their places. A folder that they include in turn is not read.
+    /// Source: PostgreSQL 17 GetConfFilesInDir (names end in `.conf` and begin with no dot, in the order of their bytes).
+    private static func whole(_ text: String, in folder: String) -> String {
+        text.split(whereSeparator: \.isNewline).map { line in
+            guard let (key, value) = setting(line), key == "include_dir" else {
+                return String(line)
+            }
+            let included = value.hasPrefix("/") ? value : "\(folder)/\(value)"
+            let names = SmallFile.list(included)
+                .filter { $0.hasSuffix(".conf") && !$0.hasPrefix(".") }
+                .sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+            return names.prefix(includedFilesMax).compactMap {
+                SmallFile.read("\(included)/\($0)", bytesMax: configurationBytesMax)
+            }.joined(separator: "\n")
+        }.joined(separator: "\n")
     }
 
     /// The cluster that a `postgresql.conf` describes; the last assignment of a name counts.

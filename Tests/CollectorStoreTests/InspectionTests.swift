@@ -43,6 +43,34 @@ extension StoreTests {
         }
     }
 
+    @Test(
+        "a role that owns the database itself is not left for petrel_owner, whose database is another"
+    )
+    func inspectionOfOwner() async throws {
+        try await TestCluster.with { cluster in
+            try await TestCluster.administer(
+                [
+                    "DROP DATABASE IF EXISTS alone WITH (FORCE)", "DROP ROLE IF EXISTS alone",
+                    "CREATE ROLE alone LOGIN NOINHERIT IN ROLE \(PrivateCluster.owner)",
+                    "CREATE DATABASE alone OWNER alone",
+                ], in: cluster)
+            let url = "host='\(cluster.socketDirectory)' user=alone dbname=alone"
+            try await PostgresPool.once(
+                PostgresPoolConfiguration(url: url), logger: TestCluster.quiet
+            ) { pool in
+                try await pool.withSession { session in
+                    try session.execute("CREATE SCHEMA petrel")
+                    try session.execute("CREATE TABLE petrel.migration AS SELECT 1 AS number")
+                }
+            }
+            let facts = try await DatabaseInspection.inspect(
+                url: url, password: nil, logger: TestCluster.quiet)
+            #expect(facts?.user == "alone" && facts?.applied == [1])
+            try await TestCluster.administer(
+                ["DROP DATABASE alone WITH (FORCE)", "DROP ROLE alone"], in: cluster)
+        }
+    }
+
     @Test("a database that is not there is unavailable, within its time")
     func inspectionAway() async throws {
         await #expect(throws: StorageError.self) {

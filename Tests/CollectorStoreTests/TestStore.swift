@@ -138,39 +138,44 @@ enum TestCluster {
     /// Runs statements of text as the owner.
     static func execute(_ script: String, on name: String, in cluster: PrivateCluster) async throws
     {
-        let pool = PostgresPool(
-            PostgresPoolConfiguration(url: url(of: name, in: cluster), connectionsMax: 1),
-            logger: quiet, random: { 1 })
-        try await pool.withSession { try $0.execute(script) }
-        await pool.close()
+        try await PostgresPool.once(
+            PostgresPoolConfiguration(url: url(of: name, in: cluster)), logger: quiet
+        ) { pool in try await pool.withSession { try $0.execute(script) } }
     }
 
     /// The integer that `sql` answers with, asked as the owner.
     static func number(
         _ sql: String, on name: String, in cluster: PrivateCluster, after settings: String = ""
     ) async throws -> Int64 {
-        let pool = PostgresPool(
-            PostgresPoolConfiguration(url: url(of: name, in: cluster), connectionsMax: 1),
-            logger: quiet, random: { 1 })
-        let found = try await pool.withSession { session in
-            try session.execute(settings)
-            return try session.query(sql).integer(0, 0)
+        try await PostgresPool.once(
+            PostgresPoolConfiguration(url: url(of: name, in: cluster)), logger: quiet
+        ) { pool in
+            try await pool.withSession { session in
+                try session.execute(settings)
+                return try session.query(sql).integer(0, 0)
+            }
         }
-        await pool.close()
-        return found
     }
 
     /// The URL of a new, empty database.
     static func makeDatabase(_ name: String, in cluster: PrivateCluster) async throws -> String {
-        let pool = PostgresPool(
-            PostgresPoolConfiguration(url: cluster.administratorURL, connectionsMax: 1),
-            logger: quiet, random: { 1 })
-        try await pool.withSession { session in
-            try session.execute("DROP DATABASE IF EXISTS \(name) WITH (FORCE)")
-            try session.execute("CREATE DATABASE \(name) OWNER \(PrivateCluster.owner)")
-        }
-        await pool.close()
+        try await administer(
+            [
+                "DROP DATABASE IF EXISTS \(name) WITH (FORCE)",
+                "CREATE DATABASE \(name) OWNER \(PrivateCluster.owner)",
+            ], in: cluster)
         return url(of: name, in: cluster)
+    }
+
+    /// Runs statements as the superuser.
+    static func administer(_ statements: [String], in cluster: PrivateCluster) async throws {
+        try await PostgresPool.once(
+            PostgresPoolConfiguration(url: cluster.administratorURL), logger: quiet
+        ) { pool in
+            try await pool.withSession { session in
+                for statement in statements { try session.execute(statement) }
+            }
+        }
     }
 }
 

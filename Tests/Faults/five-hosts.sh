@@ -11,7 +11,8 @@ finish() {
     "$testbed/five-down.sh" "$base"
     rm -rf "$base"
     echo "Five hosts: $passed passed, $failed failed"
-    [ "$failed" -eq 0 ]
+    # The status of a trap's last command is nobody's.
+    if [ "$failed" -ne 0 ] || [ "$passed" -eq 0 ]; then exit 1; fi
 }
 trap finish EXIT
 

@@ -203,7 +203,8 @@ def power_cuts(options, rounds, environment=None):
         [sys.executable, options.lossyfs, f"{base}/backing", f"{base}/mount", "--seed", str(options.seed)],
         stdout=subprocess.PIPE, text=True)
     if "mounted" not in disk.stdout.readline():
-        raise SystemExit("the lossy disk did not mount (its message stands above): nothing was tested")
+        disk.terminate()
+        raise AssertionError("the lossy disk did not mount (its message stands above): nothing was tested")
     try:
         with Fleet(options.programs, agent_state=f"{base}/mount/agent", environment=environment).up() as fleet:
             writer = Writer(fleet)

@@ -44,9 +44,14 @@ logs:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
             return 'petrel_agent_stream_connected{stream="logs"} 1' in answer.read().decode()
 
-    def says(self, text):
-        with open(self.program.log) as f:
-            return text in f.read()
+    def said_bytes(self):
+        return os.path.getsize(self.program.log)
+
+    def says(self, text, since=0):
+        """Whether its log holds `text` past the first `since` bytes."""
+        with open(self.program.log, "rb") as f:
+            f.seek(since)
+            return text.encode() in f.read()
 
 
 def refused(fleet, reason):
@@ -114,8 +119,10 @@ def revoked(fleet, agent):
     assert agent.stored("h2") == 100
     # Refused at the handshake too, where TLS alone says why.
     agent.program.stop()
+    before = agent.said_bytes()
     agent.program.start()
-    within("restarted, it says so again", 15, lambda: agent.says("it was revoked, or replaced by a later join"))
+    within("restarted, it says so again", 15,
+           lambda: agent.says("it was revoked, or replaced by a later join", since=before))
     outcome = join(fleet, agent.state, token(fleet, "h2"))
     assert outcome.returncode == 0, outcome
     within("it streams again, nothing lost", 20, lambda: agent.stored("h2") == 200)

@@ -28,7 +28,7 @@ enum TestServer {
 
     private static func removeFolder() { remove(tree: folder) }
 
-    private static func remove(tree path: String) {
+    static func remove(tree path: String) {
         if let folder = opendir(path) {
             while let entry = readdir(folder) {
                 let name = withUnsafePointer(to: &entry.pointee.d_name) { place in

@@ -11,7 +11,6 @@ package import World
 package final class CollectorStore: Sendable {
     let configuration: StoreConfiguration
     let clock: any WorldClock
-    let random: any RandomSource
     let logger: Logger
     /// Owner's connections: migrations and retention.
     let ownerPool: PostgresPool
@@ -29,7 +28,6 @@ package final class CollectorStore: Sendable {
     ) {
         self.configuration = configuration
         self.clock = clock
-        self.random = random
         self.logger = logger
         self.ownerPool = ownerPool
         self.writePool = writePool
@@ -120,18 +118,10 @@ package final class CollectorStore: Sendable {
     private static func migrate(
         url: String, password: PostgresPassword? = nil, logger: Logger
     ) async throws -> [Int] {
-        let pool = PostgresPool(
+        try await PostgresPool.once(
             PostgresPoolConfiguration(
-                url: url, password: password, connectionsMax: 1, prologue: [Pools.becomeOwner]),
-            logger: logger, random: { 1 })
-        do {
-            let applied = try await MigrationRunner.migrate(pool)
-            await pool.close()
-            return applied
-        } catch {
-            await pool.close()
-            throw error
-        }
+                url: url, password: password, prologue: [StoreRole.becomeOwner]), logger: logger
+        ) { try await MigrationRunner.migrate($0) }
     }
 
     /// A pooler between announces another process than the one that serves; in transaction mode it breaks prepared
@@ -197,23 +187,26 @@ private struct Pools {
                     waitMilliseconds: configuration.waitMilliseconds, prologue: prologue),
                 logger: logger, random: { random.next() })
         }
-        owner = pool(2, [Self.becomeOwner, "SET synchronous_commit = on"])
+        owner = pool(2, [StoreRole.becomeOwner, "SET synchronous_commit = on"])
         write = pool(
             configuration.writeConnectionsMax,
             [
-                Self.become("petrel_ingest"), "SET synchronous_commit = on",
+                StoreRole.become("petrel_ingest"), "SET synchronous_commit = on",
                 "SET statement_timeout = '60s'",
             ])
         read = pool(
             configuration.readConnectionsMax,
             [
-                Self.become("petrel_query"), "SET default_transaction_read_only = on",
+                StoreRole.become("petrel_query"), "SET default_transaction_read_only = on",
                 "SET statement_timeout = \(configuration.queryMillisecondsMax)", "SET jit = off",
             ])
     }
 
     func close() async { for pool in [owner, write, read] { await pool.close() } }
+}
 
+/// Statements with which a session becomes the role that it works as, where that role is there.
+enum StoreRole {
     /// Beside a system cluster the login role owns nothing; elsewhere the role that connects owns the database itself.
     static let becomeOwner = """
         DO $$ BEGIN
@@ -225,7 +218,7 @@ private struct Pools {
         END $$
         """
 
-    private static func become(_ role: String) -> String {
+    static func become(_ role: String) -> String {
         """
         DO $$ BEGIN
             IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = '\(role)'

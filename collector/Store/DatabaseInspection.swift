@@ -17,19 +17,15 @@ package enum DatabaseInspection {
     package static func inspect(
         url: String, password: PostgresPassword?, logger: Logger
     ) async throws(StorageError) -> DatabaseFacts? {
-        let pools = [pool(url, password, logger), pool(url, password, logger)]
         do {
-            let pooler = try await pooler(pools[0], pools[1])
-            var facts: DatabaseFacts?
-            if pooler != .transaction {
-                facts = try await pools[0].withSession { session in
+            return try await withTwo(url, password, logger) { first, second in
+                let pooler = try await pooler(first, second)
+                guard pooler != .transaction else { return nil }
+                return try await first.withSession { session in
                     try session.transaction("BEGIN READ ONLY") { try read($0, pooler) }
                 }
             }
-            for pool in pools { await pool.close() }
-            return facts
         } catch {
-            for pool in pools { await pool.close() }
             throw storageError(error)
         }
     }
@@ -38,25 +34,22 @@ package enum DatabaseInspection {
     static func pooler(
         url: String, password: PostgresPassword?, logger: Logger
     ) async throws -> DatabaseFacts.Pooler {
-        let pools = [pool(url, password, logger), pool(url, password, logger)]
-        do {
-            let found = try await pooler(pools[0], pools[1])
-            for pool in pools { await pool.close() }
-            return found
-        } catch {
-            for pool in pools { await pool.close() }
-            throw error
-        }
+        try await withTwo(url, password, logger) { try await pooler($0, $1) }
     }
 
-    private static func pool(
-        _ url: String, _ password: PostgresPassword?, _ logger: Logger
-    ) -> PostgresPool {
-        PostgresPool(
-            PostgresPoolConfiguration(
-                url: url, password: password, connectionsMax: 1, waitMilliseconds: waitMilliseconds,
-                connectMilliseconds: waitMilliseconds, replyMilliseconds: waitMilliseconds),
-            logger: logger, random: { 1 })
+    /// Two connections at the same time, so that a pooler shows.
+    private static func withTwo<T: Sendable>(
+        _ url: String, _ password: PostgresPassword?, _ logger: Logger,
+        _ body: (PostgresPool, PostgresPool) async throws -> T
+    ) async throws -> T {
+        let configuration = PostgresPoolConfiguration(
+            url: url, password: password, waitMilliseconds: waitMilliseconds,
+            connectMilliseconds: waitMilliseconds, replyMilliseconds: waitMilliseconds)
+        return try await PostgresPool.once(configuration, logger: logger) { first in
+            try await PostgresPool.once(configuration, logger: logger) { second in
+                try await body(first, second)
+            }
+        }
     }
 
     /// One question's answer: which server process served it, and which one the connection announced.
@@ -123,16 +116,7 @@ package enum DatabaseInspection {
         if about.bool(0, 4), about.bool(0, 5) {
             directory = try session.query("SELECT current_setting('data_directory')").text(0, 0)
         }
-        // Beside a system cluster the login role reads as the owner, for the rest of this transaction.
-        try session.execute(
-            """
-            DO $$ BEGIN
-                IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'petrel_owner'
-                    AND pg_has_role(session_user, oid, 'MEMBER')) THEN
-                    SET LOCAL ROLE petrel_owner;
-                END IF;
-            END $$
-            """)
+        try session.execute(StoreRole.becomeOwner)
         let hasSchema = try session.query("SELECT to_regclass('petrel.certificate') IS NOT NULL")
             .bool(0, 0)
         return DatabaseFacts(

@@ -301,19 +301,12 @@ package struct DatabaseSetup: Sendable {
     private func asked<T: Sendable>(
         _ database: String, _ body: @escaping @Sendable (PostgresSession) throws -> T
     ) async throws -> T {
-        let pool = PostgresPool(
+        try await PostgresPool.once(
             PostgresPoolConfiguration(
                 url: "host='\(socketDirectory)' port=\(port) user='\(superuser)' "
                     + "dbname='\(database)'", applicationName: "petrel-collector setup-database",
-                connectionsMax: 1, waitMilliseconds: 2_000), logger: logger, random: { 1 })
-        do {
-            let answer = try await pool.withSession(body)
-            await pool.close()
-            return answer
-        } catch {
-            await pool.close()
-            throw error
-        }
+                waitMilliseconds: 2_000), logger: logger
+        ) { try await $0.withSession(body) }
     }
 
     private static func survey(

@@ -14,19 +14,14 @@ extension CollectorStore {
     /// Whether the database answers over a new connection apart from the store's: tells a database that is away from a
     /// store that is stuck.
     package func pingApart() async throws(StorageError) {
-        let random = random
-        let pool = PostgresPool(
-            PostgresPoolConfiguration(
-                url: url, password: configuration.password, connectionsMax: 1,
-                waitMilliseconds: Self.pingMilliseconds,
-                connectMilliseconds: Self.pingMilliseconds,
-                replyMilliseconds: Self.pingMilliseconds), logger: logger,
-            random: { random.next() })
+        let apart = PostgresPoolConfiguration(
+            url: url, password: configuration.password, waitMilliseconds: Self.pingMilliseconds,
+            connectMilliseconds: Self.pingMilliseconds, replyMilliseconds: Self.pingMilliseconds)
         do {
-            try await pool.withSession { _ = try $0.query("SELECT 1") }
-            await pool.close()
+            try await PostgresPool.once(apart, logger: logger) { pool in
+                try await pool.withSession { _ = try $0.query("SELECT 1") }
+            }
         } catch {
-            await pool.close()
             throw storageError(error)
         }
     }

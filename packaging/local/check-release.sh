@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks the release programs: no ICU in the agent, no shared Swift runtime, sizes within their bounds, symbol versions
-# that Debian 12 has; and the units' hardening.
+# that Debian 12 has; the units' hardening; decisions of the packaging scripts.
 # Usage: check-release.sh FOLDER_OF_PROGRAMS
 set -euo pipefail
 programs=$1
@@ -24,4 +24,5 @@ only_here=--only-here
 if grep -qx 'VERSION_ID="12"' /etc/os-release 2>/dev/null; then only_here=; fi
 "$here/../check-symbols" $only_here "$programs/petrel-agent" "$programs/petrel-collector" "$programs/petrel" || failed=1
 "$here/../check-units" || failed=1
+"$here/../check-scripts" || failed=1
 exit $failed
