@@ -114,10 +114,11 @@ extension Evaluator {
     /// A vector with a scalar where histograms are among the samples. Source: Prometheus 3.14 `VectorscalarBinop`.
     func elementsWithScalars(
         _ binary: BinaryPlan, _ rows: [Row], _ numbers: [Double], isScalarLeft: Bool
-    ) -> [Row] {
+    ) throws(QueryError) -> [Row] {
         let operation = binary.operation
         var result: [Row] = []
-        for var row in rows {
+        for (number, var row) in rows.enumerated() {
+            if number & 15 == 0 { try checkCancelled() }
             for step in row.values.indices {
                 guard let element = row.element(step) else { continue }
                 let scalar = Element.number(numbers[step])
@@ -138,6 +139,7 @@ extension Evaluator {
                 }
             }
             if row.isEmpty { continue }
+            try hold(histogramsOf: row)
             let changes = !operation.isComparison && !operation.isTrim
             if changes || binary.returnsBool { row.dropsName = true }
             result.append(row)

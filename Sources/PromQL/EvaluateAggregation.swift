@@ -167,7 +167,8 @@ extension Evaluator {
         let dropped = plan.grouping.union([Labels.metricNameLabel])
         var indices: [Labels: Int] = [:]
         var result: [Row] = []
-        for row in rows {
+        for (number, row) in rows.enumerated() {
+            if number & 15 == 0 { try checkCancelled() }
             for step in row.values.indices where row.isPresent(step) {
                 let text = row.histogram(step)?.text ?? GoFloat.plain(row.values[step])
                 let named = row.labels.setting(label, text)
@@ -175,8 +176,7 @@ extension Evaluator {
                     plan.isWithout ? named.dropping(dropped) : named.keeping(keeping.grouping)
                 let index = indices[key] ?? result.count
                 if index == result.count {
-                    try hold(series: result.count + 1, grid.first)
-                    try hold(grid.count)
+                    try hold(rowAfter: result.count, grid)
                     indices[key] = index
                     let empty = [Double](repeating: Row.absent, count: grid.count)
                     result.append(Row(labels: key, dropsName: false, values: empty))
@@ -185,6 +185,7 @@ extension Evaluator {
                 result[index].values[step] = Row.isAbsent(count) ? 1 : count + 1
             }
         }
+        release(series: rows.count, grid)
         return result
     }
 }

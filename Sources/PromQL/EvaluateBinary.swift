@@ -13,10 +13,10 @@ extension Evaluator {
             return .scalar(result)
         case (.vector(let rows), .scalar(let numbers)):
             release(series: 1, grid)
-            return .vector(withScalars(binary, rows, numbers, isScalarLeft: false))
+            return .vector(try withScalars(binary, rows, numbers, isScalarLeft: false))
         case (.scalar(let numbers), .vector(let rows)):
             release(series: 1, grid)
-            return .vector(withScalars(binary, rows, numbers, isScalarLeft: true))
+            return .vector(try withScalars(binary, rows, numbers, isScalarLeft: true))
         case (.vector(let left), .vector(let right)):
             let matching = binary.matching ?? VectorMatching()
             let rows: [Row]
@@ -25,7 +25,6 @@ extension Evaluator {
             } else {
                 rows = try matchedOperation(binary, left, right, matching, grid)
             }
-            try hold(series: rows.count, grid)
             release(series: left.count + right.count, grid)
             return .vector(rows)
         case (.string, _), (_, .string):
@@ -36,13 +35,13 @@ extension Evaluator {
     /// A vector with a scalar: the vector's samples are kept, replaced or filtered in place.
     private func withScalars(
         _ binary: BinaryPlan, _ rows: [Row], _ numbers: [Double], isScalarLeft: Bool
-    ) -> [Row] {
+    ) throws(QueryError) -> [Row] {
         let operation = binary.operation
+        if operation.isTrim || rows.contains(where: \.hasHistograms) {
+            return try elementsWithScalars(binary, rows, numbers, isScalarLeft: isScalarLeft)
+        }
         var result: [Row] = []
         result.reserveCapacity(rows.count)
-        if operation.isTrim || rows.contains(where: \.hasHistograms) {
-            return elementsWithScalars(binary, rows, numbers, isScalarLeft: isScalarLeft)
-        }
         for var row in rows {
             var isEmpty = true
             for step in row.values.indices {
@@ -71,6 +70,7 @@ extension Evaluator {
         return result
     }
 
+    /// The rows of the result, counted as held.
     private func setOperation(
         _ operation: BinaryOperator, _ left: [Row], _ right: [Row], _ matching: VectorMatching,
         _ grid: StepGrid
@@ -91,7 +91,9 @@ extension Evaluator {
                     if isMatched != (operation == .and) { row.values[step] = Row.absent }
                 }
                 row.keepHistograms { (!other.isEmpty && other[$0]) == (operation == .and) }
-                if !row.isEmpty { rows.append(row) }
+                if row.isEmpty { continue }
+                try hold(histogramsOf: row)
+                rows.append(row)
             }
         default:
             let present = presence(left, leftGroups, indices.count, grid)
@@ -100,9 +102,12 @@ extension Evaluator {
                 let other = present[group]
                 for step in other.indices where other[step] { row.values[step] = Row.absent }
                 if !other.isEmpty { row.keepHistograms { !other[$0] } }
-                if !row.isEmpty { rows.append(row) }
+                if row.isEmpty { continue }
+                try hold(histogramsOf: row)
+                rows.append(row)
             }
         }
+        try hold(series: rows.count, grid)
         return grid.count > 1 ? try joined(rows) : rows
     }
 

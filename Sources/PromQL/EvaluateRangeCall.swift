@@ -18,6 +18,7 @@ extension Evaluator {
                 values: try column(call, input, scalarColumns, grid))
             if !input.histograms.isEmpty { overlayHistograms(call, input, grid, on: &row) }
             if row.isEmpty { continue }
+            try hold(histogramsOf: row)
             rows.append(row)
             if call.function == .rate || call.function == .increase,
                 !row.hasHistograms || row.values.contains(where: { !Row.isAbsent($0) })
@@ -26,7 +27,6 @@ extension Evaluator {
             }
         }
         try checkCancelled()
-        try hold(histogramsOf: rows)
         release(series: series.count - rows.count, grid)
         guard call.function == .absent else { return rows }
         return absentRows(rows, grid, labels: call.absentLabels)

@@ -24,7 +24,7 @@ extension Evaluator {
             if number & 255 == 0 { try checkCancelled() }
             var row = Row(labels: columns.labels, dropsName: output != .values, values: [])
             if selector.edges == .smoothed && output == .values {
-                smooth(columns, selector, grid, into: &row)
+                try smooth(columns, selector, grid, into: &row)
                 if row.isEmpty { continue }
             } else if columns.histograms.isEmpty, output != .startTimes {
                 guard let values = instantColumn(columns, selector, grid, output) else { continue }
@@ -33,10 +33,10 @@ extension Evaluator {
                 fill(&row, columns, selector, grid, output)
                 if row.isEmpty { continue }
             }
+            try hold(histogramsOf: row)
             rows.append(row)
         }
         release(series: series.count - rows.count, grid)
-        try hold(histogramsOf: rows)
         return rows
     }
 
@@ -177,7 +177,11 @@ extension Evaluator {
         }
         // Times and values of their own, which outlive the rows.
         try hold(series: rows.count, grid)
-        return rows.map { row in
+        var result: [RangeSeries] = []
+        result.reserveCapacity(rows.count)
+        for row in rows {
+            // The buckets are those of the rows.
+            try hold(row.histograms.count * Row.histogramCellWeight)
             let kept = row.values.indices.filter { !Row.isAbsent(row.values[$0]) }
             var series = RangeSeries(
                 labels: row.labels, dropsName: row.dropsName,
@@ -190,8 +194,9 @@ extension Evaluator {
                 series.histogramTimestamps.append(grid.time(step))
                 series.histograms.append(HistogramSample(grid.time(step), histogram))
             }
-            return series
+            result.append(series)
         }
+        return result
     }
 }
 

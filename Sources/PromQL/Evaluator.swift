@@ -11,6 +11,8 @@ final class Evaluator {
     let isCancelled: () -> Bool
     private(set) var annotations: [Annotation] = []
     private var annotationIndices: [String: Int] = [:]
+    /// The last remark without details, for the one that is made again at every sample.
+    private var lastRemark: (remark: Remark, position: Int)?
     /// Samples and points held at the moment.
     private var held = 0
 
@@ -38,7 +40,7 @@ final class Evaluator {
             guard parameters.usesStartTimestamps else { return .vector([]) }
             return .vector(try selectRows(selector, grid, .startTimes))
         case .invariant(let inner): return try repeated(try evaluate(inner, grid.first), grid)
-        case .negation(let inner): return negated(try evaluate(inner, grid))
+        case .negation(let inner): return try negated(try evaluate(inner, grid))
         case .binary(let binary): return try evaluate(binary, grid)
         case .aggregation(let aggregation): return .vector(try evaluate(aggregation, grid))
         case .call(let call): return try evaluate(call, grid)
@@ -69,7 +71,9 @@ final class Evaluator {
 
     /// Adds a remark; one with the same message counts as the same, wherever it is made.
     func remark(_ remark: Remark, at position: Int) {
+        if let last = lastRemark, last.position == position, last.remark == remark { return }
         let annotation = remark.annotation(at: position)
+        lastRemark = annotation.details == .none ? (remark, position) : nil
         if let index = annotationIndices[annotation.message] {
             annotations[index].merge(annotation)
         } else {
@@ -81,6 +85,11 @@ final class Evaluator {
     /// Adds what was noticed when histograms were combined.
     func remark(_ merge: HistogramMerge, in operation: Remark.Operation, at position: Int) {
         if merge.hasResetConflict { remark(.resetConflict(operation), at: position) }
+        remarkBounds(merge, in: operation, at: position)
+    }
+
+    /// As `remark(_:in:at:)` where hints say nothing: a result over time looks for resets itself.
+    func remarkBounds(_ merge: HistogramMerge, in operation: Remark.Operation, at position: Int) {
         if merge.hasReconciledBounds { remark(.reconciledBounds(operation), at: position) }
     }
 
@@ -102,18 +111,23 @@ final class Evaluator {
         try hold(points)
     }
 
+    /// Counts a column of `grid` more as held, for one more row of a result that has `rows`.
+    func hold(rowAfter rows: Int, _ grid: StepGrid) throws(QueryError) {
+        guard rows < parameters.limits.seriesMax else {
+            throw .seriesExceeded(max: parameters.limits.seriesMax)
+        }
+        try hold(grid.count)
+    }
+
     /// Counts the columns of operands as given back.
     func release(series: Int, _ grid: StepGrid) { release(points: series * grid.count) }
 
     func release(points: Int) { held -= points }
 
-    /// Counts the histograms of `rows` as held, for the rest of the query: they are few and large.
-    func hold(histogramsOf rows: [Row]) throws(QueryError) {
-        var weight = 0
-        for row in rows where row.hasHistograms {
-            weight = row.histograms.reduce(weight) { $0 + ($1?.weight ?? 0) }
-        }
-        if weight > 0 { try hold(weight) }
+    /// Counts the histograms of `row` as held, for the rest of the query: they are few and large. Call it for each row
+    /// as soon as it is made.
+    func hold(histogramsOf row: Row) throws(QueryError) {
+        if row.hasHistograms { try hold(row.histogramWeight) }
     }
 
     func checkCancelled() throws(QueryError) {
@@ -132,6 +146,8 @@ final class Evaluator {
                 let value = rows[index].values.first ?? Row.absent
                 rows[index].values = [Double](repeating: value, count: grid.count)
                 if let histogram = rows[index].histograms.first {
+                    // All share the buckets of one.
+                    try hold(grid.count * Row.histogramCellWeight)
                     rows[index].histograms = Array(repeating: histogram, count: grid.count)
                 }
             }
@@ -139,7 +155,7 @@ final class Evaluator {
         }
     }
 
-    private func negated(_ value: Value) -> Value {
+    private func negated(_ value: Value) throws(QueryError) -> Value {
         switch value {
         case .string: return value
         case .scalar(let numbers): return .scalar(numbers.map { -$0 })
@@ -147,6 +163,7 @@ final class Evaluator {
             var result = mapped(rows) { -$0 }
             for index in result.indices where result[index].hasHistograms {
                 result[index].histograms = result[index].histograms.map { $0?.multiplied(by: -1) }
+                try hold(histogramsOf: result[index])
             }
             return .vector(result)
         }
@@ -164,7 +181,7 @@ final class Evaluator {
         return rows
     }
 
-    /// Rows with equal labels joined into one where they don't overlap.
+    /// Rows with equal labels joined into one where they don't overlap; the columns saved count as given back.
     ///
     /// Throws `duplicateLabelset` where they do. Source: Prometheus 3.14 `rangeEval`.
     func joined(_ rows: [Row]) throws(QueryError) -> [Row] {
@@ -183,6 +200,7 @@ final class Evaluator {
                 result[index].values[step] = row.values[step]
                 if let histogram = row.histogram(step) { result[index].set(histogram, step) }
             }
+            release(points: row.values.count)
         }
         return result
     }

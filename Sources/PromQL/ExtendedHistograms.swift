@@ -13,6 +13,7 @@ extension Evaluator {
         let windows = Windows(call.range, grid, isCancelled: isCancelled)
         let isSmoothed = call.range.selector.edges == .smoothed
         let lookback = parameters.lookbackDeltaMS
+        let events = EventTotals(call.function, input, parameters.usesStartTimestamps)
         for step in 0..<grid.count {
             if step & 63 == 63, isCancelled() { break }
             let start = windows.start(step)
@@ -22,13 +23,12 @@ extension Evaluator {
             let histograms = places(input.histogramTimestamps, after, through)
             if histograms.isEmpty { continue }
             let numbers = places(input.timestamps, after, through)
-            if call.function == .changes || call.function == .resets {
-                row.clear(step)
-                let count = anchoredEvents(call, input, numbers, histograms, start)
+            row.clear(step)
+            if let events {
+                let count = anchoredEvents(events, input, numbers, histograms, start)
                 if let count { row.values[step] = Double(count) }
                 continue
             }
-            row.clear(step)
             guard numbers.isEmpty else {
                 remark(.mixedRange(metric: input.labels.metricName), at: call.position)
                 continue
@@ -48,7 +48,7 @@ extension Evaluator {
     /// `changes` or `resets` from the last sample at or before the start on; nil without a sample behind it.
     /// Source: Prometheus 3.14 `pickFirstSampleIndices`.
     private func anchoredEvents(
-        _ call: RangeCallPlan, _ input: RangeSeries, _ numbers: Range<Int>,
+        _ events: EventTotals, _ input: RangeSeries, _ numbers: Range<Int>,
         _ histograms: Range<Int>, _ start: Int64
     ) -> Int? {
         var number = firstIndex(after: start, in: input.timestamps, from: numbers.lowerBound)
@@ -67,9 +67,7 @@ extension Evaluator {
         } else if histogramBefore != .min {
             histogram -= 1
         }
-        return events(
-            call.function, input, number..<numbers.upperBound, histogram..<histograms.upperBound,
-            parameters.usesStartTimestamps)
+        return events.count(number..<numbers.upperBound, histogram..<histograms.upperBound)
     }
 
     private func edgedChange(
@@ -109,18 +107,15 @@ extension Evaluator {
         }
     }
 
-    /// Bounds that were reconciled; conflicts of hints say nothing where resets are looked for.
     private func remark(_ notes: MergeNotes, at position: Int) {
-        if notes.subtraction.hasReconciledBounds {
-            remark(.reconciledBounds(.subtraction), at: position)
-        }
-        if notes.addition.hasReconciledBounds { remark(.reconciledBounds(.addition), at: position) }
+        remarkBounds(notes.subtraction, in: .subtraction, at: position)
+        remarkBounds(notes.addition, in: .addition, at: position)
     }
 
     /// The smoothed instant selector over a series with histograms: numbers and histograms near one step don't mix.
     func smoothHistograms(
         _ columns: SeriesColumns, _ selector: SelectorPlan, _ grid: StepGrid, into row: inout Row
-    ) {
+    ) throws(QueryError) {
         let samples = columns.histograms
         let times = samples.map(\.timestamp)
         let lookback = parameters.lookbackDeltaMS
@@ -128,6 +123,7 @@ extension Evaluator {
             !StalenessMarker.isMarker(columns.values[$0])
         }.map { columns.timestamps[$0] }
         for step in 0..<grid.count {
+            if step & 63 == 63 { try checkCancelled() }
             let reference = selector.reference(at: grid.time(step))
             let near = places(times, reference - lookback, reference + lookback)
             if near.isEmpty { continue }

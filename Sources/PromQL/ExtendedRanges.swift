@@ -34,7 +34,7 @@ extension Evaluator {
     /// A smoothed instant selector: the value between the neighbours of each step, the last value after the end.
     func smooth(
         _ columns: SeriesColumns, _ selector: SelectorPlan, _ grid: StepGrid, into row: inout Row
-    ) {
+    ) throws(QueryError) {
         let kept = columns.values.indices.filter { !StalenessMarker.isMarker(columns.values[$0]) }
         let times = kept.map { columns.timestamps[$0] }
         let values = kept.map { columns.values[$0] }
@@ -56,7 +56,7 @@ extension Evaluator {
         }
         row.values = result
         if !columns.histograms.isEmpty {
-            smoothHistograms(columns, selector, grid, into: &row)
+            try smoothHistograms(columns, selector, grid, into: &row)
         }
     }
 

@@ -21,9 +21,10 @@ extension Evaluator {
     ) throws(QueryError) -> [Row] {
         let result: [Row]
         switch plan.operation {
-        case .sum: result = merged(plan, rows, grouping, grid, HistogramSum.self)
-        case .avg: result = merged(plan, rows, grouping, grid, HistogramMean.self)
+        case .sum: result = try merged(plan, rows, grouping, grid, HistogramSum.self)
+        case .avg: result = try merged(plan, rows, grouping, grid, HistogramMean.self)
         case .count, .group:
+            try hold(series: rows.count, grid)
             let present = rows.map { row in
                 var row = row
                 for step in row.histograms.indices where row.histograms[step] != nil {
@@ -32,12 +33,12 @@ extension Evaluator {
                 return row
             }
             result = folded(plan.operation, present, grouping, grid)
+            release(series: rows.count, grid)
         case .min, .max, .stddev, .stdvar, .topk, .bottomk, .quantile, .countValues, .limitK,
             .limitRatio:
             remarkIgnored(rows, plan)
             result = folded(plan.operation, rows, grouping, grid)
         }
-        try hold(histogramsOf: result)
         return result.filter { !$0.isEmpty }
     }
 
@@ -45,13 +46,15 @@ extension Evaluator {
     private func merged<Accumulator: HistogramAccumulator>(
         _ plan: AggregationPlan, _ rows: [Row], _ grouping: Grouping, _ grid: StepGrid,
         _ type: Accumulator.Type
-    ) -> [Row] {
+    ) throws(QueryError) -> [Row] {
         var result = folded(plan.operation, rows, grouping, grid)
         var members = [[Int]](repeating: [], count: result.count)
         for (row, group) in grouping.ofRow.enumerated() { members[group].append(row) }
         for group in result.indices {
             guard members[group].contains(where: { rows[$0].hasHistograms }) else { continue }
             for step in 0..<grid.count {
+                // A cell takes in all members.
+                try checkCancelled()
                 var cell = Cell<Accumulator>()
                 for number in members[group] {
                     if let metric = cell.add(rows[number], step) {
@@ -69,6 +72,7 @@ extension Evaluator {
                 if cell.hasNumber || cell.isIncompatible { merge.hasResetConflict = false }
                 remark(merge, in: .aggregation, at: plan.operandPosition)
             }
+            try hold(histogramsOf: result[group])
         }
         return result
     }

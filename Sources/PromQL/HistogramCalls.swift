@@ -6,20 +6,20 @@ import QueryMath
 private struct BucketGroup {
     var labels: Labels
     var metricName: String
-    var bounds: [Double] = []
-    var rows: [Int] = []
+    /// Ascending by bound.
+    var members: [(bound: Double, row: Int)] = []
 
     /// Ascending by bound.
     func buckets(_ input: [Row], _ step: Int) -> [ClassicBucket] {
-        rows.indices.compactMap { index in
-            let count = input[rows[index]].values[step]
+        members.compactMap { member in
+            let count = input[member.row].values[step]
             return Row.isAbsent(count)
-                ? nil : ClassicBucket(upperBound: bounds[index], count: count)
-        }.sorted { $0.upperBound < $1.upperBound }
+                ? nil : ClassicBucket(upperBound: member.bound, count: count)
+        }
     }
 
     func isPresent(_ input: [Row], _ step: Int) -> Bool {
-        rows.contains { !Row.isAbsent(input[$0].values[step]) }
+        members.contains { !Row.isAbsent(input[$0.row].values[step]) }
     }
 }
 
@@ -40,7 +40,7 @@ extension Evaluator {
             let lower = try scalars(call.arguments[0], grid)
             let upper = try scalars(call.arguments[1], grid)
             let input = histograms(try rows(call.arguments[2], grid), grid, call.positions[2])
-            return statisticRows(
+            return try statisticRows(
                 input, grid,
                 classic: { _, buckets, step in fraction(lower[step], upper[step], buckets) },
                 native: { name, histogram, step in
@@ -52,7 +52,7 @@ extension Evaluator {
             let numbers = try scalars(call.arguments[0], grid)
             let input = try rows(call.arguments[1], grid)
             remarkQuantiles(numbers, at: call.positions[0])
-            return quantileRows(
+            return try quantileRows(
                 histograms(input, grid, call.positions[1]), grid, numbers,
                 classicPosition: call.positions[1], nativePosition: call.positions[0])
         }
@@ -66,7 +66,7 @@ extension Evaluator {
         var result: [Row] = []
         for (number, numbers) in wanted.enumerated() {
             remarkQuantiles(numbers, at: call.positions[number + 2])
-            let found = quantileRows(
+            let found = try quantileRows(
                 input, grid, numbers, classicPosition: call.positions[0],
                 nativePosition: call.positions[0])
             try hold(series: found.count, grid)
@@ -87,8 +87,8 @@ extension Evaluator {
     private func quantileRows(
         _ input: HistogramInput, _ grid: StepGrid, _ wanted: [Double], classicPosition: Int,
         nativePosition: Int
-    ) -> [Row] {
-        statisticRows(
+    ) throws(QueryError) -> [Row] {
+        try statisticRows(
             input, grid,
             classic: { name, buckets, step in
                 let (value, corrections) = bucketQuantile(
@@ -120,13 +120,14 @@ extension Evaluator {
         _ input: HistogramInput, _ grid: StepGrid,
         classic: (String, [ClassicBucket], Int) -> Double,
         native: (String, FloatHistogram, Int) -> Double
-    ) -> [Row] {
-        var result = numbers(of: input.native, grid) { row, histogram, step in
+    ) throws(QueryError) -> [Row] {
+        var result = try numbers(of: input.native, grid) { row, histogram, step in
             native(row.labels.metricName, histogram, step)
         }
         for group in input.groups {
             var values = [Double](repeating: Row.absent, count: grid.count)
             for step in values.indices {
+                if step & 63 == 0 { try checkCancelled() }
                 let buckets = group.buckets(input.rows, step)
                 if !buckets.isEmpty { values[step] = classic(group.metricName, buckets, step) }
             }
@@ -140,7 +141,7 @@ extension Evaluator {
     func histogramNumbers(_ call: CallPlan, _ grid: StepGrid) throws(QueryError) -> [Row] {
         let input = try rows(call.arguments[0], grid)
         let function = call.function
-        let result = numbers(of: input, grid) { _, histogram, _ in
+        let result = try numbers(of: input, grid) { _, histogram, _ in
             switch function {
             case .histogramCount: histogram.count
             case .histogramSum: histogram.sum
@@ -156,15 +157,20 @@ extension Evaluator {
     /// A number for every histogram; other samples yield nothing.
     private func numbers(
         of rows: [Row], _ grid: StepGrid, _ number: (Row, FloatHistogram, Int) -> Double
-    ) -> [Row] {
-        rows.compactMap { row in
-            guard row.hasHistograms else { return nil }
-            let values = (0..<grid.count).map { step in
-                row.histograms[step].map { number(row, $0, step) } ?? Row.absent
+    ) throws(QueryError) -> [Row] {
+        var result: [Row] = []
+        for row in rows where row.hasHistograms {
+            var values = [Double](repeating: Row.absent, count: grid.count)
+            for step in values.indices {
+                if step & 63 == 0 { try checkCancelled() }
+                if let histogram = row.histograms[step] {
+                    values[step] = number(row, histogram, step)
+                }
             }
-            let result = Row(labels: row.labels, dropsName: true, values: values)
-            return result.isEmpty ? nil : result
+            let numbers = Row(labels: row.labels, dropsName: true, values: values)
+            if !numbers.isEmpty { result.append(numbers) }
         }
+        return result
     }
 
     /// The histograms among `rows`. Classic buckets whose `le` isn't a number are left out with a remark; so are, at one
@@ -187,8 +193,10 @@ extension Evaluator {
                 indices[key] = index
                 input.groups.append(BucketGroup(labels: key, metricName: key.metricName))
             }
-            input.groups[index].bounds.append(bound)
-            input.groups[index].rows.append(number)
+            input.groups[index].members.append((bound, number))
+        }
+        for index in input.groups.indices {
+            input.groups[index].members.sort { $0.bound < $1.bound }
         }
         for number in input.native.indices {
             let row = input.native[number]
@@ -198,7 +206,7 @@ extension Evaluator {
             where row.histograms[step] != nil && group.isPresent(input.rows, step) {
                 remark(.mixedClassicAndNative(metric: row.labels.metricName), at: position)
                 input.native[number].histograms[step] = nil
-                for member in group.rows { input.rows[member].values[step] = Row.absent }
+                for member in group.members { input.rows[member.row].values[step] = Row.absent }
             }
         }
         return input

@@ -51,8 +51,7 @@ extension Evaluator {
         var merge = HistogramMerge()
         do {
             let sum = try change.adding(histogram, noting: &merge)
-            merge.hasResetConflict = false
-            remark(merge, in: .addition, at: call.position)
+            remarkBounds(merge, in: .addition, at: call.position)
             return sum
         } catch {
             remark(.mixedBuckets(metric: input.labels.metricName), at: call.position)
@@ -119,11 +118,8 @@ extension Evaluator {
         do {
             var change = try last.subtracting(base, noting: &subtraction)
             for histogram in hidden { change = try change.adding(histogram, noting: &addition) }
-            // Resets are what this is about: that hints differ says nothing.
-            subtraction.hasResetConflict = false
-            addition.hasResetConflict = false
-            remark(subtraction, in: .subtraction, at: call.position)
-            remark(addition, in: .addition, at: call.position)
+            remarkBounds(subtraction, in: .subtraction, at: call.position)
+            remarkBounds(addition, in: .addition, at: call.position)
             return change.hinted(.gauge).compacted()
         } catch {
             return nil

@@ -37,6 +37,7 @@ extension Evaluator {
         let isInfo = try predicate(plan.nameMatchers)
         let enriched = base.filter { !isInfo($0.labels.metricName) }
         var infos = try infoRows(plan, grid, for: enriched)
+        let infoCount = infos.values.reduce(0) { $0 + $1.count }
         if enriched.allSatisfy({ InfoKey($0.labels).isEmpty }) { infos = [:] }
         var needsInfo = false
         for matcher in plan.dataMatchers where try !predicate([matcher])("") { needsInfo = true }
@@ -45,27 +46,30 @@ extension Evaluator {
         for (number, row) in base.enumerated() {
             if number & 255 == 0 { try checkCancelled() }
             if isInfo(row.labels.metricName) {
+                try hold(rowAfter: result.count, grid)
                 result.append(row)
                 continue
             }
             let sources = infos[InfoKey(row.labels)] ?? []
-            try enrich(row, sources, wanted, needsInfo: needsInfo, into: &result)
+            try enrich(row, sources, wanted, grid, needsInfo: needsInfo, into: &result)
         }
-        try hold(series: result.count, grid)
-        release(series: base.count, grid)
+        release(series: base.count + infoCount, grid)
         return grid.count > 1 ? try joined(result) : result
     }
 
     /// Splits `row` by the info series in force at each step.
     private func enrich(
-        _ row: Row, _ sources: [InfoMetric], _ wanted: Set<String>, needsInfo: Bool,
-        into result: inout [Row]
+        _ row: Row, _ sources: [InfoMetric], _ wanted: Set<String>, _ grid: StepGrid,
+        needsInfo: Bool, into result: inout [Row]
     ) throws(QueryError) {
         var parts: [[Int]: Int] = [:]
         for step in row.values.indices where row.isPresent(step) {
             let key = sources.map { $0.newest[step] }
             if needsInfo, key.allSatisfy({ $0 < 0 }) { continue }
             if parts[key] == nil {
+                try hold(rowAfter: result.count, grid)
+                // The buckets are those of the row.
+                try hold(row.histograms.count * Row.histogramCellWeight)
                 var part = Row(
                     labels: row.labels, dropsName: row.dropsName,
                     values: [Double](repeating: Row.absent, count: row.values.count))
@@ -112,6 +116,7 @@ extension Evaluator {
             var metrics = result[key] ?? []
             let index = metrics.firstIndex { $0.name == name } ?? metrics.count
             if index == metrics.count {
+                try hold(grid.count)
                 metrics.append(InfoMetric(name: name, steps: grid.count))
             }
             try metrics[index].add(columns, grid, lookback: parameters.lookbackDeltaMS)

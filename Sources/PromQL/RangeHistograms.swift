@@ -45,18 +45,19 @@ extension Evaluator {
         }
         let windows = Windows(call.range, grid, isCancelled: isCancelled)
         let resets = call.function.looksForResets ? histogramResets(input) : []
-        // `row` is exclusive here, so results are gathered first.
-        var results: [(step: Int, result: WindowResult)] = []
+        let events = EventTotals(call.function, input, parameters.usesStartTimestamps)
         slideMixed(input, windows) { window in
             guard !window.histograms.isEmpty else { return }
-            results.append((window.step, self.result(call, input, window, windows, resets)))
-        }
-        for (step, result) in results {
-            switch result {
+            if let events {
+                let count = events.count(window.numbers, window.histograms)
+                row.values[window.step] = Double(count)
+                return
+            }
+            switch result(call, input, window, windows, resets) {
             case .kept: break
-            case .nothing: row.clear(step)
-            case .number(let value): row.values[step] = value
-            case .histogram(let histogram): row.set(histogram, step)
+            case .nothing: row.clear(window.step)
+            case .number(let value): row.values[window.step] = value
+            case .histogram(let histogram): row.set(histogram, window.step)
             }
         }
     }
@@ -116,10 +117,7 @@ extension Evaluator {
                 remark(.ignoredInMixedRange(metric: metric), at: call.position)
             }
             return .kept
-        case .changes, .resets:
-            let isStarted = parameters.usesStartTimestamps
-            return .number(
-                Double(events(call.function, input, window.numbers, window.histograms, isStarted)))
+        case .changes, .resets: preconditionFailure("events are counted by their totals")
         case .irate, .idelta: return instantRate(call, input, window)
         }
     }
@@ -186,8 +184,7 @@ extension Evaluator {
                 remark(.mixedBuckets(metric: metric), at: call.position)
                 return .nothing
             }
-            merge.hasResetConflict = false
-            remark(merge, in: .subtraction, at: call.position)
+            remarkBounds(merge, in: .subtraction, at: call.position)
         }
         change = change.hinted(.gauge).compacted()
         guard isRate else { return .histogram(change) }
@@ -210,46 +207,71 @@ extension RangeFunction {
     fileprivate var looksForResets: Bool { self == .rate || self == .increase }
 }
 
-/// `changes` or `resets` over numbers and histograms in time order; a change of kind counts as both.
+/// `changes` or `resets` over the numbers and histograms of a series in time order; a change of kind counts as both.
+///
+/// Events are counted up once, so that those of a window are a difference: O(samples + steps).
 /// Source: Prometheus 3.14 `funcChanges`, `funcResets`.
-func events(
-    _ function: RangeFunction, _ input: RangeSeries, _ numbers: Range<Int>,
-    _ histograms: Range<Int>, _ usesStartTimestamps: Bool
-) -> Int {
-    let places = inTimeOrder(input, numbers, histograms)
-    var count = 0
-    for (old, new) in zip(places, places.dropFirst()) {
-        switch (old, new) {
-        case (.number(let a), .number(let b)):
-            let from = input.values[a]
-            let to = input.values[b]
-            if function == .changes {
-                if to != from && !(to.isNaN && from.isNaN) { count += 1 }
-            } else if to < from
-                || !input.startTimestamps.isEmpty
-                    && isReset(
-                        input.startTimestamps[a], input.timestamps[a], input.startTimestamps[b],
-                        input.timestamps[b])
-            {
-                count += 1
+struct EventTotals {
+    /// The events up to each sample in time order.
+    private var totals: [Int] = []
+
+    /// Nil for another function.
+    init?(_ function: RangeFunction, _ input: RangeSeries, _ usesStartTimestamps: Bool) {
+        guard function == .changes || function == .resets else { return nil }
+        let places = inTimeOrder(input)
+        totals.reserveCapacity(places.count)
+        for place in places.indices {
+            guard place > 0 else {
+                totals.append(0)
+                continue
             }
-        case (.histogram(let a), .histogram(let b)):
-            let from = input.histograms[a]
-            let to = input.histograms[b]
-            if function == .changes {
-                let isSame = to.histogram.compacted().hasSameData(as: from.histogram.compacted())
-                if !isSame { count += 1 }
-            } else if usesStartTimestamps
-                && isReset(
-                    from.startTimestamp, from.timestamp, to.startTimestamp, to.timestamp)
-                || to.histogram.isReset(since: from.histogram)
-            {
-                count += 1
-            }
-        case (.number, .histogram), (.histogram, .number): count += 1
+            let isEvent =
+                function == .changes
+                ? isChange(input, places[place - 1], places[place])
+                : isReset(input, places[place - 1], places[place], usesStartTimestamps)
+            totals.append(totals[place - 1] + (isEvent ? 1 : 0))
         }
     }
-    return count
+
+    /// The events between the samples of a window, all samples of a stretch of time.
+    func count(_ numbers: Range<Int>, _ histograms: Range<Int>) -> Int {
+        let first = numbers.lowerBound + histograms.lowerBound
+        let end = numbers.upperBound + histograms.upperBound
+        return first < end ? totals[end - 1] - totals[first] : 0
+    }
+}
+
+private func isChange(_ input: RangeSeries, _ old: SamplePlace, _ new: SamplePlace) -> Bool {
+    switch (old, new) {
+    case (.number(let a), .number(let b)):
+        let from = input.values[a]
+        let to = input.values[b]
+        return to != from && !(to.isNaN && from.isNaN)
+    case (.histogram(let a), .histogram(let b)):
+        let from = input.histograms[a].histogram.compacted()
+        return !input.histograms[b].histogram.compacted().hasSameData(as: from)
+    case (.number, .histogram), (.histogram, .number): return true
+    }
+}
+
+private func isReset(
+    _ input: RangeSeries, _ old: SamplePlace, _ new: SamplePlace, _ usesStartTimestamps: Bool
+) -> Bool {
+    switch (old, new) {
+    case (.number(let a), .number(let b)):
+        return input.values[b] < input.values[a]
+            || !input.startTimestamps.isEmpty
+                && isReset(
+                    input.startTimestamps[a], input.timestamps[a], input.startTimestamps[b],
+                    input.timestamps[b])
+    case (.histogram(let a), .histogram(let b)):
+        let from = input.histograms[a]
+        let to = input.histograms[b]
+        return usesStartTimestamps
+            && isReset(from.startTimestamp, from.timestamp, to.startTimestamp, to.timestamp)
+            || to.histogram.isReset(since: from.histogram)
+    case (.number, .histogram), (.histogram, .number): return true
+    }
 }
 
 /// A sample by its kind and place.
@@ -258,17 +280,18 @@ private enum SamplePlace {
     case histogram(Int)
 }
 
-private func inTimeOrder(
-    _ input: RangeSeries, _ numbers: Range<Int>, _ histograms: Range<Int>
-) -> [SamplePlace] {
+/// Of two samples of one time the histogram comes first.
+private func inTimeOrder(_ input: RangeSeries) -> [SamplePlace] {
+    let numbers = input.timestamps.count
+    let histograms = input.histogramTimestamps.count
     var places: [SamplePlace] = []
-    places.reserveCapacity(numbers.count + histograms.count)
-    var number = numbers.lowerBound
-    var histogram = histograms.lowerBound
-    while number < numbers.upperBound || histogram < histograms.upperBound {
+    places.reserveCapacity(numbers + histograms)
+    var number = 0
+    var histogram = 0
+    while number < numbers || histogram < histograms {
         let isNumber =
-            histogram == histograms.upperBound
-            || number < numbers.upperBound
+            histogram == histograms
+            || number < numbers
                 && input.timestamps[number] < input.histogramTimestamps[histogram]
         if isNumber {
             places.append(.number(number))

@@ -26,6 +26,9 @@ extension Evaluator {
             }
         }
         try hold(series: rows.count, grid)
+        if plan.operation == .limitK || plan.operation == .limitRatio {
+            for row in rows { try hold(histogramsOf: row) }
+        }
         var result = rows.map { row in
             Row(
                 labels: row.labels, dropsName: row.dropsName,

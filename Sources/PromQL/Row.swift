@@ -29,6 +29,14 @@ struct Row {
 
     var hasHistograms: Bool { !histograms.isEmpty }
 
+    /// What a step of the histogram column weighs, with a histogram or without; as `FloatHistogram.weight`.
+    static let histogramCellWeight = FloatHistogram().weight
+
+    /// What the histogram column weighs with all buckets in it.
+    var histogramWeight: Int {
+        histograms.reduce(0) { $0 + ($1?.weight ?? Row.histogramCellWeight) }
+    }
+
     /// Whether the row has a number or a histogram at `step`.
     @inline(__always)
     func isPresent(_ step: Int) -> Bool {
@@ -109,18 +117,8 @@ extension Labels {
     /// Source: Prometheus 3.14 `labels.Labels.String`.
     var bracedText: String {
         let inner = map { label in
-            let name = isPlainLabelName(label.name) ? label.name : quoted(label.name)
-            return "\(name)=\(quoted(label.value))"
+            "\(labelText(label.name))=\(quoted(label.value))"
         }
         return "{\(inner.joined(separator: ", "))}"
-    }
-}
-
-/// Whether a label name needs no quotes.
-private func isPlainLabelName(_ name: String) -> Bool {
-    guard let first = name.utf8.first, !(48...57).contains(first) else { return false }
-    return name.utf8.allSatisfy { byte in
-        (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
-            || byte == UInt8(ascii: "_")
     }
 }

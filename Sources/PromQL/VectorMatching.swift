@@ -31,6 +31,7 @@ struct MatchGroups {
 /// Groups are found once for all steps; inside a group every pair of a "many" and a "one" row is computed as a column.
 /// At each step a group has at most one "one" sample, else the match is ambiguous. Source: Prometheus 3.14 `VectorBinop`.
 extension Evaluator {
+    /// The rows of the result, counted as held.
     func matchedOperation(
         _ binary: BinaryPlan, _ left: [Row], _ right: [Row], _ matching: VectorMatching,
         _ grid: StepGrid
@@ -47,37 +48,27 @@ extension Evaluator {
         for (index, row) in many.enumerated() { members.add(groups.key(row.labels), many: index) }
         for (index, row) in one.enumerated() { members.add(groups.key(row.labels), one: index) }
         let manyAny = hasFill ? nil : anyPresent(many, grid)
-        var join = Join(
-            binary: binary, matching: matching, isSwapped: isSwapped, steps: grid.count)
+        var join = Join(self, binary, matching, many: many, one: one, isSwapped: isSwapped, grid)
         for (number, group) in members.groups.enumerated() {
             if number & 63 == 0 { try checkCancelled() }
-            let manyRows = group.many.map { many[$0] }
-            let oneRows = group.one.map { one[$0] }
-            try rejectDuplicates(oneRows, group.key, isSwapped, manyAny)
-            let (pairs, overflow) = manyRows.count.multipliedReportingOverflow(by: oneRows.count)
-            guard !overflow, join.rows.count + pairs <= parameters.limits.seriesMax else {
-                throw .seriesExceeded(max: parameters.limits.seriesMax)
-            }
-            try hold(series: pairs, grid)
-            join.ranks = (group.many, group.one.map { many.count + $0 })
-            try join.add(group.key, manyRows, oneRows, fillMany: fillMany, fillOne: fillOne)
-            release(series: pairs, grid)
+            try rejectDuplicates(one, group, isSwapped, manyAny)
+            try join.add(group, fillMany: fillMany, fillOne: fillOne)
         }
         for remark in join.lastRemarks { self.remark(remark, at: binary.position) }
-        try hold(histogramsOf: join.rows)
         return grid.count > 1 ? try joined(join.rows) : join.rows
     }
 
     /// Throws where two rows of the "one" side have a sample at the same step (and the other side has any).
     private func rejectDuplicates(
-        _ rows: [Row], _ key: Labels, _ isSwapped: Bool, _ manyAny: [Bool]?
+        _ one: [Row], _ group: MatchGroup, _ isSwapped: Bool, _ manyAny: [Bool]?
     ) throws(QueryError) {
-        guard rows.count > 1 else { return }
+        guard group.one.count > 1 else { return }
+        let rows = group.one.map { one[$0] }
         for step in rows[0].values.indices where manyAny?[step] ?? true {
             let present = rows.filter { $0.isPresent(step) }
             guard present.count > 1 else { continue }
             throw .duplicateSeries(
-                group: key.bracedText, side: isSwapped ? "left" : "right",
+                group: group.key.bracedText, side: isSwapped ? "left" : "right",
                 first: present[1].labels.bracedText, second: present[0].labels.bracedText)
         }
     }
@@ -96,15 +87,16 @@ extension Evaluator {
     }
 }
 
-/// The row numbers of both sides by match group, in the order groups appear.
-private struct GroupMembers {
-    struct Group {
-        var key: Labels
-        var many: [Int] = []
-        var one: [Int] = []
-    }
+/// The row numbers of both sides that share their matching labels.
+private struct MatchGroup {
+    var key: Labels
+    var many: [Int] = []
+    var one: [Int] = []
+}
 
-    private(set) var groups: [Group] = []
+/// The match groups in the order they appear.
+private struct GroupMembers {
+    private(set) var groups: [MatchGroup] = []
     private var indices: [Labels: Int] = [:]
 
     mutating func add(_ key: Labels, many index: Int) { groups[group(key)].many.append(index) }
@@ -113,30 +105,70 @@ private struct GroupMembers {
     private mutating func group(_ key: Labels) -> Int {
         if let index = indices[key] { return index }
         indices[key] = groups.count
-        groups.append(Group(key: key))
+        groups.append(MatchGroup(key: key))
         return groups.count - 1
+    }
+}
+
+/// The rows of one side of a match group and behind them, where samples are filled in, a row of these.
+private struct Side {
+    let rows: [Row]
+    let members: [Int]
+    var filler: Row?
+
+    var count: Int { members.count + (filler == nil ? 0 : 1) }
+    var hasHistograms: Bool { members.contains { rows[$0].hasHistograms } }
+
+    subscript(number: Int) -> Row {
+        if number == members.count, let filler { return filler }
+        return rows[members[number]]
+    }
+
+    /// A row of `value` at the steps where no row has a sample (and one of `others` has, where given).
+    func filler(
+        _ key: Labels, _ value: Double, _ steps: Int, wanted others: Side?
+    ) -> Row {
+        var values = [Double](repeating: Row.absent, count: steps)
+        for step in 0..<steps where !isPresent(step) && others?.isPresent(step) ?? true {
+            values[step] = value
+        }
+        return Row(labels: key, dropsName: false, values: values)
+    }
+
+    private func isPresent(_ step: Int) -> Bool {
+        members.contains { rows[$0].isPresent(step) }
     }
 }
 
 /// Computes the pairs of match groups and keeps watch over the uniqueness of their results.
 private struct Join {
-    let binary: BinaryPlan
-    let matching: VectorMatching
-    let isSwapped: Bool
-    let steps: Int
+    private let evaluator: Evaluator
+    private let binary: BinaryPlan
+    private let matching: VectorMatching
+    private let many: [Row]
+    private let one: [Row]
+    private let isSwapped: Bool
+    private let grid: StepGrid
+    /// Counted as held.
     private(set) var rows: [Row] = []
-    /// Where the rows being added stand in the order in which Prometheus looks at samples: the "many" side as given, then
-    /// "one" samples without a partner.
-    var ranks: (many: [Int], one: [Int]) = ([], [])
+    private var pairsSeen = 0
     /// The remark of the highest rank at each step.
     private var remarks: [(rank: Int, remark: Remark)?] = []
 
-    init(binary: BinaryPlan, matching: VectorMatching, isSwapped: Bool, steps: Int) {
+    init(
+        _ evaluator: Evaluator, _ binary: BinaryPlan, _ matching: VectorMatching, many: [Row],
+        one: [Row], isSwapped: Bool, _ grid: StepGrid
+    ) {
+        self.evaluator = evaluator
         self.binary = binary
         self.matching = matching
+        self.many = many
+        self.one = one
         self.isSwapped = isSwapped
-        self.steps = steps
+        self.grid = grid
     }
+
+    private var steps: Int { grid.count }
 
     /// Of each step only the last remark counts. Source: Prometheus 3.14 `VectorBinop`, `lastErr`.
     var lastRemarks: [Remark] { remarks.compactMap { $0?.remark } }
@@ -147,50 +179,43 @@ private struct Join {
         remarks[step] = (rank, remark)
     }
 
+    /// Adds the pairs of `group`. Of two that are both filled in there is none: one is only where the other isn't.
     mutating func add(
-        _ key: Labels, _ many: [Row], _ one: [Row], fillMany: Double?, fillOne: Double?
+        _ group: MatchGroup, fillMany: Double?, fillOne: Double?
     ) throws(QueryError) {
         var seen: [Labels: [Bool]] = [:]
-        let needsCheck = many.count > 1
-        var manySides = many
-        var oneSides = one
-        if let fillOne, !many.isEmpty {
-            oneSides.append(filler(key, fillOne, missing: one, wanted: nil))
-        }
-        if let fillMany, !one.isEmpty {
-            manySides.append(filler(key, fillMany, missing: many, wanted: one))
-        }
+        let needsCheck = group.many.count > 1
+        var manySide = Side(rows: many, members: group.many)
+        var oneSide = Side(rows: one, members: group.one)
         let isNumeric =
-            !binary.operation.isTrim
-            && !manySides.contains(where: \.hasHistograms)
-            && !oneSides.contains(where: \.hasHistograms)
-        for (manyNumber, manyRow) in manySides.enumerated() {
-            for (oneNumber, oneRow) in oneSides.enumerated() {
+            !binary.operation.isTrim && !manySide.hasHistograms && !oneSide.hasHistograms
+        if let fillOne, !group.many.isEmpty {
+            oneSide.filler = oneSide.filler(group.key, fillOne, steps, wanted: nil)
+        }
+        if let fillMany, !group.one.isEmpty {
+            manySide.filler = manySide.filler(group.key, fillMany, steps, wanted: oneSide)
+        }
+        for manyNumber in 0..<manySide.count {
+            for oneNumber in 0..<oneSide.count {
+                let isManyFilled = manyNumber == group.many.count
+                if isManyFilled, oneNumber == group.one.count { continue }
+                pairsSeen += 1
+                if pairsSeen & 15 == 0 { try evaluator.checkCancelled() }
+                let manyRow = manySide[manyNumber]
+                let oneRow = oneSide[oneNumber]
                 let labels = resultLabels(manyRow.labels, oneRow.labels)
                 if isNumeric {
                     try pair(labels, manyRow, oneRow, &seen, needsCheck: needsCheck)
                 } else {
+                    // As Prometheus looks at samples: the "many" side as given, then "one" samples without a partner.
                     let rank =
-                        manyNumber < ranks.many.count
-                        ? ranks.many[manyNumber] : ranks.one[oneNumber]
+                        isManyFilled
+                        ? many.count + group.one[oneNumber] : group.many[manyNumber]
                     try pairElements(
                         labels, manyRow, oneRow, &seen, needsCheck: needsCheck, rank: rank)
                 }
             }
         }
-    }
-
-    /// A row of `value` at the steps where no row of `rows` has a sample (and one of `wanted` has, where given).
-    private func filler(
-        _ key: Labels, _ value: Double, missing rows: [Row], wanted others: [Row]?
-    ) -> Row {
-        var values = [Double](repeating: Row.absent, count: steps)
-        for step in 0..<steps {
-            let isMissing = !rows.contains { $0.isPresent(step) }
-            let isWanted = others?.contains { $0.isPresent(step) } ?? true
-            if isMissing, isWanted { values[step] = value }
-        }
-        return Row(labels: key, dropsName: false, values: values)
     }
 
     private mutating func pair(
@@ -227,9 +252,9 @@ private struct Join {
             isEmpty = false
         }
         if let taken { seen[group] = taken }
-        if !isEmpty {
-            rows.append(Row(labels: labels, dropsName: binary.returnsBool, values: values))
-        }
+        if isEmpty { return }
+        try evaluator.hold(rowAfter: rows.count, grid)
+        rows.append(Row(labels: labels, dropsName: binary.returnsBool, values: values))
     }
 
     /// As `pair`, where histograms are among the samples.
@@ -262,7 +287,10 @@ private struct Join {
             }
         }
         if let taken { seen[group] = taken }
-        if !row.isEmpty { rows.append(row) }
+        if row.isEmpty { return }
+        try evaluator.hold(rowAfter: rows.count, grid)
+        try evaluator.hold(histogramsOf: row)
+        rows.append(row)
     }
 
     /// Source: Prometheus 3.14 `resultMetric`.

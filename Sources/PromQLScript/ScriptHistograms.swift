@@ -12,6 +12,8 @@ enum ScriptSample: Hashable {
 
 extension SeriesDescription {
     /// The samples that the values stand for; `a+bxN` adds repeatedly, so that rounding is as in Prometheus.
+    ///
+    /// Throws for histograms whose buckets can't be, and for those that can't be added.
     func samples() throws(ScriptFailure) -> [ScriptSample] {
         var result: [ScriptSample] = []
         result.reserveCapacity(values.count)
@@ -24,7 +26,7 @@ extension SeriesDescription {
                 if let increment, increments != 0 {
                     current = try next(current, increment, isAddition: increments > 0)
                 } else {
-                    current = base.histogram
+                    current = try base.histogram()
                 }
                 let hint = increment.map(\.counterResetHint) ?? base.counterResetHint
                 result.append(.histogram(current, hint: hint.map(\.hint)))
@@ -37,10 +39,11 @@ extension SeriesDescription {
         _ current: FloatHistogram, _ increment: HistogramDescription, isAddition: Bool
     ) throws(ScriptFailure) -> FloatHistogram {
         var merge = HistogramMerge()
+        let increment = try increment.histogram()
         do {
             return isAddition
-                ? try current.adding(increment.histogram, noting: &merge)
-                : try current.subtracting(increment.histogram, noting: &merge)
+                ? try current.adding(increment, noting: &merge)
+                : try current.subtracting(increment, noting: &merge)
         } catch {
             throw ScriptFailure("an exponential histogram plus one with custom buckets")
         }
@@ -48,14 +51,17 @@ extension SeriesDescription {
 }
 
 extension HistogramDescription {
-    fileprivate var histogram: FloatHistogram {
-        FloatHistogram(
+    /// Throws where such buckets can't be; counts are not looked at.
+    fileprivate func histogram() throws(ScriptFailure) -> FloatHistogram {
+        let histogram = FloatHistogram(
             schema: Int32(clamping: schema), count: count, sum: sum,
             zeroThreshold: zeroBucketWidth, zeroCount: zeroBucket,
             positive: FloatHistogram.Buckets(first: Int32(clamping: offset), counts: buckets),
             negative: FloatHistogram.Buckets(
                 first: Int32(clamping: negativeOffset), counts: negativeBuckets),
             customBounds: customValues, counterResetHint: counterResetHint?.hint ?? .unknown)
+        if let defect = histogram.layoutDefect { throw ScriptFailure(defect) }
+        return histogram
     }
 }
 

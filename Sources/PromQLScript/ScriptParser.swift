@@ -198,10 +198,10 @@ struct ScriptParser {
     }
 
     private func duration(_ text: String) throws(ScriptFailure) -> Int64 {
-        guard let duration = PrometheusDuration(text) else {
+        guard let duration = scriptDuration(text) else {
             throw ScriptFailure("invalid duration \(text)")
         }
-        return duration.milliseconds
+        return duration
     }
 
     private func unquoted(_ text: String) throws(ScriptFailure) -> String {
@@ -239,6 +239,15 @@ private func compiled(_ pattern: String) throws(ScriptFailure) -> LinearRegex {
     } catch {
         throw ScriptFailure("regular expression \(pattern): \(error)")
     }
+}
+
+/// The milliseconds of a duration, nil where `text` is none or longer than a century: times the values that a line may
+/// stand for, twice, it is a time still.
+func scriptDuration(_ text: String) -> Int64? {
+    guard let duration = PrometheusDuration(text),
+        duration.milliseconds <= 100 * 365 * 86_400_000
+    else { return nil }
+    return duration.milliseconds
 }
 
 /// `text` without surrounding blanks.

@@ -65,7 +65,7 @@ struct StartTimestampLine {
         let digits = text.prefix(while: \.isNumber)
         let unit = text[digits.endIndex...].prefix { $0.isLetter && $0 != "x" }
         text = text[unit.endIndex...]
-        guard let size = PrometheusDuration("\(digits)\(unit)")?.milliseconds else { return nil }
+        guard let size = scriptDuration("\(digits)\(unit)") else { return nil }
         return isNegative ? -size : size
     }
 }

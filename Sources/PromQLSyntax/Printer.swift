@@ -180,7 +180,7 @@ private func labelsText(_ labels: [String]) -> String {
 }
 
 /// A label name, quoted unless it is letters, digits and underscores and begins with no digit.
-private func labelText(_ name: String) -> String {
+package func labelText(_ name: String) -> String {
     let bytes = name.utf8
     let isPlain =
         bytes.first.map(isLetter) ?? false && bytes.allSatisfy { isLetter($0) || isDigit($0) }

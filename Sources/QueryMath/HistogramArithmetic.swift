@@ -11,12 +11,6 @@ package struct HistogramMerge: Hashable, Sendable {
     package var hasReconciledBounds = false
 
     package init() {}
-
-    /// Adds what was noticed elsewhere.
-    package mutating func formUnion(_ other: HistogramMerge) {
-        hasResetConflict = hasResetConflict || other.hasResetConflict
-        hasReconciledBounds = hasReconciledBounds || other.hasReconciledBounds
-    }
 }
 
 extension FloatHistogram {

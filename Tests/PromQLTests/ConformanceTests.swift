@@ -31,10 +31,6 @@ private let hasScripts = access("\(conformance)/promqltest/literals.test", R_OK)
         if: hasScripts,
         "NOT RUN: no promqltest scripts in \(conformance); set PETREL_CONFORMANCE"))
 struct ConformanceTests {
-    @Test func allScriptsTogether() {
-        #expect(scripts.map(\.evals).reduce(0, +) == 1911)
-    }
-
     @Test(arguments: scripts)
     func script(file: String, evals: Int) throws {
         let text = try #require(contents(of: "\(conformance)/promqltest/\(file).test"))

@@ -60,6 +60,15 @@ struct HistogramScriptTests {
         eval instant at 4m changes(h{a="x"}[5m])
           {a="x"} 3
 
+        eval range from 0 to 4m step 1m changes(h{a="x"}[2m])
+          {a="x"} 0 1 1 0 0
+
+        eval range from 0 to 4m step 1m resets(h{a="x"}[2m])
+          {a="x"} 0 0 1 0 0
+
+        eval instant at 4m resets(h{a="x"}[5m])
+          {a="x"} 2
+
         eval instant at 4m max_over_time(h{a="x"}[5m])
           expect info msg: PromQL info: ignored histograms in a range containing both floats and histograms for metric name "h"
           {a="x"} 7
@@ -109,6 +118,16 @@ struct HistogramScriptTests {
 
         eval instant at 1m native{job="a"} + 1
           expect info msg: PromQL info: incompatible sample types encountered for binary operator "+": histogram + float
+
+        # Both sides are filled in nowhere at once.
+        eval instant at 1m native{job="a"} + fill(0) native{job="a"}
+          {job="a"} {{schema:0 count:8 sum:12 offset:1 buckets:[8]}}
+
+        eval instant at 1m native_bucket{le="2"} </ fill(0) native{le="2"}
+          expect info msg: PromQL info: incompatible sample types encountered for binary operator "</": float </ float
+
+        eval instant at 1m native_bucket{le="2"} </ ignoring(job) fill(0) native{le="2"}
+          expect info msg: PromQL info: incompatible sample types encountered for binary operator "</": float </ float
 
         eval instant at 1m native{job="a"} - on(job) native{job="a"}
           {job="a"} {{schema:0 counter_reset_hint:gauge}}

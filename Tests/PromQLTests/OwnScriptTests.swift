@@ -141,6 +141,20 @@ struct OwnScriptTests {
         ("load 1m\n  a@st 1y2\n  a 1\n", "invalid start timestamps"),
         ("load 1m\n  a 1 2\n\neval range from 0 to 1m step 1m a\n  a 1 3", "expected 3.0"),
         ("nonsense", "invalid command"),
+        // What can't be computed with stops the script at its line.
+        ("load 1m\n  a {{schema:9}}+{{schema:9}}x2\n", "own:2: script stopped: schema 9"),
+        ("load 1m\n  a {{}}+{{schema:9}}x2\n", "own:2: script stopped: schema 9"),
+        ("load 1m\n  a {{offset:1000000 buckets:[1]}}x2\n", "lies beyond all numbers"),
+        ("load 1m\n  a {{n_offset:-1000000 n_buckets:[1]}}-{{}}x2\n", "beyond all numbers"),
+        ("load 1m\n  a {{z_bucket_w:nan}}+{{z_bucket_w:1}}x2\n", "reaches to NaN"),
+        ("load 1m\n  a {{z_bucket_w:inf}}+{{z_bucket_w:1}}x2\n", "reaches to +Inf"),
+        ("load 1m\n  a {{z_bucket_w:-1}}+{{z_bucket_w:1}}x2\n", "reaches to -1"),
+        ("load 1m\n  a {{schema:-53 custom_values:[2 1]}}+{{schema:-53}}x2\n", "don't ascend"),
+        ("eval instant at 0m a\n  a {{schema:9}}", "own:1: schema 9"),
+        ("load 1m\n  a@st 1m+99999999yx9\n  a 1\n", "own:2: script stopped: invalid start"),
+        ("load 1m\n  a@st 99999999y\n  a 1\n", "invalid start timestamps 99999999y"),
+        ("load 99999999y\n  a 1x999\n", "own:1: script stopped: invalid duration 99999999y"),
+        ("eval instant at 99999999y 1\n  1", "own:1: invalid duration 99999999y"),
     ])
     func reportsFailures(script: String, reason: String) throws {
         let report = ScriptRunner.run(text: script, name: "own")

@@ -322,7 +322,11 @@ struct HistogramTextTests {
             (exponential(count: -1), "observation count is -1"),
             (exponential(zero: -1), "zero bucket"), (custom([2, 1], [1]), "ascend"),
             (custom([1], [1, 2, 3]), "too few"), (custom([1, .infinity], [1]), "+Inf"),
-            (custom([.nan], [1]), "NaN"), (exponential(from: 1_000_000, [1]), "beyond all numbers"),
+            (custom([.nan], [1]), "NaN"),
+            (exponential(from: 1_000_000, [1]), "beyond all numbers"),
+            (exponential(width: .nan), "zero bucket reaches to NaN"),
+            (exponential(width: .infinity), "zero bucket reaches to +Inf"),
+            (exponential(width: -1), "zero bucket reaches to -1"),
         ] as [(FloatHistogram, String?)])
     func defects(histogram: FloatHistogram, expected: String?) {
         guard let expected else {
