@@ -84,6 +84,7 @@ let skills: [Target] = [
     library("WorldLive", ["Model", "World", "CSpawn"]),
     library("Storage", ["Model"]),
     library("QueryMath", ["Model"]),
+    library("ChunkCodec", ["Model"]),
     library("GoTemplate", ["Model"]),
     library("Exposition", ["Model"]),
     library("PromQLSyntax", ["Model", "LinearRegex"]),
@@ -154,7 +155,7 @@ let collectorStages: [Target] = [
         ]),
     library(
         "CollectorStore", at: "collector/Store",
-        ["Model", "World", "Storage", "LinearRegex", "Postgres", log, lifecycle],
+        ["Model", "World", "Storage", "LinearRegex", "ChunkCodec", "Postgres", log, lifecycle],
         resources: [.embedInCode("Migrations")]),
     library(
         "CollectorQuery", at: "collector/Query",
@@ -269,7 +270,8 @@ let checks: [Target] = [
     tests("PostgresTests", ["Postgres", log]),
     tests(
         "CollectorStoreTests",
-        ["Model", "World", "Storage", "Postgres", "CollectorStore", log]),
+        ["Model", "World", "Storage", "ChunkCodec", "Postgres", "CollectorStore", log]),
+    tests("ChunkCodecTests", ["Model", "ChunkCodec"]),
     tests("QueryMathTests", ["QueryMath"]),
     tests("PromQLTests", ["Model", "QueryMath", "PromQLSyntax", "PromQL", "PromQLScript"]),
     tests(

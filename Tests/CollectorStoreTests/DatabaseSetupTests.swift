@@ -179,6 +179,7 @@ extension StoreTests {
                 configuration: StoreConfiguration(database: .url(url)),
                 clock: SetClock(TestCluster.start), random: SeededRandom(3),
                 logger: TestCluster.quiet)
+            try await store.takeOverMetrics()
             let h1 = try host("h1")
             let (session, last) = try await store.openSession(host: h1, kind: .metrics, epoch: 1)
             #expect(last == 0)

@@ -119,15 +119,21 @@ enum TestCluster {
         var configuration = StoreConfiguration(
             database: .url(try await makeDatabase(name, in: cluster)))
         change(&configuration)
-        return try await CollectorStore.open(
+        let store = try await CollectorStore.open(
             configuration: configuration, clock: clock, random: SeededRandom(7), logger: quiet)
+        try await store.takeOverMetrics()
+        return store
     }
 
     /// Another collector on the database of an earlier one.
-    static func reopen(_ cluster: PrivateCluster, name: String) async throws -> CollectorStore {
-        try await CollectorStore.open(
+    static func reopen(
+        _ cluster: PrivateCluster, name: String, clock: SetClock = SetClock(start)
+    ) async throws -> CollectorStore {
+        let store = try await CollectorStore.open(
             configuration: StoreConfiguration(database: .url(url(of: name, in: cluster))),
-            clock: SetClock(start), random: SeededRandom(1), logger: quiet)
+            clock: clock, random: SeededRandom(1), logger: quiet)
+        try await store.takeOverMetrics()
+        return store
     }
 
     /// How the owner reaches a database.

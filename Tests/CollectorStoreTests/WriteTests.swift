@@ -181,19 +181,23 @@ extension StoreTests {
             #expect(try await store.store([batch], session: session) == [.stored])
             let first = TestCluster.start / 3_600_000_000_000
             let old = "ingest_batch_h\(first)"
+            // The log's hour is kept until its samples are sealed, and until no reader holds it.
+            let unsealed = try await store.maintain()
+            #expect(unsealed.dropped.isEmpty && unsealed.postponed.contains(old), "\(unsealed)")
+            #expect(try await store.sealWhereDue() == 1)
             let held = try await store.maintain()
-            #expect(held.dropped.isEmpty && held.postponed == [old], "\(held)")
+            #expect(held.dropped.isEmpty && held.postponed.count == 2, "\(held)")
             gate.signal()
             #expect(try await answer == 1)
             let freed = try await store.maintain()
-            #expect(freed.dropped == [old] && freed.postponed.isEmpty, "\(freed)")
+            #expect(freed.dropped.contains(old) && freed.postponed.isEmpty, "\(freed)")
             let left = try await store.select(
                 [
                     SeriesSelection(
                         matchers: [], after: TimestampMS(Self.base - 1),
                         through: TimestampMS(Self.base + later))
                 ], limits: ReadLimits())[0]
-            #expect(left.map(\.values) == [[2]])
+            #expect(left.map(\.values) == [[1, 2]])
             await store.close()
         }
     }

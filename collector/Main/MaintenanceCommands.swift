@@ -66,14 +66,20 @@ struct CheckConfigCommand: AsyncParsableCommand {
     }
 }
 
-/// The store, or one line that says what to do.
+/// The store, or one line that says what to do. `writesMetrics`: as the collector itself, in place of any other.
 func openStore(
-    _ configuration: CollectorConfiguration, logger: Logger
+    _ configuration: CollectorConfiguration, logger: Logger, writesMetrics: Bool = false
 ) async throws -> CollectorStore {
-    do {
-        return try await CollectorStore.open(
+    do throws(StorageError) {
+        let store = try await CollectorStore.open(
             configuration: configuration.storeConfiguration, clock: LiveClock(),
             random: LiveRandom(), logger: logger)
+        guard writesMetrics else { return store }
+        do throws(StorageError) { try await store.takeOverMetrics() } catch {
+            await store.close()
+            throw error
+        }
+        return store
     } catch {
         throw StartError(explain(error))
     }

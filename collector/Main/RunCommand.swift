@@ -37,7 +37,7 @@ struct RunCommand: AsyncParsableCommand {
         try configuration.prepareDataDirectory(LiveFileTree())
         let store = try await notifier.whileStarting(
             "opening and migrating the database", clock: LiveClock()
-        ) { try await openStore(configuration, logger: logger) }
+        ) { try await openStore(configuration, logger: logger, writesMetrics: true) }
         do {
             try await serve(
                 configuration, store: store, rules: rules, routing: routing, notifier: notifier,

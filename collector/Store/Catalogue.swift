@@ -14,6 +14,7 @@ final class Catalogue: Sendable {
         /// Host of each series by number; nil where several send it.
         var hosts: [Int32: Int32?] = [:]
         var countByHost: [Int32: Int] = [:]
+        var places = SeriesPlaces()
         /// Metadata as stored, by metric name.
         var metadata: [String: [MetricMetadata]] = [:]
     }
@@ -29,7 +30,10 @@ final class Catalogue: Sendable {
         let catalogue = Catalogue()
         try await pool.withSession { session in
             try session.forEachRow(
-                "SELECT id, label_key, host_id, type, help, unit FROM petrel.series ORDER BY id", []
+                """
+                SELECT id, label_key, host_id, type, help, unit, grp, slot FROM petrel.series
+                ORDER BY id
+                """, []
             ) { row in
                 try catalogue.addSeries(row, at: 0)
             }
@@ -42,7 +46,7 @@ final class Catalogue: Sendable {
         return catalogue
     }
 
-    /// Takes a row of `id, label_key, host_id, type, help, unit`.
+    /// Takes a row of `id, label_key, host_id, type, help, unit, grp, slot`.
     func addSeries(_ rows: PostgresRows, at row: Int) throws {
         let number = try rows.int4(row, 0)
         let key = rows.bytes(row, 1)
@@ -53,11 +57,14 @@ final class Catalogue: Sendable {
         let metadata = MetricMetadata(
             type: MetricType(rawValue: rows.text(row, 3)) ?? .unknown, help: rows.text(row, 4),
             unit: rows.text(row, 5))
+        let place = SeriesPlace(
+            group: try rows.int4(row, 6), slot: Int16(clamping: try rows.integer(row, 7)))
         series.withLock { state in
             if state.index.number(ofKey: key) == nil, let host {
                 state.countByHost[host, default: 0] += 1
             }
             state.index.insert(labels, key: key, number: number)
+            state.places.insert(number, labels, host: host, at: place)
             state.hosts[number] = .some(host)
             let known = state.metadata[labels.metricName] ?? []
             if !known.contains(metadata) {
@@ -74,6 +81,11 @@ final class Catalogue: Sendable {
             throw StorageError.corrupt("log stream \(number): its label key does not decode")
         }
         streams.withLock { $0.insert(labels, key: key, number: number) }
+    }
+
+    /// Where the samples of these series go; nil where a series is unknown.
+    func places(of numbers: [Int32]) -> [SeriesPlace?] {
+        series.withLock { state in numbers.map { state.places[$0] } }
     }
 
     func knownHost(_ host: HostName) -> Int32? { hostNumbers.withLock { $0[host] } }

@@ -39,6 +39,8 @@ struct ClusterKeeper: Service {
 extension CollectorStore {
     /// What keeps the database in order; to be run before everything that uses it.
     package var services: [any Service] {
-        [ClusterKeeper(store: self), MaintenanceService(store: self)]
+        [
+            ClusterKeeper(store: self), MaintenanceService(store: self), SealService(store: self),
+        ]
     }
 }

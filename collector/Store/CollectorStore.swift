@@ -20,6 +20,7 @@ package final class CollectorStore: Sendable {
     let catalogue: Catalogue
     let ownSamples: OwnSampleState
     let partitions = KnownPartitions()
+    let metrics = MetricState()
 
     private init(
         configuration: StoreConfiguration, clock: any WorldClock, random: any RandomSource,

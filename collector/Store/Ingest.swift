@@ -63,14 +63,20 @@ extension CollectorStore: IngestWriter {
         _ batches: [IngestBatch], session: IngestSession
     ) async throws(StorageError) -> [IngestOutcome] {
         let work = try await prepare(batches, session)
-        return try await write { try work.run($0, commits: true) }
+        guard session.kind == .metrics else {
+            return try await write { try work.run($0, .committing(number: 0, writer: nil)) }
+        }
+        return try await numbered({ work.scrapes(stored: $0) }) {
+            number, writer throws(StorageError) in
+            try await write { try work.run($0, .committing(number: number, writer: writer)) }
+        }
     }
 
     package func rehearse(
         _ batch: IngestBatch, session: IngestSession
     ) async throws(StorageError) {
         let work = try await prepare([batch], session)
-        _ = try await write { try work.run($0, commits: false) }
+        _ = try await write { try work.run($0, .rehearsing) }
     }
 
     private func prepare(
@@ -103,27 +109,47 @@ extension CollectorStore: IngestWriter {
         }
         let now = clock.now
         try await ensurePartitions(hour: hour(now), day: day(now))
+        let scrapes = columns.map { time, column in
+            ScrapeColumns(
+                timestamp: TimestampMS(time), series: column.series.map { SeriesID(rawValue: $0) },
+                values: column.values)
+        }
+        try await numbered({ scrapes }) { number, writer throws(StorageError) in
+            try await storeOwn(scrapes, receivedAt: now, number: number, writer: writer)
+        }
+    }
+
+    private func storeOwn(
+        _ scrapes: [ScrapeColumns], receivedAt now: TimestampNS, number: Int64, writer: Int64
+    ) async throws(StorageError) {
         let sequence = ownSamples.next()
         let epoch = Int64(bitPattern: ownSamples.epoch)
-        let hour = hour(now)
-        let statements = columns.sorted { $0.key < $1.key }.enumerated().map { part, entry in
-            PostgresStatement(
-                insertBatchSQL,
-                [
-                    .int4(hour), .int4(Catalogue.collectorHost), .int2(1), .int8(epoch),
-                    .int8(sequence), .int4(Int32(part)), .int8(entry.key), .int8(now.rawValue),
-                    .int4(Int32(entry.value.series.count)), .bytea([]),
-                    .int4Array(entry.value.series), .float8Array(entry.value.values),
-                ])
+        var statements = [PostgresStatement("BEGIN")]
+        for (part, scrape) in scrapes.enumerated() {
+            statements.append(
+                PostgresStatement(
+                    insertBatchSQL,
+                    [
+                        .int4(hour(now)), .int4(Catalogue.collectorHost), .int2(1), .int8(epoch),
+                        .int8(sequence), .int4(Int32(part)), .int8(scrape.timestamp.rawValue),
+                        .int8(now.rawValue), .int4(Int32(scrape.series.count)), .bytea([]),
+                        .int4Array(scrape.series.map(\.rawValue)), .float8Array(scrape.values),
+                        .int8(number),
+                    ]))
         }
-        guard !statements.isEmpty else { return }
-        try await write { _ = try $0.pipeline(statements) }
+        statements.append(PostgresStatement(requireWriterSQL, [.int8(writer)]))
+        statements.append(PostgresStatement("COMMIT"))
+        let work = statements
+        try await write { session in _ = try session.pipeline(work) }
     }
 }
 
-/// Columns: recv_hour, host_id, kind, epoch, seq, part, ts, received_ns, record_count, digest, series, vals.
+/// Columns: recv_hour, host_id, kind, epoch, seq, part, ts, received_ns, record_count, digest, series, vals, number.
 let insertBatchSQL =
-    "INSERT INTO petrel.ingest_batch VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+    "INSERT INTO petrel.ingest_batch VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+
+/// Refuses what stands before it in the transaction where another collector took over.
+let requireWriterSQL = "SELECT petrel.require_writer($1)"
 
 /// Hours since the Unix epoch.
 func hour(_ time: TimestampNS) -> Int32 { Int32(clamping: time.rawValue / 3_600_000_000_000) }

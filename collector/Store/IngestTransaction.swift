@@ -13,6 +13,14 @@ struct IngestTransaction: Sendable {
     /// An entry of a B-tree holds 2,704 bytes; longer ids stay in `metadata` alone, where U+0000 grows to three bytes.
     private static let indexedBytesMax = 512
 
+    /// What becomes of the transaction.
+    enum Purpose: Sendable {
+        /// `number`: see `BatchNumbers`; `writer`: who may write metrics, nil where there are none.
+        case committing(number: Int64, writer: Int64?)
+        /// Everything is rolled back at the end.
+        case rehearsing
+    }
+
     /// What the cursor said, and what it will say.
     private struct Cursor {
         var last: UInt64
@@ -21,8 +29,8 @@ struct IngestTransaction: Sendable {
         var gapRecords: Int64 = 0
     }
 
-    /// Decides, writes and commits; without `commits` everything is rolled back at the end.
-    func run(_ database: PostgresSession, commits: Bool) throws -> [IngestOutcome] {
+    /// Decides, writes and commits.
+    func run(_ database: PostgresSession, _ purpose: Purpose) throws -> [IngestOutcome] {
         let key: [PostgresValue] = [
             .int4(host), .int2(Int16(session.kind.rawValue)),
             .int8(Int64(bitPattern: session.epoch)),
@@ -50,7 +58,7 @@ struct IngestTransaction: Sendable {
         try copyLogs(outcomes, database)
         var statements: [PostgresStatement] = []
         for (_, (batch, _)) in fresh {
-            let (rows, gaps) = statementsFor(batch)
+            let (rows, gaps) = statementsFor(batch, purpose)
             statements += rows
             cursor.storedRecords += Int64(batch.recordCount)
             for gap in gaps {
@@ -71,7 +79,14 @@ struct IngestTransaction: Sendable {
                     .int8(fresh.map { $0.element.0.receivedAt.milliseconds.rawValue }.max() ?? 0),
                     .int8(cursor.storedRecords), .int8(cursor.gapRecords),
                 ]))
-        statements.append(PostgresStatement(commits ? "COMMIT" : "ROLLBACK"))
+        switch purpose {
+        case .committing(_, let writer):
+            if let writer {
+                statements.append(PostgresStatement(requireWriterSQL, [.int8(writer)]))
+            }
+            statements.append(PostgresStatement("COMMIT"))
+        case .rehearsing: statements.append(PostgresStatement("ROLLBACK"))
+        }
         try database.pipeline(statements)
         return outcomes
     }
@@ -165,15 +180,15 @@ struct IngestTransaction: Sendable {
     }
 
     /// The rows of one batch in `ingest_batch` and `gap`, and its gaps, those of times too far ahead included.
-    private func statementsFor(_ batch: IngestBatch) -> ([PostgresStatement], [GapRecord]) {
+    private func statementsFor(
+        _ batch: IngestBatch, _ purpose: Purpose
+    ) -> ([PostgresStatement], [GapRecord]) {
         var statements: [PostgresStatement] = []
         var gaps = batch.gaps
-        let limit = batch.receivedAt.milliseconds.advanced(
-            byMilliseconds: CollectorStore.aheadMillisecondsMax)
         var part: Int32 = 0
         if case .metrics(let scrapes) = batch.content {
             for scrape in scrapes {
-                guard scrape.timestamp <= limit else {
+                guard isTaken(scrape, batch) else {
                     let time = scrape.timestamp.nanoseconds
                     gaps.append(
                         GapRecord(
@@ -182,19 +197,35 @@ struct IngestTransaction: Sendable {
                             detail: "samples more than an hour ahead of the collector's clock"))
                     continue
                 }
-                statements.append(row(batch, part: part, scrape))
+                statements.append(row(batch, part: part, scrape, purpose))
                 part += 1
             }
         }
-        if part == 0 { statements.append(row(batch, part: 0, nil)) }
+        if part == 0 { statements.append(row(batch, part: 0, nil, purpose)) }
         for gap in gaps { statements.append(row(batch, gap)) }
         return (statements, gaps)
     }
 
+    /// The scrapes that `outcomes` says are committed.
+    func scrapes(stored outcomes: [IngestOutcome]) -> [ScrapeColumns] {
+        zip(batches, outcomes).flatMap { batch, outcome -> [ScrapeColumns] in
+            guard outcome == .stored, case .metrics(let scrapes) = batch.content else { return [] }
+            return scrapes.filter { isTaken($0, batch) }
+        }
+    }
+
+    private func isTaken(_ scrape: ScrapeColumns, _ batch: IngestBatch) -> Bool {
+        scrape.timestamp
+            <= batch.receivedAt.milliseconds.advanced(
+                byMilliseconds: CollectorStore.aheadMillisecondsMax)
+    }
+
     private func row(
-        _ batch: IngestBatch, part: Int32, _ scrape: ScrapeColumns?
+        _ batch: IngestBatch, part: Int32, _ scrape: ScrapeColumns?, _ purpose: Purpose
     ) -> PostgresStatement {
-        PostgresStatement(
+        var number: Int64 = 0
+        if case .committing(let given, _) = purpose { number = given }
+        return PostgresStatement(
             insertBatchSQL,
             [
                 .int4(hour(batch.receivedAt)), .int4(host), .int2(Int16(session.kind.rawValue)),
@@ -205,7 +236,7 @@ struct IngestTransaction: Sendable {
                 .int4(Int32(clamping: scrape?.series.count ?? batch.recordCount)),
                 .bytea(batch.digest),
                 scrape.map { .int4Array($0.series.map(\.rawValue)) } ?? .null(.int4Array),
-                scrape.map { .float8Array($0.values) } ?? .null(.float8Array),
+                scrape.map { .float8Array($0.values) } ?? .null(.float8Array), .int8(number),
             ])
     }
 

@@ -1,41 +1,51 @@
+import ChunkCodec
 package import Model
 import Postgres
 package import Storage
 import Synchronization
 
-// One statement serves all selections: the scrapes of the hosts concerned in the union of the time ranges, in time
-// order, streamed row by row. A table from series number to column drops what nobody asked for; each selection then
-// cuts its range out of the columns.
+// One statement serves all selections: the chunks of the groups concerned that touch the union of the time ranges. Of a
+// chunk only the wanted slots are decoded. The head is looked at first: what a seal takes out of it in between is in the
+// database by then, and what is in both is the same.
 
 extension CollectorStore: MetricReader {
     package func select(
         _ selections: [SeriesSelection], limits: ReadLimits
     ) async throws(StorageError) -> [[SeriesColumns]] {
         let plan = try planned(selections, limits)
-        guard !plan.wanted.isEmpty, let after = selections.map(\.after).min(),
+        guard plan.wantedCount > 0, let after = selections.map(\.after).min(),
             let through = selections.map(\.through).max(), after < through
         else { return selections.map { _ in [] } }
+        let head = metrics.head.pieces(of: Array(plan.slotsByGroup.keys))
         let columns = try await read { session in
-            var columns = ScrapeDecoder(plan: plan, samplesMax: limits.samplesMax)
-            // A scrape is received at most an hour before its own time (`aheadMillisecondsMax`).
-            let hourMin = Int32(clamping: after.rawValue / 3_600_000 - 1)
-            let hosts = plan.hosts.map { PostgresValue.int4Array($0) } ?? .null(.int4Array)
+            var columns = ChunkReading(
+                plan: plan, after: after.rawValue, through: through.rawValue,
+                samplesMax: limits.samplesMax)
             try session.forEachRow(
                 """
-                SELECT ts, series, vals FROM petrel.ingest_batch
-                WHERE recv_hour >= $1 AND ts > $2 AND ts <= $3
-                    AND ($4::int4[] IS NULL OR host_id = ANY ($4))
-                ORDER BY ts, received_ns, host_id, epoch, seq, part
+                SELECT grp, data FROM petrel.chunk
+                WHERE day >= $1 AND day <= $2 AND grp = ANY ($3) AND last_ms > $4 AND first_ms <= $5
+                ORDER BY grp, first_ms / $6, seal, first_ms
                 """,
-                [.int4(hourMin), .int8(after.rawValue), .int8(through.rawValue), hosts]
+                [
+                    .int4(dayOf(after.rawValue)), .int4(dayOf(through.rawValue)),
+                    .int4Array(plan.slotsByGroup.keys.sorted()), .int8(after.rawValue),
+                    .int8(through.rawValue), .int8(MetricHead.windowMilliseconds),
+                ]
             ) { row in try columns.take(row) }
+            for (group, pieces) in head { try columns.take(group, pieces) }
             return columns.columns
         }
         return zip(selections, plan.bySelection).map { selection, numbers in
             numbers.compactMap { number -> SeriesColumns? in
-                columns[plan.slots[number]?.index ?? 0].cut(
-                    labels: plan.labels[number] ?? .empty, after: selection.after.rawValue,
-                    through: selection.through.rawValue)
+                guard let index = plan.indices[number] else { return nil }
+                let column = columns[index].cut(
+                    after: selection.after.rawValue, through: selection.through.rawValue)
+                guard !column.isEmpty else { return nil }
+                return SeriesColumns(
+                    labels: plan.labels[number] ?? .empty, timestamps: column.timestamps,
+                    values: column.values, startTimestamps: column.startTimestamps,
+                    histograms: column.histograms)
             }
         }
     }
@@ -79,8 +89,6 @@ extension CollectorStore: MetricReader {
     ) throws(StorageError) -> SelectionPlan {
         try catalogue.series.withLock { state throws(StorageError) in
             var plan = SelectionPlan()
-            var hosts: Set<Int32> = []
-            var anyHost = false
             var seriesCount = 0
             for selection in selections {
                 let numbers = try state.index.matching(selection.matchers)
@@ -89,22 +97,19 @@ extension CollectorStore: MetricReader {
                     throw .limitExceeded(
                         limit: "limits.query_series_max", maximum: limits.seriesMax)
                 }
-                for number in numbers where plan.slots[number] == nil {
-                    plan.slots[number] = SelectionPlan.Slot(index: plan.wanted.count)
-                    plan.wanted.append(number)
+                for number in numbers where plan.indices[number] == nil {
+                    guard let place = state.places[number] else { continue }
+                    plan.slotsByGroup[place.group, default: []].append(
+                        (Int(place.slot), plan.wantedCount))
+                    plan.indices[number] = plan.wantedCount
                     plan.labels[number] = state.index.labels(of: number)
-                    if let known = state.hosts[number], let host = known {
-                        hosts.insert(host)
-                    } else {
-                        anyHost = true
-                    }
+                    plan.wantedCount += 1
                 }
                 plan.bySelection.append(
                     numbers.sorted { a, b in
                         (plan.labels[a] ?? .empty) < (plan.labels[b] ?? .empty)
                     })
             }
-            plan.hosts = anyHost ? nil : hosts.sorted()
             return plan
         }
     }
@@ -112,112 +117,67 @@ extension CollectorStore: MetricReader {
 
 /// Which series a read wants, and where each goes.
 private struct SelectionPlan: Sendable {
-    struct Slot: Sendable {
-        var index: Int
-    }
-
-    var wanted: [Int32] = []
-    var slots: [Int32: Slot] = [:]
+    var wantedCount = 0
+    /// The place of a series' column in the answer, by its number.
+    var indices: [Int32: Int] = [:]
     var labels: [Int32: Labels] = [:]
-    /// Hosts whose rows can hold them; nil: all.
-    var hosts: [Int32]?
+    /// The wanted slots of each group, and the places of their columns.
+    var slotsByGroup: [Int32: [(slot: Int, index: Int)]] = [:]
     /// Numbers of each selection in label order.
     var bySelection: [[Int32]] = []
 }
 
-/// Samples of one series: ascending times, one value each.
-private struct SampleColumn: Sendable {
-    var timestamps: [Int64] = []
-    var values: [Double] = []
-
-    /// The samples in (after, through]; nil where there are none.
-    func cut(labels: Labels, after: Int64, through: Int64) -> SeriesColumns? {
-        let low = firstIndex { $0 > after }
-        let high = firstIndex { $0 > through }
-        guard low < high else { return nil }
-        if low == 0, high == timestamps.count {
-            return SeriesColumns(labels: labels, timestamps: timestamps, values: values)
-        }
-        return SeriesColumns(
-            labels: labels, timestamps: Array(timestamps[low..<high]),
-            values: Array(values[low..<high]))
-    }
-
-    private func firstIndex(where isPast: (Int64) -> Bool) -> Int {
-        var low = 0
-        var high = timestamps.count
-        while low < high {
-            let middle = (low + high) / 2
-            if isPast(timestamps[middle]) { high = middle } else { low = middle + 1 }
-        }
-        return low
-    }
-}
-
-/// Turns scrape rows into columns.
-private struct ScrapeDecoder {
-    private(set) var columns: [SampleColumn]
-    /// By series number; -1: not wanted.
-    private var slotOf: [Int32]
-    private var samplesLeft: Int
+/// Gathers the columns of a read out of chunks, in the order of their seals within each window, and then the head.
+private struct ChunkReading {
+    private(set) var columns: [ChunkColumn]
+    private let plan: SelectionPlan
+    private let after: Int64
+    private let through: Int64
     private let samplesMax: Int
+    private var sampleCount = 0
 
-    init(plan: SelectionPlan, samplesMax: Int) {
-        columns = [SampleColumn](repeating: SampleColumn(), count: plan.wanted.count)
-        slotOf = [Int32](repeating: -1, count: Int(plan.wanted.max() ?? 0) + 1)
-        for (index, number) in plan.wanted.enumerated() { slotOf[Int(number)] = Int32(index) }
-        samplesLeft = samplesMax
+    init(plan: SelectionPlan, after: Int64, through: Int64, samplesMax: Int) {
+        columns = [ChunkColumn](repeating: ChunkColumn(), count: plan.wantedCount)
+        self.plan = plan
+        self.after = after
+        self.through = through
         self.samplesMax = samplesMax
     }
 
-    /// Takes a row of `ts, series, vals`. Rows come in time order; of one time the last wins.
+    /// Takes a row of `grp, data`.
     mutating func take(_ row: PostgresRows) throws {
-        let timestamp = try row.integer(0, 0)
-        let isSound = row.withBytes(0, 1) { series in
-            row.withBytes(0, 2) { values in take(timestamp, series, values) }
+        let group = try row.int4(0, 0)
+        guard let slots = plan.slotsByGroup[group] else { return }
+        let chunk: Chunk
+        do throws(ChunkError) { chunk = try Chunk(row.bytes(0, 1)) } catch {
+            throw StorageError.corrupt("a chunk of group \(group): \(error)")
         }
-        guard isSound else {
-            throw StorageError.corrupt(
-                "the scrape at \(timestamp) ms has columns of unequal length")
+        for (slot, index) in slots where slot < chunk.slotCount {
+            let column: ChunkColumn
+            do throws(ChunkError) { column = try chunk.column(slot: slot) } catch {
+                throw StorageError.corrupt(
+                    "a chunk of group \(group) from \(chunk.timestamps.first ?? 0) ms: \(error)")
+            }
+            try take(column.cut(after: after, through: through), at: index)
         }
-        guard samplesLeft >= 0 else {
+    }
+
+    /// Takes what the head has of a group.
+    mutating func take(_ group: Int32, _ pieces: MetricHead.Pieces) throws {
+        for (slot, index) in plan.slotsByGroup[group] ?? [] {
+            let column: ChunkColumn
+            do throws(ChunkError) {
+                column = try pieces.column(slot: slot, after: after, through: through)
+            } catch { throw StorageError.corrupt("the head of group \(group): \(error)") }
+            try take(column, at: index)
+        }
+    }
+
+    private mutating func take(_ column: ChunkColumn, at index: Int) throws {
+        sampleCount += column.count
+        guard sampleCount <= samplesMax else {
             throw StorageError.limitExceeded(limit: "limits.query_samples_max", maximum: samplesMax)
         }
-    }
-
-    /// False where the arrays are malformed or of different length.
-    private mutating func take(
-        _ timestamp: Int64, _ series: UnsafeRawBufferPointer, _ values: UnsafeRawBufferPointer
-    ) -> Bool {
-        guard let count = PostgresArray.count(series), PostgresArray.count(values) == count,
-            count == 0
-                || (series.count == PostgresArray.headerBytes + 8 * count
-                    && values.count == PostgresArray.headerBytes + 12 * count)
-        else { return false }
-        for index in 0..<count {
-            // Past each element's length word.
-            let at = PostgresArray.headerBytes + 4
-            let number = Int(
-                Int32(
-                    bigEndian: series.loadUnaligned(fromByteOffset: at + 8 * index, as: Int32.self))
-            )
-            guard number >= 0, number < slotOf.count, slotOf[number] >= 0 else { continue }
-            let value = Double(
-                bitPattern: UInt64(
-                    bigEndian: values.loadUnaligned(
-                        fromByteOffset: at + 12 * index, as: UInt64.self)))
-            append(timestamp, value, to: Int(slotOf[number]))
-        }
-        return true
-    }
-
-    private mutating func append(_ timestamp: Int64, _ value: Double, to slot: Int) {
-        if columns[slot].timestamps.last == timestamp {
-            columns[slot].values[columns[slot].values.count - 1] = value
-            return
-        }
-        samplesLeft -= 1
-        columns[slot].timestamps.append(timestamp)
-        columns[slot].values.append(value)
+        columns[index].merge(column)
     }
 }

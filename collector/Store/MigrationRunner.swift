@@ -27,6 +27,10 @@ package enum MigrationRunner {
             sql: PackageResources._004_create_partition_functions_sql),
         Migration(number: 5, name: "create_views", sql: PackageResources._005_create_views_sql),
         Migration(number: 6, name: "create_roles", sql: PackageResources._006_create_roles_sql),
+        Migration(number: 7, name: "create_chunks", sql: PackageResources._007_create_chunks_sql),
+        Migration(
+            number: 8, name: "create_chunk_functions",
+            sql: PackageResources._008_create_chunk_functions_sql),
     ]
 
     /// Applies what is missing and returns the numbers applied, ascending. Any number of callers may race.

@@ -11,6 +11,7 @@ final class KnownPartitions: Sendable {
     private struct State {
         var hours: Set<Int32> = []
         var days: Set<Int32> = []
+        var chunkDays: Set<Int32> = []
     }
 
     /// Beyond it memory is forgotten, and the database is asked anew.
@@ -29,6 +30,15 @@ final class KnownPartitions: Sendable {
         }
     }
 
+    func contains(chunkDay: Int32) -> Bool { state.withLock { $0.chunkDays.contains(chunkDay) } }
+
+    func insert(chunkDay: Int32) {
+        state.withLock { state in
+            if state.chunkDays.count > Self.countMax { state.chunkDays = [] }
+            state.chunkDays.insert(chunkDay)
+        }
+    }
+
     func removeAll() { state.withLock { $0 = State() } }
 }
 
@@ -36,14 +46,21 @@ final class KnownPartitions: Sendable {
 package struct MaintenanceReport: Hashable, Sendable {
     /// Names of partitions that were dropped.
     package var dropped: [String]
-    /// Old partitions that an open reader still holds; the next round tries again.
+    /// Old partitions that an open reader still holds, or that are not sealed yet; the next round tries again.
     package var postponed: [String]
+
+    package init(dropped: [String], postponed: [String]) {
+        self.dropped = dropped
+        self.postponed = postponed
+    }
 }
 
 extension CollectorStore {
     /// Partitions made ahead of need.
     static let hoursAhead: Int32 = 3
     static let daysAhead: Int32 = 2
+    /// Hours of the log that stay although they are sealed: a repeated batch is compared with what was stored.
+    static let sealedHoursKept: Int32 = 3
     /// Partitions that one round drops at most: a clock that jumped ahead must not empty the store.
     static let dropsPerRoundMax = 26
 
@@ -59,6 +76,15 @@ extension CollectorStore {
         partitions.insert(hour: hour, day: day)
     }
 
+    /// Makes the partition of a day of samples, once per process.
+    func ensureChunkPartition(_ day: Int32) async throws(StorageError) {
+        guard !partitions.contains(chunkDay: day) else { return }
+        try await write { session in
+            _ = try session.query("SELECT petrel.ensure_chunk_partition($1)", [.int4(day)])
+        }
+        partitions.insert(chunkDay: day)
+    }
+
     func ensurePartitionsAhead() async throws(StorageError) {
         let now = clock.now
         for ahead in 0...Self.hoursAhead {
@@ -67,22 +93,32 @@ extension CollectorStore {
         for ahead in 1...Self.daysAhead {
             try await ensurePartitions(hour: hour(now), day: day(now) + ahead)
         }
+        for ahead in 0...Self.daysAhead { try await ensureChunkPartition(day(now) + ahead) }
     }
 
-    /// Makes partitions ahead and drops what is older than the retention, at most `dropsPerRoundMax` a round. Readers
+    /// Makes partitions ahead, drops hours of the log that are sealed, and what is older than the retention, at most `dropsPerRoundMax` a round. Readers
     /// never block it and are never blocked by it: what they hold open waits for the next round.
     package func maintain() async throws(StorageError) -> MaintenanceReport {
         try await ensurePartitionsAhead()
         let now = clock.now
-        let oldestHour = hour(now) - Int32(clamping: configuration.metricRetentionHours)
-        let oldestDay = day(now) - Int32(clamping: configuration.logRetentionDays)
+        let oldest = [
+            "ingest_batch": hour(now) - Self.sealedHoursKept,
+            "log_entry": day(now) - Int32(clamping: configuration.logRetentionDays),
+            "chunk": day(now) - Int32(clamping: (configuration.metricRetentionHours + 23) / 24),
+        ]
         var report = MaintenanceReport(dropped: [], postponed: [])
-        let stale = try await stalePartitions(oldestHour: oldestHour, oldestDay: oldestDay)
-        for partition in stale.prefix(Self.dropsPerRoundMax) {
+        // A table has one partition at most that is about to be detached: the others wait for it.
+        var heldTables: Set<String> = []
+        for partition in try await stalePartitions(oldest).prefix(Self.dropsPerRoundMax) {
+            guard !heldTables.contains(partition.parent), try await isSealed(partition) else {
+                report.postponed.append(partition.name)
+                continue
+            }
             if try await drop(partition) {
                 report.dropped.append(partition.name)
             } else {
                 report.postponed.append(partition.name)
+                heldTables.insert(partition.parent)
             }
         }
         if !report.dropped.isEmpty { partitions.removeAll() }
@@ -97,8 +133,9 @@ extension CollectorStore {
         var isAttached: Bool
     }
 
+    /// Partitions before the oldest number of their table, counted from the Unix epoch.
     private func stalePartitions(
-        oldestHour: Int32, oldestDay: Int32
+        _ oldest: [String: Int32]
     ) async throws(StorageError) -> [StalePartition] {
         try await own { session in
             let rows = try session.query(
@@ -106,20 +143,35 @@ extension CollectorStore {
                 SELECT c.relname, i.inhdetachpending, i.inhrelid IS NOT NULL
                 FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
                 WHERE c.relnamespace = 'petrel'::regnamespace AND c.relkind = 'r'
-                    AND c.relname ~ '^(ingest_batch_h|log_entry_d)[0-9]+$' ORDER BY c.relname
+                    AND c.relname ~ '^(ingest_batch_h|log_entry_d|chunk_d)[0-9]+$'
+                ORDER BY i.inhdetachpending DESC NULLS LAST, c.relname
                 """)
             var stale: [StalePartition] = []
             for row in 0..<rows.count {
                 let name = rows.text(row, 0)
                 let number = Int32(name.drop { !$0.isNumber }) ?? .max
-                let isMetrics = name.hasPrefix("ingest")
-                guard number < (isMetrics ? oldestHour : oldestDay) else { continue }
+                let parent = String(name.prefix { !$0.isNumber }.dropLast(2))
+                guard let oldest = oldest[parent], number < oldest else { continue }
                 stale.append(
                     StalePartition(
-                        parent: isMetrics ? "ingest_batch" : "log_entry", name: name,
+                        parent: parent, name: name,
                         isDetachPending: rows.bool(row, 1), isAttached: rows.bool(row, 2)))
             }
             return stale
+        }
+    }
+
+    /// Whether everything of a partition of the log is in chunks; true for other tables.
+    private func isSealed(_ partition: StalePartition) async throws(StorageError) -> Bool {
+        guard partition.parent == "ingest_batch" else { return true }
+        return try await own { session in
+            try session.query(
+                """
+                SELECT NOT EXISTS (
+                    SELECT 1 FROM petrel.\(partition.name) b, petrel.metric_seal m
+                    WHERE b.ts IS NOT NULL AND (b.number > m.number OR b.ts > m.through_ms))
+                """
+            ).bool(0, 0)
         }
     }
 

@@ -49,15 +49,20 @@ extension CollectorStore {
         // Ordered, so that two writers that make the same series wait for each other in one order.
         let ordered = wanted.sorted { $0.1.lexicographicallyPrecedes($1.1) }
         let catalogue = catalogue
+        let places = catalogue.series.withLock { state in
+            ordered.map { state.places.reserve($0.0.labels, host: host) }
+        }
         let hasShared = try await write { session in
             try session.pipeline([
                 PostgresStatement(
                     """
                     INSERT INTO petrel.series
-                        (fingerprint, label_key, labels, metric, host_id, type, help, unit)
-                    SELECT f, k, l::jsonb, m, $5, t, h, u
+                        (fingerprint, label_key, labels, metric, host_id, type, help, unit, grp,
+                            slot)
+                    SELECT f, k, l::jsonb, m, $5, t, h, u, g, s
                     FROM unnest($1::int8[], $2::bytea[], $3::text[], $4::text[], $6::text[],
-                        $7::text[], $8::text[]) AS new (f, k, l, m, t, h, u)
+                        $7::text[], $8::text[], $9::int4[], $10::int4[])
+                        AS new (f, k, l, m, t, h, u, g, s)
                     ON CONFLICT (digest) DO NOTHING
                     """,
                     [
@@ -68,11 +73,12 @@ extension CollectorStore {
                         .int4(host), .textArray(ordered.map(\.0.metadata.type.rawValue)),
                         .textArray(ordered.map { withoutNUL($0.0.metadata.help) }),
                         .textArray(ordered.map { withoutNUL($0.0.metadata.unit) }),
+                        .int4Array(places.map(\.group)), .int4Array(places.map { Int32($0.slot) }),
                     ])
             ])
             let rows = try session.query(
                 """
-                SELECT id, label_key, host_id, type, help, unit FROM petrel.series
+                SELECT id, label_key, host_id, type, help, unit, grp, slot FROM petrel.series
                 WHERE digest IN (SELECT sha256(k) FROM unnest($1::bytea[]) AS wanted (k))
                 """, [.byteaArray(ordered.map(\.1))])
             var foreign: [Int32] = []

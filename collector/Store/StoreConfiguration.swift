@@ -27,7 +27,9 @@ package struct StoreConfiguration: Sendable {
     package var seriesPerHostMax: Int
     /// `limits.log_streams_max`: log streams known at all.
     package var logStreamsMax: Int
-    /// Age at which an hour of samples is dropped, hours since its receipt.
+    /// Samples that stay in memory before they are sealed at once; twice as many are the most.
+    package var headSamplesMax: Int
+    /// Age at which samples are dropped, hours; whole days of theirs at a time.
     package var metricRetentionHours: Int
     /// Age at which a day of log entries is dropped, days since its receipt.
     package var logRetentionDays: Int
@@ -37,6 +39,7 @@ package struct StoreConfiguration: Sendable {
         readConnectionsMax: Int = 6,
         waitMilliseconds: Int = 10_000, queryMillisecondsMax: Int = 30_000,
         seriesMax: Int = 1_000_000, seriesPerHostMax: Int = 100_000, logStreamsMax: Int = 100_000,
+        headSamplesMax: Int = 24_000_000,
         metricRetentionHours: Int = 15 * 24, logRetentionDays: Int = 15
     ) {
         self.database = database
@@ -48,6 +51,7 @@ package struct StoreConfiguration: Sendable {
         self.seriesMax = seriesMax
         self.seriesPerHostMax = seriesPerHostMax
         self.logStreamsMax = logStreamsMax
+        self.headSamplesMax = headSamplesMax
         self.metricRetentionHours = metricRetentionHours
         self.logRetentionDays = logRetentionDays
     }

@@ -1,3 +1,4 @@
+import ChunkCodec
 import Model
 import Postgres
 package import Storage
@@ -7,6 +8,9 @@ package struct StoreReport: Hashable, Sendable, CustomStringConvertible {
     package var seriesCount = 0
     package var scrapeCount = 0
     package var sampleCount = 0
+    package var chunkCount = 0
+    package var chunkSampleCount = 0
+    package var chunkBytes = 0
     package var logStreamCount = 0
     package var logEntryCount = 0
     package var logBytes = 0
@@ -22,7 +26,8 @@ package struct StoreReport: Hashable, Sendable, CustomStringConvertible {
 
     package var description: String {
         var lines = [
-            "\(seriesCount) series, \(sampleCount) samples in \(scrapeCount) scrapes",
+            "\(seriesCount) series, \(sampleCount) samples in \(scrapeCount) scrapes of the log",
+            "\(chunkSampleCount) samples in \(chunkCount) chunks of \(chunkBytes) bytes",
             "\(logStreamCount) log streams, \(logEntryCount) entries of \(logBytes) bytes",
             "\(gapRecordCount) records accounted for as gaps, \(outboxCount) notifications",
         ]
@@ -52,6 +57,7 @@ package struct StoreVerifier: Sendable {
                 report.seriesCount = series.count
                 report.logStreamCount = streams.count
                 try verifyScrapes(series, session, &report)
+                try verifyChunks(session, &report)
                 try verifyEntries(streams, session, &report)
                 try verifyCursors(session, &report)
                 try verifyOutbox(session, &report)
@@ -96,6 +102,50 @@ package struct StoreVerifier: Sendable {
             }
             if let stray = series.first(where: { !known.contains($0) }) {
                 report.note("\(name): series \(stray) is unknown")
+            }
+        }
+    }
+
+    /// Every column of every chunk decodes, belongs to a series and lies where its row says.
+    private func verifyChunks(_ session: PostgresSession, _ report: inout StoreReport) throws {
+        var places: Set<SeriesPlace> = []
+        try session.forEachRow("SELECT grp, slot FROM petrel.series", []) { row in
+            places.insert(
+                SeriesPlace(
+                    group: try row.int4(0, 0), slot: Int16(clamping: try row.integer(0, 1))))
+        }
+        try session.forEachRow(
+            "SELECT day, grp, first_ms, last_ms, seal, sample_count, data FROM petrel.chunk", []
+        ) { row in
+            let group = try row.int4(0, 1)
+            let name =
+                "chunk of group \(group) at \(try row.integer(0, 2)), seal \(try row.integer(0, 4))"
+            let data = row.bytes(0, 6)
+            report.chunkCount += 1
+            report.chunkBytes += data.count
+            do {
+                let chunk = try Chunk(data)
+                let told = [try row.integer(0, 2), try row.integer(0, 3), try row.integer(0, 0)]
+                let found = [
+                    chunk.timestamps.first, chunk.timestamps.last,
+                    chunk.timestamps.first.map { Int64(dayOf($0)) },
+                ]
+                if found != told { report.note("\(name): other times than its row says") }
+                var count = 0
+                for slot in 0..<chunk.slotCount {
+                    let column = try chunk.column(slot: slot)
+                    count += column.count
+                    let place = SeriesPlace(group: group, slot: Int16(slot))
+                    if !column.isEmpty, !places.contains(place) {
+                        report.note("\(name): slot \(slot) belongs to no series")
+                    }
+                }
+                report.chunkSampleCount += count
+                if Int64(count) != (try row.integer(0, 5)) {
+                    report.note("\(name): \(count) samples, its row says another number")
+                }
+            } catch let error as ChunkError {
+                report.note("\(name): \(error)")
             }
         }
     }

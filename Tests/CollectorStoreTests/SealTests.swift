@@ -1,0 +1,155 @@
+import ChunkCodec
+import CollectorStore
+import Dispatch
+import Model
+import Postgres
+import Storage
+import Testing
+
+/// How samples come from the log into chunks, and what crashes, losers and late comers leave of them.
+extension StoreTests {
+    /// The samples of every series as a reader sees them, by metric name.
+    private static func everything(_ store: CollectorStore) async throws -> [String: [Int64:
+        UInt64]]
+    {
+        let columns = try await store.select(
+            [SeriesSelection(matchers: [], after: TimestampMS(-1), through: TimestampMS(.max / 2))],
+            limits: ReadLimits())[0]
+        var result: [String: [Int64: UInt64]] = [:]
+        for column in columns {
+            result[column.labels.metricName] = Dictionary(
+                uniqueKeysWithValues: zip(column.timestamps, column.values.map(\.bitPattern)))
+        }
+        return result
+    }
+
+    @Test("sealing changes no answer: in time, late, overwritten, odd values, over several days")
+    func sealing() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            var store = try await TestCluster.store(in: cluster, name: "sealing", clock: clock)
+            let h1 = try host("h1")
+            // More than one group, and two targets.
+            let definitions = (0..<70).map {
+                definition(["__name__": "m\($0)", "job": $0 < 40 ? "a" : "b"])
+            }
+            let ids = try await store.intern(definitions, host: h1).map { try #require($0) }
+            var (session, _) = try await store.openSession(host: h1, kind: .metrics, epoch: 1)
+            let odd: [Double] = [
+                .nan, -0.0, .infinity, StalenessMarker.value, 0.1 + 0.2, 1e300,
+                Double(bitPattern: 0x7ff8_0000_0000_beef),
+            ]
+            var expected: [String: [Int64: UInt64]] = [:]
+            var sealed = 0
+            for sequence in UInt64(1)...120 {
+                let now = clock.now
+                // Every tenth scrape is hours late, and every fifteenth comes again with other values.
+                let shift: Int64 = sequence % 10 == 0 ? 9 * 3_600_000 : 0
+                let at =
+                    (sequence % 15 == 0 ? now.rawValue - 1_800_000_000_000 : now.rawValue)
+                    / 1_000_000 - shift
+                let values = ids.indices.map { index in
+                    index % 9 == 0
+                        ? odd[(index + Int(sequence)) % odd.count]
+                        : Double(sequence) * 0.01 + Double(index)
+                }
+                let batch = scrape(sequence, at: at, ids, values, receivedAt: now.rawValue)
+                #expect(try await store.store([batch], session: session) == [.stored])
+                for (index, value) in values.enumerated() {
+                    expected["m\(index)", default: [:]][at] = value.bitPattern
+                }
+                clock.advance(nanoseconds: 1_800_000_000_000)
+                sealed += try await store.sealWhereDue()
+                guard sequence % 30 == 0 else { continue }
+                #expect(try await Self.everything(store) == expected)
+                // Another start reads what is not sealed again.
+                await store.close()
+                store = try await TestCluster.reopen(cluster, name: "sealing", clock: clock)
+                (session, _) = try await store.openSession(host: h1, kind: .metrics, epoch: 1)
+                #expect(try await Self.everything(store) == expected)
+            }
+            #expect(sealed > 60)
+            let report = try await StoreVerifier(store).verify()
+            #expect(report.isSound && report.chunkCount >= sealed, "\(report)")
+            // What is sealed leaves the log.
+            let dropped = try await store.maintain().dropped
+            #expect(dropped.count > 10 && dropped.allSatisfy { $0.hasPrefix("ingest_batch_h") })
+            #expect(try await Self.everything(store) == expected)
+            let inSQL = try await TestCluster.number(
+                "SELECT count(*) FROM (SELECT DISTINCT series_id, at_ms FROM petrel.sample) s",
+                on: "sealing", in: cluster)
+            #expect(inSQL == Int64(expected.values.reduce(0) { $0 + $1.count }))
+            await store.close()
+        }
+    }
+
+    @Test("a collector that was replaced stores and seals nothing more; the new one has all")
+    func takeOver() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            let old = try await TestCluster.store(in: cluster, name: "takeover", clock: clock)
+            let h1 = try host("h1")
+            let id = try #require(
+                try await old.intern([definition(["__name__": "m"])], host: h1)[0])
+            let (session, _) = try await old.openSession(host: h1, kind: .metrics, epoch: 1)
+            _ = try await old.store([scrape(1, at: Self.base, [id], [1])], session: session)
+            let new = try await TestCluster.reopen(cluster, name: "takeover", clock: clock)
+            await #expect(throws: StorageError.self) {
+                try await old.store(
+                    [scrape(2, at: Self.base + 1, [id], [2])], session: session)
+            }
+            await #expect(throws: StorageError.self) {
+                try await old.storeOwn([
+                    (definition(["__name__": "own"]), Sample(TimestampMS(Self.base), 1))
+                ])
+            }
+            clock.advance(nanoseconds: 10 * 3_600_000_000_000)
+            await #expect(throws: StorageError.self) { try await old.sealWhereDue() }
+            let (again, last) = try await new.openSession(host: h1, kind: .metrics, epoch: 1)
+            #expect(last == 1)
+            let batch = scrape(
+                2, at: Self.base + 1, [id], [3], receivedAt: clock.now.rawValue)
+            #expect(try await new.store([batch], session: again) == [.stored])
+            #expect(try await new.sealWhereDue() == 1)
+            #expect(
+                try await Self.everything(new)
+                    == ["m": [Self.base: 1.0.bitPattern, Self.base + 1: 3.0.bitPattern]])
+            await old.close()
+            await new.close()
+        }
+    }
+
+    @Test("a head that is full is sealed at once, the newest samples too")
+    func full() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            let store = try await TestCluster.store(in: cluster, name: "brimful", clock: clock) {
+                $0.headSamplesMax = 100
+            }
+            let h1 = try host("h1")
+            let ids = try await store.intern(
+                (0..<60).map { definition(["__name__": "m\($0)"]) }, host: h1
+            ).map { try #require($0) }
+            let (session, _) = try await store.openSession(host: h1, kind: .metrics, epoch: 1)
+            for sequence in UInt64(1)...3 {
+                let batch = scrape(
+                    sequence, at: Self.base + Int64(sequence), ids, ids.map { _ in 1 })
+                #expect(try await store.store([batch], session: session) == [.stored])
+            }
+            let batch = scrape(4, at: Self.base + 4, ids, ids.map { _ in 1 })
+            #expect(try await store.store([batch], session: session) == [.stored])
+            // Twice what is allowed: nothing more is taken until it is sealed.
+            await #expect(throws: StorageError.self) {
+                try await store.store(
+                    [scrape(5, at: Self.base + 5, ids, ids.map { _ in 1 })], session: session)
+            }
+            #expect(try await store.sealWhereDue() == 2)
+            #expect(
+                try await store.store(
+                    [scrape(5, at: Self.base + 5, ids, ids.map { _ in 1 })], session: session)
+                    == [.stored])
+            #expect(try await Self.everything(store).values.allSatisfy { $0.count == 5 })
+            await store.close()
+        }
+    }
+}

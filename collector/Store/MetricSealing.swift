@@ -1,0 +1,279 @@
+import ChunkCodec
+internal import Logging
+import Model
+import Postgres
+internal import ServiceLifecycle
+package import Storage
+import Synchronization
+import World
+
+// Samples come to rest in two steps. `ingest_batch` holds what was committed, as it came: the write-ahead log, which the
+// head in memory mirrors. Every two hours, or when the head is full, one transaction writes the head's samples as chunks
+// and notes up to which number and time of `ingest_batch` they reach. What is not noted is read from `ingest_batch` again
+// at the next start; a sample that is in both is the same sample.
+
+/// The head of the metric store and what goes with it.
+final class MetricState: Sendable {
+    let head = MetricHead()
+    let numbers = BatchNumbers()
+
+    struct Progress: Sendable {
+        /// Which writer this collector is in `petrel.metric_seal`; nil: none, it writes no metrics.
+        var writer: Int64?
+        /// The end of the last window that was sealed, milliseconds since the epoch.
+        var sealedThrough = Int64.min
+        var isSealing = false
+    }
+
+    let progress = Mutex(Progress())
+}
+
+extension CollectorStore {
+    /// How long a window stays open for late samples, milliseconds.
+    static let sealGraceMilliseconds: Int64 = 10 * 60_000
+    /// How long a writer that comes waits for calls of the one before it.
+    static let takeOverMilliseconds = 30_000
+
+    // MARK: Taking over
+
+    /// Makes this collector the writer of metrics in place of any other, and reads what is not sealed into the head.
+    /// Before it, nothing is stored and reads answer with sealed samples alone.
+    package func takeOverMetrics() async throws(StorageError) {
+        let (writer, number, through) = try await own { session in
+            try session.transaction { session in
+                // Waits for calls under way, so that what they commit is read below; later ones are refused.
+                try session.query("SET LOCAL lock_timeout = '\(Self.takeOverMilliseconds)ms'")
+                try session.query("LOCK TABLE petrel.ingest_batch IN SHARE MODE")
+                let rows = try session.query(
+                    "UPDATE petrel.metric_seal SET writer = writer + 1 RETURNING writer, number, through_ms"
+                )
+                return (try rows.integer(0, 0), try rows.integer(0, 1), try rows.integer(0, 2))
+            }
+        }
+        let last = try await replay(after: number, through: through)
+        metrics.numbers.start(after: max(number, last))
+        metrics.progress.withLock { $0.writer = writer }
+    }
+
+    /// Reads rows of `ingest_batch` that are not sealed into the head, and answers with their last number.
+    private func replay(after number: Int64, through: Int64) async throws(StorageError) -> Int64 {
+        let catalogue = catalogue
+        let metrics = metrics
+        let sampleMax = configuration.headSamplesMax
+        let last = Mutex(number)
+        try await own { session in
+            try session.forEachRow(
+                """
+                SELECT number, ts, series, vals FROM petrel.ingest_batch
+                WHERE ts IS NOT NULL AND (number > $1 OR ts > $2) ORDER BY number, recv_hour, part
+                """, [.int8(number), .int8(through)]
+            ) { row in
+                let of = try row.integer(0, 0)
+                last.withLock { $0 = max($0, of) }
+                try Self.insert(row, 1, catalogue, metrics)
+                guard metrics.head.sampleCount < 2 * sampleMax else {
+                    throw StorageError.exhausted(
+                        "more than \(2 * sampleMax) samples of petrel.ingest_batch are not sealed")
+                }
+            }
+        }
+        return last.withLock { $0 }
+    }
+
+    /// Puts a row of `ts, series, vals`, from `column` on, into the head.
+    private static func insert(
+        _ row: PostgresRows, at index: Int = 0, _ column: Int, _ catalogue: Catalogue,
+        _ metrics: MetricState
+    ) throws {
+        let timestamp = try row.integer(index, column)
+        let series = try row.int4Array(index, column + 1)
+        let values = try row.float8Array(index, column + 2)
+        guard series.count == values.count else {
+            throw StorageError.corrupt(
+                "the scrape at \(timestamp) ms has columns of unequal length")
+        }
+        metrics.head.insert(timestamp, catalogue.places(of: series), values)
+    }
+
+    // MARK: Storing
+
+    /// Runs a call that writes rows of `ingest_batch` under a number, and takes what it committed into the head.
+    func numbered<T: Sendable>(
+        _ scrapes: (T) -> [ScrapeColumns],
+        _ body: (_ number: Int64, _ writer: Int64) async throws(StorageError) -> T
+    ) async throws(StorageError) -> T {
+        guard let writer = metrics.progress.withLock({ $0.writer }) else {
+            throw .unavailable("this collector is not the writer of metrics")
+        }
+        guard metrics.head.sampleCount < 2 * configuration.headSamplesMax else {
+            throw .unavailable("too many samples wait to be sealed")
+        }
+        let number = metrics.numbers.begin()
+        do throws(StorageError) {
+            let result = try await body(number, writer)
+            for scrape in scrapes(result) {
+                metrics.head.insert(
+                    scrape.timestamp.rawValue,
+                    catalogue.places(of: scrape.series.map(\.rawValue)), scrape.values)
+            }
+            metrics.numbers.settle(number)
+            return result
+        } catch {
+            switch error {
+            case .refused, .exhausted, .limitExceeded, .badMatcher, .corrupt:
+                metrics.numbers.settle(number)
+            case .unavailable, .cancelled:
+                // The commit may have been done, or be done still.
+                metrics.numbers.doubt(number)
+            }
+            throw error
+        }
+    }
+
+    /// Finds out what became of calls whose answer was lost, and takes what was committed into the head.
+    func settleDoubts() async throws(StorageError) {
+        let doubtful = metrics.numbers.doubtful
+        guard !doubtful.isEmpty else { return }
+        let catalogue = catalogue
+        let metrics = metrics
+        let hourMin = hour(clock.now) - 24
+        try await own { session in
+            try session.transaction { session in
+                // A server process that lost us may still be at its commit.
+                try session.query("SET LOCAL lock_timeout = '\(Self.takeOverMilliseconds)ms'")
+                try session.query("LOCK TABLE petrel.ingest_batch IN SHARE MODE")
+                let rows = try session.query(
+                    """
+                    SELECT ts, series, vals FROM petrel.ingest_batch
+                    WHERE recv_hour >= $1 AND number = ANY ($2) AND ts IS NOT NULL
+                    ORDER BY number, part
+                    """, [.int4(hourMin), .int8Array(doubtful)])
+                for row in 0..<rows.count {
+                    try Self.insert(rows, at: row, 0, catalogue, metrics)
+                }
+            }
+        }
+        for number in doubtful { metrics.numbers.settle(number) }
+    }
+
+    // MARK: Sealing
+
+    /// Seals the windows that are over, or all where the head is full. The number of chunks written.
+    @discardableResult
+    package func sealWhereDue() async throws(StorageError) -> Int {
+        try await settleDoubts()
+        let now = clock.now.milliseconds.rawValue
+        let window = MetricHead.windowMilliseconds
+        let end = MetricHead.windowEnd(now - Self.sealGraceMilliseconds) - window
+        var count = 0
+        if metrics.progress.withLock({ $0.sealedThrough }) < end {
+            count = try await seal(through: end)
+            metrics.progress.withLock { $0.sealedThrough = end }
+        }
+        if metrics.head.sampleCount > configuration.headSamplesMax {
+            count += try await seal(through: .max)
+        }
+        return count
+    }
+
+    /// Writes the head's samples at or before `through` as chunks. The number of chunks written.
+    func seal(through: Int64) async throws(StorageError) -> Int {
+        let writer = metrics.progress.withLock { progress in
+            defer { progress.isSealing = true }
+            return progress.isSealing ? nil : progress.writer
+        }
+        guard let writer else { return 0 }
+        defer { metrics.progress.withLock { $0.isSealing = false } }
+        // Numbers that settle from here on may be in these chunks and will be read again after a crash: no harm.
+        let number = metrics.numbers.settledThrough
+        let chunks: [SealedChunk]
+        let rest: MetricHead.SealRest
+        do throws(ChunkError) {
+            (chunks, rest) = try metrics.head.seal(through: through)
+        } catch {
+            metrics.head.unsealed()
+            throw .corrupt("the head: \(error)")
+        }
+        do throws(StorageError) {
+            try await write(chunks, writer: writer, number: number, through: through)
+        } catch {
+            metrics.head.unsealed()
+            throw error
+        }
+        metrics.head.sealed(rest)
+        return chunks.count
+    }
+
+    private func write(
+        _ chunks: [SealedChunk], writer: Int64, number: Int64, through: Int64
+    ) async throws(StorageError) {
+        let days = Set(chunks.map { dayOf($0.first) })
+        for day in days.sorted() { try await ensureChunkPartition(day) }
+        try await write { session in
+            try session.transaction { session in
+                let rows = try session.query(
+                    """
+                    UPDATE petrel.metric_seal SET seal = seal + 1, number = $2, through_ms = $3
+                    WHERE writer = $1 RETURNING seal
+                    """, [.int8(writer), .int8(number), .int8(through)])
+                guard rows.count == 1 else { throw Self.anotherWriter }
+                let seal = try rows.integer(0, 0)
+                var copy = BinaryCopyRows(columnCount: 7)
+                for chunk in chunks {
+                    copy.append([
+                        .int4(dayOf(chunk.first)), .int4(chunk.group), .int8(chunk.first),
+                        .int8(chunk.last), .int8(seal), .int4(Int32(clamping: chunk.sampleCount)),
+                        .bytea(chunk.data),
+                    ])
+                }
+                if copy.count > 0 {
+                    try session.copyIn(
+                        """
+                        COPY petrel.chunk (day, grp, first_ms, last_ms, seal, sample_count, data)
+                        FROM STDIN (FORMAT binary)
+                        """, copy)
+                }
+            }
+        }
+    }
+
+    static var anotherWriter: StorageError {
+        .unavailable(
+            "another collector took over this database: stop one of the two, or give each its own")
+    }
+}
+
+/// Days since the Unix epoch of a time in milliseconds.
+func dayOf(_ milliseconds: Int64) -> Int32 {
+    let day = milliseconds / 86_400_000
+    return Int32(clamping: milliseconds % 86_400_000 < 0 ? day - 1 : day)
+}
+
+/// Seals what is due every few seconds until shutdown, and tries again where it failed.
+package struct SealService: Service {
+    static let pauseNanoseconds: Int64 = 5_000_000_000
+    private let store: CollectorStore
+
+    package init(store: CollectorStore) { self.store = store }
+
+    package func run() async throws {
+        await cancelWhenGracefulShutdown {
+            while !Task.isCancelled {
+                do throws(StorageError) {
+                    let count = try await store.sealWhereDue()
+                    if count > 0 {
+                        store.logger.info("metrics sealed", metadata: ["chunks": "\(count)"])
+                    }
+                } catch {
+                    if Task.isCancelled { return }
+                    store.logger.error(
+                        "metrics could not be sealed; they stay in memory and in the log",
+                        metadata: ["error": "\(error)"])
+                }
+                do { try await store.clock.sleep(nanoseconds: Self.pauseNanoseconds) } catch {
+                    return
+                }
+            }
+        }
+    }
+}
