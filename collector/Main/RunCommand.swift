@@ -190,7 +190,8 @@ struct CollectorWiring {
             notifyTest: { await notifyTest.send(to: $0) },
             checkReadiness: { try await store.ping() },
             ownMetrics: {
-                receiver.metrics.families() + evaluate.metrics() + outbox.metrics()
+                receiver.metrics.families() + store.metricFamilies() + evaluate.metrics()
+                    + outbox.metrics()
             })
     }
 

@@ -28,22 +28,21 @@ final class Catalogue: Sendable {
         _ pool: PostgresPool, configuration: StoreConfiguration
     ) async throws -> Catalogue {
         let catalogue = Catalogue()
-        try await pool.withSession { session in
-            try session.forEachRow(
-                """
-                SELECT id, label_key, host_id, type, help, unit, grp, slot FROM petrel.series
-                ORDER BY id
-                """, []
-            ) { row in
-                try catalogue.addSeries(row, at: 0)
-            }
-            try session.forEachRow(
-                "SELECT id, label_key FROM petrel.log_stream ORDER BY id", []
-            ) { row in
-                try catalogue.addStream(row, at: 0)
-            }
-        }
+        try await pool.withSession { try catalogue.load($0) }
         return catalogue
+    }
+
+    /// Takes in what it does not know yet.
+    func load(_ session: PostgresSession) throws {
+        try session.forEachRow(
+            """
+            SELECT id, label_key, host_id, type, help, unit, grp, slot FROM petrel.series
+            ORDER BY id
+            """, []
+        ) { row in try addSeries(row, at: 0) }
+        try session.forEachRow(
+            "SELECT id, label_key FROM petrel.log_stream ORDER BY id", []
+        ) { row in try addStream(row, at: 0) }
     }
 
     /// Takes a row of `id, label_key, host_id, type, help, unit, grp, slot`.

@@ -12,7 +12,7 @@ import World
 
 extension CollectorStore: IngestWriter {
     /// How far a scrape's time may be ahead of its receipt, milliseconds; readers skip partitions by it. Later
-    /// scrapes become gap records (reason `clock`).
+    /// scrapes become gap records (reason `clock`), and so do those older than the retention.
     static let aheadMillisecondsMax: Int64 = 3_600_000
 
     package func storageGeneration() async throws(StorageError) -> String {
@@ -66,10 +66,11 @@ extension CollectorStore: IngestWriter {
         guard session.kind == .metrics else {
             return try await write { try work.run($0, .committing(number: 0, writer: nil)) }
         }
-        return try await numbered({ work.scrapes(stored: $0) }) {
-            number, writer throws(StorageError) in
-            try await write { try work.run($0, .committing(number: number, writer: writer)) }
-        }
+        return try await numbered(
+            { work.scrapes(stored: $0) },
+            { number, writer throws(StorageError) in
+                try await write { try work.run($0, .committing(number: number, writer: writer)) }
+            })
     }
 
     package func rehearse(
@@ -93,7 +94,7 @@ extension CollectorStore: IngestWriter {
         }
         return IngestTransaction(
             host: try await hostNumber(session.host), session: session, batches: batches,
-            streams: numbers)
+            ageMillisecondsMax: configuration.sampleAgeMillisecondsMax, streams: numbers)
     }
 
     package func storeOwn(
@@ -114,9 +115,11 @@ extension CollectorStore: IngestWriter {
                 timestamp: TimestampMS(time), series: column.series.map { SeriesID(rawValue: $0) },
                 values: column.values)
         }
-        try await numbered({ scrapes }) { number, writer throws(StorageError) in
-            try await storeOwn(scrapes, receivedAt: now, number: number, writer: writer)
-        }
+        try await numbered(
+            { scrapes },
+            { number, writer throws(StorageError) in
+                try await storeOwn(scrapes, receivedAt: now, number: number, writer: writer)
+            })
     }
 
     private func storeOwn(

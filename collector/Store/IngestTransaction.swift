@@ -7,6 +7,8 @@ struct IngestTransaction: Sendable {
     var host: Int32
     var session: IngestSession
     var batches: [IngestBatch]
+    /// How old a scrape may be at its receipt, milliseconds: older ones would be dropped at once.
+    var ageMillisecondsMax: Int64
     /// Numbers of the log streams of all batches, in order of appearance.
     var streams: [Int32]
 
@@ -194,7 +196,9 @@ struct IngestTransaction: Sendable {
                         GapRecord(
                             reason: .clock, count: UInt64(scrape.series.count), from: time,
                             to: time,
-                            detail: "samples more than an hour ahead of the collector's clock"))
+                            detail: scrape.timestamp > batch.receivedAt.milliseconds
+                                ? "samples more than an hour ahead of the collector's clock"
+                                : "samples older than the retention by the collector's clock"))
                     continue
                 }
                 statements.append(row(batch, part: part, scrape, purpose))
@@ -215,9 +219,9 @@ struct IngestTransaction: Sendable {
     }
 
     private func isTaken(_ scrape: ScrapeColumns, _ batch: IngestBatch) -> Bool {
-        scrape.timestamp
-            <= batch.receivedAt.milliseconds.advanced(
-                byMilliseconds: CollectorStore.aheadMillisecondsMax)
+        let now = batch.receivedAt.milliseconds
+        return scrape.timestamp <= now.advanced(byMilliseconds: CollectorStore.aheadMillisecondsMax)
+            && scrape.timestamp >= now.advanced(byMilliseconds: -ageMillisecondsMax)
     }
 
     private func row(

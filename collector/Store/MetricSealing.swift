@@ -23,6 +23,7 @@ final class MetricState: Sendable {
         /// The end of the last window that was sealed, milliseconds since the epoch.
         var sealedThrough = Int64.min
         var isSealing = false
+        var counts = SealCounts()
     }
 
     let progress = Mutex(Progress())
@@ -49,6 +50,14 @@ extension CollectorStore {
                 )
                 return (try rows.integer(0, 0), try rows.integer(0, 1), try rows.integer(0, 2))
             }
+        }
+        // The writer before may have made series since ours were read.
+        let known = catalogue.series.withLock { $0.index.count }
+        let catalogue = catalogue
+        try await own { session in
+            guard try session.query("SELECT count(*) FROM petrel.series").integer(0, 0) != known
+            else { return }
+            try catalogue.load(session)
         }
         let last = try await replay(after: number, through: through)
         metrics.numbers.start(after: max(number, last))
@@ -92,7 +101,11 @@ extension CollectorStore {
             throw StorageError.corrupt(
                 "the scrape at \(timestamp) ms has columns of unequal length")
         }
-        metrics.head.insert(timestamp, catalogue.places(of: series), values)
+        let places = catalogue.places(of: series)
+        guard places.allSatisfy({ $0 != nil }) else {
+            throw StorageError.corrupt("the scrape at \(timestamp) ms has series that are unknown")
+        }
+        metrics.head.insert(timestamp, places, values)
     }
 
     // MARK: Storing
@@ -198,9 +211,16 @@ extension CollectorStore {
             try await write(chunks, writer: writer, number: number, through: through)
         } catch {
             metrics.head.unsealed()
+            metrics.progress.withLock { $0.counts.failures += 1 }
             throw error
         }
         metrics.head.sealed(rest)
+        metrics.progress.withLock { progress in
+            progress.counts.seals += 1
+            progress.counts.chunks += chunks.count
+            progress.counts.samples += chunks.reduce(0) { $0 + $1.sampleCount }
+            progress.counts.bytes += chunks.reduce(0) { $0 + $1.data.count }
+        }
         return chunks.count
     }
 

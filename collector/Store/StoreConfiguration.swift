@@ -55,4 +55,7 @@ package struct StoreConfiguration: Sendable {
         self.metricRetentionHours = metricRetentionHours
         self.logRetentionDays = logRetentionDays
     }
+
+    /// How old a sample may be when it is received, milliseconds.
+    var sampleAgeMillisecondsMax: Int64 { Int64(metricRetentionHours) * 3_600_000 }
 }

@@ -1,0 +1,47 @@
+package import Model
+import Synchronization
+
+/// What seals have done since the start.
+struct SealCounts: Hashable, Sendable {
+    var seals = 0
+    var failures = 0
+    var chunks = 0
+    var samples = 0
+    var bytes = 0
+}
+
+extension CollectorStore {
+    /// The store's own metrics.
+    package func metricFamilies() -> [MetricFamily] {
+        let counts = metrics.progress.withLock { $0.counts }
+        func family(
+            _ name: String, _ type: MetricType, _ value: Int, _ help: String
+        ) -> MetricFamily {
+            MetricFamily(name, type, help: help, points: [MetricFamily.Point([:], Double(value))])
+        }
+        return [
+            family(
+                "petrel_store_series", .gauge, catalogue.series.withLock { $0.index.count },
+                "Series that the store knows."),
+            family(
+                "petrel_store_head_samples", .gauge, metrics.head.sampleCount,
+                "Samples in memory that are not sealed yet."),
+            family(
+                "petrel_store_doubtful_calls", .gauge, metrics.numbers.doubtful.count,
+                "Store calls whose commit was not answered and is not looked up yet."),
+            family("petrel_store_seals_total", .counter, counts.seals, "Seals committed."),
+            family(
+                "petrel_store_seals_failed_total", .counter, counts.failures,
+                "Seals that failed and are tried again."),
+            family(
+                "petrel_store_sealed_chunks_total", .counter, counts.chunks,
+                "Chunks that seals wrote."),
+            family(
+                "petrel_store_sealed_samples_total", .counter, counts.samples,
+                "Samples in chunks that seals wrote."),
+            family(
+                "petrel_store_sealed_bytes_total", .counter, counts.bytes,
+                "Bytes of chunks that seals wrote."),
+        ]
+    }
+}
