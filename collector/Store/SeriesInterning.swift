@@ -19,9 +19,12 @@ extension CollectorStore {
         var missing: [Int] = []
         var shared: [Int32] = []
         catalogue.series.withLock { state in
-            var room = min(
-                configuration.seriesMax - state.index.count,
-                configuration.seriesPerHostMax - (state.countByHost[host] ?? 0))
+            var room = configuration.seriesMax - state.index.count
+            // What the collector makes itself or is pushed from anywhere is no host's.
+            if host != Catalogue.collectorHost {
+                room = min(
+                    room, configuration.seriesPerHostMax - (state.countByHost[host] ?? 0))
+            }
             var fresh: Set<[UInt8]> = []
             for (index, key) in keys.enumerated() {
                 if let number = state.index.number(ofKey: key) {
@@ -44,6 +47,27 @@ extension CollectorStore {
 
     /// Makes rows for sets that memory does not know, and takes them into memory once they are committed.
     private func makeSeries(
+        _ wanted: [(SeriesDefinition, [UInt8])], host: Int32
+    ) async throws(StorageError) -> [[UInt8]: Int32] {
+        for _ in 1..<Self.placeAttemptsMax {
+            do throws(StorageError) {
+                return try await attemptSeries(wanted, host: host)
+            } catch {
+                guard case .refused(let text) = error, text.contains("\"series_place\"") else {
+                    throw error
+                }
+                // Another collector gave a place to a series of its own: learn what it made, and take others.
+                let catalogue = catalogue
+                try await write { try catalogue.load($0) }
+            }
+        }
+        return try await attemptSeries(wanted, host: host)
+    }
+
+    /// How often places are chosen anew where another collector takes the same at the same moment.
+    private static let placeAttemptsMax = 10
+
+    private func attemptSeries(
         _ wanted: [(SeriesDefinition, [UInt8])], host: Int32
     ) async throws(StorageError) -> [[UInt8]: Int32] {
         // Ordered, so that two writers that make the same series wait for each other in one order.
