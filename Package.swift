@@ -95,6 +95,14 @@ let skills: [Target] = [
         providers: [.apt(["libyaml-dev"])]),
     library("YAMLDocument", ["Model", "CYAML"]),
     .systemLibrary(
+        name: "CSnappy", path: "Sources/CSnappy", providers: [.apt(["libsnappy-dev"])]),
+    .target(
+        name: "RemoteWrite", dependencies: ["Model", "CSnappy"], path: "Sources/RemoteWrite",
+        swiftSettings: strict,
+        linkerSettings: [
+            .unsafeFlags(["-Xlinker", "-l:libsnappy.a"]), .linkedLibrary("stdc++"),
+        ]),
+    .systemLibrary(
         name: "CLibPQ", path: "Sources/CLibPQ", pkgConfig: "libpq",
         providers: [.apt(["libpq-dev"])]),
     library("Postgres", ["Model", "CLibPQ", "CSpawn", log]),
@@ -272,6 +280,7 @@ let checks: [Target] = [
         "CollectorStoreTests",
         ["Model", "World", "Storage", "ChunkCodec", "Postgres", "CollectorStore", log]),
     tests("ChunkCodecTests", ["Model", "ChunkCodec"]),
+    tests("RemoteWriteTests", ["Model", "RemoteWrite"]),
     tests("QueryMathTests", ["QueryMath"]),
     tests("PromQLTests", ["Model", "QueryMath", "PromQLSyntax", "PromQL", "PromQLScript"]),
     tests(

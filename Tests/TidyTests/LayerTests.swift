@@ -8,7 +8,7 @@ struct LayerTests {
         [
             "WorldLive", "Storage", "ChunkCodec", "QueryMath", "GoTemplate", "Exposition",
             "PromQLSyntax", "Probe", "Wire", "Identity", "Postgres", "YAMLDocument", "CYAML",
-            "CLibPQ",
+            "CLibPQ", "CSnappy", "RemoteWrite",
         ],
         ["PromQL", "LogQLSyntax", "WireRPC", "Simulation"],
         ["LogQL", "ProbeClients", "Rules", "Routing", "PromQLScript", "Startup"],
@@ -26,6 +26,7 @@ struct LayerTests {
         "World>Model",  // the world's protocols speak of times
         // C and its owner
         "LinearRegex>CRE2", "YAMLDocument>CYAML", "Postgres>CLibPQ", "AgentRead>CJournal",
+        "RemoteWrite>CSnappy",
     ]
 
     /// A heavy dependency and the only targets that may import it.
@@ -37,6 +38,7 @@ struct LayerTests {
         "SwiftProtobuf": ["Wire", "WireRPC", "AgentStream", "CollectorReceive"],
         "CYAML": ["YAMLDocument"],
         "CRE2": ["LinearRegex"],
+        "CSnappy": ["RemoteWrite"],
         "CJournal": ["AgentRead"], "CSpawn": ["WorldLive", "Postgres"],
     ]
 
