@@ -103,6 +103,10 @@ let skills: [Target] = [
             .unsafeFlags(["-Xlinker", "-l:libsnappy.a"]), .linkedLibrary("stdc++"),
         ]),
     .systemLibrary(
+        name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib",
+        providers: [.apt(["zlib1g-dev"])]),
+    library("Gzip", ["CZlib"]),
+    .systemLibrary(
         name: "CLibPQ", path: "Sources/CLibPQ", pkgConfig: "libpq",
         providers: [.apt(["libpq-dev"])]),
     library("Postgres", ["Model", "CLibPQ", "CSpawn", log]),
@@ -189,8 +193,8 @@ let web: [Target] = [
     library(
         "CollectorWeb", at: "collector/Web",
         [
-            "Model", "World", "Storage", "QueryMath", "Exposition", "PromQL", "Startup",
-            "CollectorQuery", hummingbird, nioCore, nioPosix, log, lifecycle,
+            "Model", "World", "Storage", "QueryMath", "Exposition", "Gzip", "PromQLSyntax",
+            "PromQL", "Startup", "CollectorQuery", hummingbird, nioCore, nioPosix, log, lifecycle,
         ])
 ]
 
@@ -249,7 +253,10 @@ let checks: [Target] = [
         ["Model", "World", "Storage", "PromQL", "LogQL", "CollectorQuery"]),
     tests(
         "CollectorWebTests",
-        ["Model", "World", "Storage", "PromQL", "LogQL", "CollectorQuery", "CollectorWeb", log]),
+        [
+            "Model", "World", "Storage", "Gzip", "PromQL", "LogQL", "CollectorQuery",
+            "CollectorWeb", log,
+        ]),
     tests("ExpositionTests", ["Model", "Exposition"]),
     tests("AgentReadTests", ["Model", "World", "Exposition", "AgentRead"]),
     tests(
@@ -281,6 +288,7 @@ let checks: [Target] = [
         ["Model", "World", "Storage", "ChunkCodec", "Postgres", "CollectorStore", log]),
     tests("ChunkCodecTests", ["Model", "ChunkCodec"]),
     tests("RemoteWriteTests", ["Model", "RemoteWrite"]),
+    tests("GzipTests", ["Gzip"]),
     tests("QueryMathTests", ["QueryMath"]),
     tests("PromQLTests", ["Model", "QueryMath", "PromQLSyntax", "PromQL", "PromQLScript"]),
     tests(

@@ -41,6 +41,22 @@ package struct ExpositionWriter: Sendable {
         return writer.bytes
     }
 
+    /// Appends the TYPE line that samples of `family` follow, for writers of single samples.
+    package mutating func writeType(_ family: String, _ type: MetricType) {
+        writeHead(MetricFamily(family, type, help: ""))
+    }
+
+    /// Appends one sample with its time. Labels named in `empty` that `labels` lacks are written as the empty string, so
+    /// that a scraper does not set its own.
+    package mutating func writeSample(
+        _ labels: Labels, of family: String, value: Double, at time: TimestampMS,
+        empty: [String] = []
+    ) {
+        writeSeries(labels, of: family, empty: empty)
+        GoFloat.append(value, to: &bytes)
+        bytes += " \(time.rawValue)\n".utf8
+    }
+
     private mutating func writeHead(_ family: MetricFamily) {
         let isLegacy = Self.isLegacyName(family.name, colonAllowed: true)
         if !family.metadata.help.isEmpty {
@@ -80,7 +96,16 @@ package struct ExpositionWriter: Sendable {
     }
 
     private mutating func writePoint(_ point: MetricFamily.Point, of family: String) {
-        let ownName = point.labels.metricName
+        writeSeries(point.labels, of: family)
+        GoFloat.append(point.value, to: &bytes)
+        bytes.append(UInt8(ascii: "\n"))
+    }
+
+    /// A series' name and labels, and the blank before its value.
+    private mutating func writeSeries(
+        _ labels: Labels, of family: String, empty: [String] = []
+    ) {
+        let ownName = labels.metricName
         let name = ownName.isEmpty ? family : ownName
         let isLegacy = Self.isLegacyName(name, colonAllowed: true)
         var isOpen = false
@@ -91,19 +116,20 @@ package struct ExpositionWriter: Sendable {
             writeName(name, isLegacy: false)
             isOpen = true
         }
-        for label in point.labels where label.name != Labels.metricNameLabel {
+        func writeLabel(_ name: String, _ value: String) {
             bytes.append(isOpen ? UInt8(ascii: ",") : UInt8(ascii: "{"))
             isOpen = true
-            writeName(
-                label.name, isLegacy: Self.isLegacyName(label.name, colonAllowed: false))
+            writeName(name, isLegacy: Self.isLegacyName(name, colonAllowed: false))
             bytes += "=\"".utf8
-            writeEscaped(label.value, quotes: true)
+            writeEscaped(value, quotes: true)
             bytes.append(UInt8(ascii: "\""))
         }
+        for label in labels where label.name != Labels.metricNameLabel {
+            writeLabel(label.name, label.value)
+        }
+        for name in empty where labels[name].isEmpty { writeLabel(name, "") }
         if isOpen { bytes.append(UInt8(ascii: "}")) }
         bytes.append(UInt8(ascii: " "))
-        GoFloat.append(point.value, to: &bytes)
-        bytes.append(UInt8(ascii: "\n"))
     }
 
     private mutating func writeName(_ name: String, isLegacy: Bool) {

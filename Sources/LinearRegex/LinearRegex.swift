@@ -4,7 +4,8 @@ import CRE2
 package enum LinearRegexError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The pattern is longer than `LinearRegex.patternBytesMax`.
     case patternTooLong(bytes: Int, max: Int)
-    /// RE2's words for a pattern that it cannot parse or that needs too much memory.
+    /// Why a pattern cannot be parsed or needs too much memory, in Go's words where it has any: they are those that
+    /// users of Prometheus and Loki know.
     case invalidPattern(pattern: String, reason: String)
 
     package var description: String {
@@ -54,7 +55,7 @@ package final class LinearRegex: Sendable {
         guard let compiled else {
             let reason = String(
                 decoding: message.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            throw .invalidPattern(pattern: pattern, reason: reason)
+            throw .invalidPattern(pattern: pattern, reason: goWords(reason))
         }
         handle = compiled
         self.pattern = pattern
@@ -239,4 +240,18 @@ package struct RegexMatch: Sendable {
         }
         return (String(decoding: name, as: UTF8.self), name.count + (isBraced ? 2 : 0))
     }
+}
+
+/// RE2's `missing ): (` as Go says it. Source: Go `regexp/syntax.ErrorCode`; RE2 `re2/regexp.cc`.
+private func goWords(_ reason: String) -> String {
+    guard let colon = reason.firstRange(of: ": ") else { return reason }
+    let words = [
+        "missing )": "missing closing )", "missing ]": "missing closing ]",
+        "no argument for repetition operator": "missing argument to repetition operator",
+        "bad repetition operator": "invalid nested repetition operator",
+        "invalid perl operator": "invalid or unsupported Perl syntax",
+        "trailing \\": "trailing backslash at end of expression",
+    ]
+    let code = String(reason[..<colon.lowerBound])
+    return "\(words[code] ?? code): `\(reason[colon.upperBound...])`"
 }

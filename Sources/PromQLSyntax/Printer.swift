@@ -16,7 +16,7 @@ extension Expression: CustomStringConvertible {
     }
 
     /// The node's own text with its parts between.
-    private var printedPieces: [PrintedPiece] {
+    var printedPieces: [PrintedPiece] {
         switch self {
         case .number(let node): [.text(node.promQLText)]
         case .string(let node):
@@ -49,7 +49,7 @@ extension Expression: CustomStringConvertible {
 }
 
 /// Text that is final, or a node still to be printed.
-private enum PrintedPiece {
+enum PrintedPiece {
     case text(String)
     case node(Expression)
 }
@@ -88,7 +88,7 @@ extension MatrixSelector {
 }
 
 extension Subquery {
-    fileprivate var suffixText: String {
+    var suffixText: String {
         "[\(duration):\(step?.description ?? "")]" + anchorText(anchor) + offsetText(offset)
     }
 }
@@ -99,7 +99,7 @@ extension LabelMatcher {
 }
 
 extension BinaryExpression {
-    fileprivate var modifierText: String {
+    var modifierText: String {
         var text = returnsBool ? " bool" : ""
         guard let matching else { return text }
         let groups = matching.cardinality == .manyToOne || matching.cardinality == .oneToMany
@@ -124,7 +124,7 @@ extension BinaryExpression {
 }
 
 extension Aggregation {
-    fileprivate var groupingText: String {
+    var groupingText: String {
         if isWithout { return " without (\(labelsText(grouping))) " }
         return grouping.isEmpty ? "" : " by (\(labelsText(grouping))) "
     }
@@ -188,7 +188,7 @@ package func labelText(_ name: String) -> String {
 }
 
 /// The shortest decimal form without an exponent. Source: Go `strconv.FormatFloat(v, 'f', -1, 64)`.
-func decimalText(_ value: Double) -> String {
+package func decimalText(_ value: Double) -> String {
     if value.isNaN { return "NaN" }
     if value.isInfinite { return value < 0 ? "-Inf" : "+Inf" }
     let text = value.magnitude.description

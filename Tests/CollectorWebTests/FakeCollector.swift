@@ -16,6 +16,13 @@ struct FixedClock: WorldClock {
     }
 }
 
+/// A clock that stands at one minute after the epoch.
+struct MinuteClock: WorldClock {
+    var now: TimestampNS { TimestampNS(60_000_000_000) }
+    var monotonicNanoseconds: Int64 { 0 }
+    func sleep(nanoseconds: Int64) async throws { try await FixedClock().sleep(nanoseconds: 0) }
+}
+
 /// Random bits that are the same each time.
 struct FixedRandom: RandomSource {
     func next() -> UInt64 { 0xabc }
@@ -120,15 +127,16 @@ enum FakeCollector {
         configuration: WebConfiguration = WebConfiguration(),
         checkReadiness: @escaping @Sendable () async throws -> Void = {},
         checkHosts: @escaping @Sendable () async throws -> Void = {},
-        clock: any WorldClock = FixedClock(),
+        clock: any WorldClock = FixedClock(), ruleGroups: [RuleGroupStatus] = [group],
+        deletes: Bool = false,
         logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     ) -> WebSite {
-        let dependencies = WebDependencies(
+        var dependencies = WebDependencies(
             version: "1.2.3", clock: clock,
             metrics: MetricQueryService(
                 reader: FakeMetricReader(), clock: clock, executor: globalConcurrentExecutor),
             logs: LogQueryService(reader: FakeLogReader(), clock: clock),
-            ruleGroups: { [group] },
+            ruleGroups: { ruleGroups },
             alerts: { [alert] },
             hosts: {
                 try await checkHosts()
@@ -164,6 +172,11 @@ enum FakeCollector {
             ownMetrics: {
                 [MetricFamily("petrel_up", .gauge, help: "One.", points: [.init([:], 1)])]
             })
+        dependencies.server = ServerFacts(
+            startedAt: TimestampMS(1_767_322_800_000), workingDirectory: "/data",
+            hostName: "watch", coreCount: 2, retention: "30d", flags: ["query.timeout": "2m"],
+            configurationYAML: "global:\n  scrape_interval: 15s\n")
+        if deletes { dependencies.deleteSeries = { _ in } }
         return WebSite(
             configuration: configuration, dependencies: dependencies, random: FixedRandom(),
             logger: logger)

@@ -84,18 +84,19 @@ struct PrometheusAPITests {
                 #"{"status":"success","data":"sum by (a) (up)"}"#
             ),
             (
+                "GET /prometheus/api/v1/metadata?limit=0",
+                #"{"status":"success","data":{"up":[{"type":"gauge","help":"Is it up?","unit":""}]}}"#
+            ),
+            (
+                "GET /prometheus/api/v1/alertmanagers",
+                #"{"status":"success","data":{"activeAlertmanagers":[],"droppedAlertmanagers":[]}}"#
+            ),
+            ("GET /prometheus/api/v1/notifications", #"{"status":"success","data":[]}"#),
+            (
                 "GET /prometheus/api/v1/alerts",
                 #"{"status":"success","data":{"alerts":[{"labels":{"alertname":"Down","host":"a"},"#
                     + #""annotations":{"summary":"a is down"},"state":"firing","#
                     + #""activeAt":"2026-01-02T03:03:20.500Z","value":"1e+00"}]}}"#
-            ),
-            (
-                "GET /prometheus/api/v1/rules?type=record",
-                #"{"status":"success","data":{"groups":[{"name":"g","file":"f","rules":["#
-                    + #"{"name":"up:sum","query":"sum(up)","labels":{},"health":"unknown","#
-                    + #""evaluationTime":0,"lastEvaluation":"0001-01-01T00:00:00Z","type":"recording"}],"#
-                    + #""interval":15,"limit":0,"evaluationTime":0,"#
-                    + #""lastEvaluation":"0001-01-01T00:00:00Z"}]}}"#
             ),
         ])
     func answers(line: String, body: String) async throws {
@@ -114,7 +115,7 @@ struct PrometheusAPITests {
             ),
             (
                 "query?query=up&time=abc", 400, "bad_data",
-                #"invalid parameter \"time\": cannot parse \"abc\" to a valid timestamp"#
+                #"invalid parameter \"time\": invalid time value for 'time': cannot parse \"abc\" to a valid timestamp"#
             ),
             (
                 "query?query=up&timeout=x", 400, "bad_data",
@@ -145,7 +146,68 @@ struct PrometheusAPITests {
                 #"invalid parameter \"query\": invalid expression type \"range vector\" for range query, must be Scalar or instant Vector"#
             ),
             ("series", 400, "bad_data", "no match[] parameter provided"),
-            ("nonsense", 404, "not_found", "no such path: /prometheus/api/v1/nonsense"),
+            (
+                "series?match[]={}", 400, "bad_data",
+                #"invalid parameter \"match[]\": match[] must contain at least one non-empty matcher"#
+            ),
+            (
+                "labels?match[]={a%3D~%22.*%22}", 400, "bad_data",
+                "match[] must contain at least one non-empty matcher"
+            ),
+            (
+                "labels?start=x", 400, "bad_data",
+                #"invalid parameter \"start\": invalid time value for 'start': cannot parse \"x\" to a valid timestamp"#
+            ),
+            (
+                "query?query=up&limit=99999999999999999999", 400, "bad_data",
+                #"invalid parameter \"limit\": strconv.Atoi: parsing \"99999999999999999999\": value out of range"#
+            ),
+            (
+                "query?query=up&lookback_delta=x", 400, "bad_data",
+                #"error parsing lookback delta duration: cannot parse \"x\" to a valid duration"#
+            ),
+            (
+                "query_range?query=up&start=1&end=2&step=1e300", 400, "bad_data",
+                #"invalid parameter \"step\": cannot parse \"1e300\" to a valid duration. It overflows int64"#
+            ),
+            (
+                "query_exemplars?query=up{&start=1&end=2", 400, "bad_data",
+                "1:4: parse error: unexpected end of input inside braces"
+            ),
+            ("metadata?limit=x", 400, "bad_data", "limit must be a number"),
+            ("metadata?limit_per_metric=x", 400, "bad_data", "limit_per_metric must be a number"),
+            (
+                "rules?type=x", 400, "bad_data",
+                #"invalid parameter \"type\": not supported value \"x\""#
+            ),
+            (
+                "rules?group_next_token=x", 400, "bad_data",
+                #"invalid parameter \"group_next_token\": group_limit needs to be present in order to paginate over the groups"#
+            ),
+            (
+                "rules?group_limit=0", 400, "bad_data",
+                #"invalid parameter \"group_limit\": group_limit needs to be greater than 0"#
+            ),
+            (
+                "rules?group_limit=1&group_next_token=x", 400, "bad_data",
+                #"invalid parameter \"group_next_token\": invalid group_next_token 'x'. were rule groups changed?"#
+            ),
+            (
+                "rules?exclude_alerts=x", 400, "bad_data",
+                #"invalid parameter \"exclude_alerts\": error converting exclude_alerts: strconv.ParseBool: parsing \"x\": invalid syntax"#
+            ),
+            ("scrape_pools/config", 400, "bad_data", "no scrapePool parameter provided"),
+            (
+                "scrape_pools/config?scrapePool=x", 400, "bad_data",
+                #"error retrieving scrape config: scrape pool \"x\" not found"#
+            ),
+            ("status/tsdb?limit=0", 400, "bad_data", "limit must be a positive number"),
+            ("status/tsdb?limit=10001", 400, "bad_data", "limit must not exceed 10000"),
+            (
+                "query?query=up&timeout=0.000001", 503, "timeout",
+                "query timed out in query execution"
+            ),
+            ("nonsense", 404, "not_found", "page not found: /prometheus/api/v1/nonsense"),
         ])
     func errors(path: String, status: Int, type: String, message: String) async throws {
         let target = path.contains("?") ? path + "&time=60" : path
@@ -154,6 +216,50 @@ struct PrometheusAPITests {
         #expect(
             answer.body
                 == #"{"status":"error","errorType":"\#(type)","error":"\#(message)"}"#)
+    }
+
+    @Test("11,000 steps are allowed, as they are in Prometheus")
+    func longestRange() async throws {
+        let answer = try await FakeCollector.ask(
+            "GET /prometheus/api/v1/query_range?query=vector(1)&start=0&end=11000&step=1")
+        #expect(answer.status == 200)
+    }
+
+    @Test("a query without a selector has no exemplars to look for")
+    func exemplarsOfNothing() async throws {
+        let answer = try await FakeCollector.ask(
+            "GET /prometheus/api/v1/query_exemplars?query=1")
+        #expect(answer.status == 204)
+        #expect(answer.body.isEmpty)
+    }
+
+    @Test("what was asked for by a wrong method is told the right one")
+    func methods() async throws {
+        let rules = try await FakeCollector.ask("POST /prometheus/api/v1/rules")
+        #expect(rules.status == 405)
+        #expect(rules.response.header("allow") == "GET")
+        let values = try await FakeCollector.ask("POST /prometheus/api/v1/label/host/values")
+        #expect(values.status == 200)
+        #expect(
+            try await FakeCollector.ask("GET /prometheus/api/v1/admin/tsdb/snapshot").status
+                == 405)
+    }
+
+    @Test("statistics are said where they are asked for, and odd values warned of")
+    func statistics() async throws {
+        let with = try await FakeCollector.ask(
+            "GET /prometheus/api/v1/query?query=up&time=60&stats=all")
+        #expect(
+            with.body.contains(
+                #""stats":{"timings":{"evalTotalTime":0,"resultSortTime":0,"queryPreparationTime":0,"#
+                    + #""innerEvalTime":0,"execQueueTime":0,"execTotalTime":0},"samples":"#
+                    + #"{"totalQueryableSamples":10,"samplesRead":10,"peakSamples":10}}}"#))
+        let odd = try await FakeCollector.ask(
+            "GET /prometheus/api/v1/query?query=1&time=60&stats=x")
+        #expect(
+            odd.body.hasSuffix(
+                #","warnings":["value \"x\" for parameter \"stats\" is deprecated and will be rejected"#
+                    + #" in the next major release, use \"true\" or \"all\""]}"#))
     }
 
     @Test("what the engine refuses is an execution error")

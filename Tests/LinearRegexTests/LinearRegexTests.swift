@@ -23,7 +23,7 @@ func refusesPatterns(_ pattern: String) {
     #expect {
         try LinearRegex("[a", anchored: true)
     } throws: { error in
-        "\(error)" == "missing ]: [a"
+        "\(error)" == "missing closing ]: `[a`"
     }
     let long = String(repeating: "a", count: LinearRegex.patternBytesMax + 1)
     #expect(

@@ -77,7 +77,7 @@ struct LogQLParserTests {
                 #"1 + {a="b"}"#,
                 "parse error : unexpected type for right leg of binary operation (+): *syntax.MatchersExpr"
             ),
-            (#"{a=~"("}"#, "parse error : error parsing regexp: missing ): ("),
+            (#"{a=~"("}"#, "parse error : error parsing regexp: missing closing ): `(`"),
         ])
     func refuses(query: String, message: String) {
         #expect(throws: LogQLSyntaxError.self) { try LogQLParser.parse(query) }

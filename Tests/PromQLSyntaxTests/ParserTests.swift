@@ -46,7 +46,7 @@ import Testing
         "foo{__name__=\"bar\"}",
         #"1:1: parse error: metric name must not be set twice: "foo" or "bar""#
     ),
-    ("foo{a=~\"[\"}", "1:5: parse error: error parsing regexp: missing ]: ["),
+    ("foo{a=~\"[\"}", "1:5: parse error: error parsing regexp: missing closing ]: `[`"),
     ("(a + b)[5m]", "1:8: parse error: ranges only allowed for vector selectors"),
     ("a offset 1m offset 2m", "1:1: parse error: offset may not be set multiple times"),
     ("a[5m1m]", #"1:3: parse error: not a valid duration string: "5m1m""#),

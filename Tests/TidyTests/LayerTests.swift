@@ -7,6 +7,7 @@ struct LayerTests {
         ["Model", "World", "CRE2", "LinearRegex", "CSpawn"],
         [
             "WorldLive", "Storage", "ChunkCodec", "QueryMath", "GoTemplate", "Exposition",
+            "Gzip", "CZlib",
             "PromQLSyntax", "Probe", "Wire", "Identity", "Postgres", "YAMLDocument", "CYAML",
             "CLibPQ", "CSnappy", "RemoteWrite",
         ],
@@ -26,6 +27,7 @@ struct LayerTests {
         "World>Model",  // the world's protocols speak of times
         // C and its owner
         "LinearRegex>CRE2", "YAMLDocument>CYAML", "Postgres>CLibPQ", "AgentRead>CJournal",
+        "Gzip>CZlib",
         "RemoteWrite>CSnappy",
     ]
 
@@ -37,6 +39,7 @@ struct LayerTests {
         "CLibPQ": ["Postgres"],
         "SwiftProtobuf": ["Wire", "WireRPC", "AgentStream", "CollectorReceive"],
         "CYAML": ["YAMLDocument"],
+        "CZlib": ["Gzip"],
         "CRE2": ["LinearRegex"],
         "CSnappy": ["RemoteWrite"],
         "CJournal": ["AgentRead"], "CSpawn": ["WorldLive", "Postgres"],

@@ -20,7 +20,7 @@ extension CollectorConfiguration {
     }
 
     /// What this machine calls itself; empty where it can't be told.
-    private static var machineName: String {
+    static var machineName: String {
         var name = [CChar](repeating: 0, count: 256)
         guard gethostname(&name, 255) == 0 else { return "" }
         return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)

@@ -159,7 +159,7 @@ struct CollectorWiring {
         let site = WebSite(
             configuration: webConfiguration,
             dependencies: Self.webDependencies(
-                metrics: metrics,
+                configuration: configuration, metrics: metrics,
                 logs: LogQueryService(reader: store, clock: clock, gate: gate), store: store,
                 receiver: receiver, evaluate: evaluate, outbox: outbox, notifyTest: notifyTest),
             random: random, logger: logger)
@@ -173,11 +173,12 @@ struct CollectorWiring {
     }
 
     private static func webDependencies(
-        metrics: MetricQueryService, logs: LogQueryService, store: CollectorStore,
-        receiver: FleetReceiver, evaluate: EvaluateService, outbox: OutboxService,
+        configuration: CollectorConfiguration, metrics: MetricQueryService, logs: LogQueryService,
+        store: CollectorStore, receiver: FleetReceiver, evaluate: EvaluateService,
+        outbox: OutboxService,
         notifyTest: NotifyTest
     ) -> WebDependencies {
-        WebDependencies(
+        var dependencies = WebDependencies(
             version: PetrelCollector.version, clock: LiveClock(), metrics: metrics, logs: logs,
             ruleGroups: { evaluate.snapshot.map(RuleGroupStatus.init) },
             alerts: {
@@ -193,6 +194,9 @@ struct CollectorWiring {
                 receiver.metrics.families() + store.metricFamilies() + evaluate.metrics()
                     + outbox.metrics()
             })
+        dependencies.server = ServerFacts(
+            configuration, startedAt: LiveClock().now.milliseconds)
+        return dependencies
     }
 
     /// Every long life, in data order; shut down in reverse.

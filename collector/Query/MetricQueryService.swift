@@ -1,6 +1,6 @@
 package import Model
 package import PromQL
-import PromQLSyntax
+package import PromQLSyntax
 package import Storage
 package import World
 
@@ -10,12 +10,31 @@ package struct MetricAnswer: Sendable {
     /// With positions, distinct, in ascending order.
     package var warnings: [String]
     package var infos: [String]
+    package var statistics: MetricStatistics
 
-    package init(value: QueryValue, warnings: [String] = [], infos: [String] = []) {
+    package init(
+        value: QueryValue, warnings: [String] = [], infos: [String] = [],
+        statistics: MetricStatistics = MetricStatistics()
+    ) {
         self.value = value
         self.warnings = warnings
         self.infos = infos
+        self.statistics = statistics
     }
+}
+
+/// What a query cost. Times are nanoseconds of the monotonic clock.
+package struct MetricStatistics: Hashable, Sendable {
+    /// Parsing and planning.
+    package var preparationNanoseconds: Int64 = 0
+    /// Waiting for a place among those that run.
+    package var queueNanoseconds: Int64 = 0
+    /// Reading and evaluating.
+    package var evaluationNanoseconds: Int64 = 0
+    /// Samples read from the store for the query.
+    package var samplesRead = 0
+
+    package init() {}
 }
 
 /// The bounds of metric queries.
@@ -76,7 +95,7 @@ package struct MetricQueryService: Sendable {
     }
 
     package let limits: MetricQueryLimits
-    private let reader: any MetricReader
+    let reader: any MetricReader
     private let clock: any WorldClock
     private let gate: QueryGate
     private let executor: any TaskExecutor
@@ -108,7 +127,7 @@ package struct MetricQueryService: Sendable {
         stepMilliseconds: Int64, options: Options = Options()
     ) async throws(QueryFailure) -> MetricAnswer {
         let (span, overflow) = end.rawValue.subtractingReportingOverflow(start.rawValue)
-        guard !overflow, span / stepMilliseconds <= Int64(limits.evaluation.stepsMax) - 1 else {
+        guard !overflow, span / stepMilliseconds <= Int64(limits.evaluation.stepsMax) else {
             let error = QueryError.stepsExceeded(max: limits.evaluation.stepsMax)
             throw QueryFailure(.badData, error.description)
         }
@@ -119,9 +138,11 @@ package struct MetricQueryService: Sendable {
         return try await answer(text, parameters, options)
     }
 
-    /// The canonical text of a query. Throws `QueryFailure` (`badData`).
-    package func format(_ text: String) throws(QueryFailure) -> String {
-        try Self.parse(text).description
+    /// The tree of a query. Throws `QueryFailure` (`badData`) with the parser's text alone.
+    package func syntax(_ text: String) throws(QueryFailure) -> Expression {
+        do { return try PromQLParser.parse(text) } catch {
+            throw QueryFailure(.badData, "\(error)")
+        }
     }
 
     /// The matchers of selectors such as `up{job="a"}`, one list a selector. Throws `QueryFailure` with the parser's
@@ -162,31 +183,50 @@ package struct MetricQueryService: Sendable {
         }
     }
 
-    private static func parse(_ text: String) throws(QueryFailure) -> Expression {
-        do { return try PromQLParser.parse(text) } catch {
-            throw QueryFailure(.badData, "invalid parameter \"query\": \(error)")
-        }
-    }
-
     private func answer(
         _ text: String, _ parameters: QueryParameters, _ options: Options
     ) async throws(QueryFailure) -> MetricAnswer {
-        let expression = try Self.parse(text)
+        let start = clock.monotonicNanoseconds
         let query: PreparedQuery
-        do { query = try PreparedQuery(expression, parameters: parameters) } catch {
-            guard case .invalidRangeQueryType = error else { throw QueryFailure(any: error) }
-            throw QueryFailure(.badData, "invalid parameter \"query\": \(error)")
+        do { query = try PreparedQuery(try syntax(text), parameters: parameters) } catch {
+            throw Self.preparationFailure(error)
         }
         let timeout = min(
             options.timeoutMilliseconds ?? limits.timeoutMilliseconds, limits.timeoutMilliseconds)
+        guard timeout > 0 else {
+            throw QueryFailure(.timeout, "query timed out in query execution")
+        }
+        let prepared = clock.monotonicNanoseconds
         let service = self
         do {
             // The time in the queue counts too.
-            let result = try await withQueryDeadline(milliseconds: timeout, clock: clock) {
-                try await service.gate.run { try await service.evaluate(query) }
+            let (result, began) = try await withQueryDeadline(milliseconds: timeout, clock: clock) {
+                try await service.gate.run {
+                    let began = service.clock.monotonicNanoseconds
+                    return (try await service.evaluate(query), began)
+                }
             }
-            return Self.answer(result, text)
+            var answer = Self.answer(result, text)
+            answer.statistics.preparationNanoseconds = prepared - start
+            answer.statistics.queueNanoseconds = began - prepared
+            answer.statistics.evaluationNanoseconds = clock.monotonicNanoseconds - began
+            return answer
         } catch { throw QueryFailure(any: error) }
+    }
+
+    /// What is wrong with the query's own text is said of the parameter that it came in.
+    private static func preparationFailure(_ error: any Error) -> QueryFailure {
+        switch error {
+        case let failure as QueryFailure where failure.kind == .badData:
+            QueryFailure(.badData, "invalid parameter \"query\": \(failure.message)")
+        case let error as QueryError:
+            if case .invalidRangeQueryType = error {
+                QueryFailure(.badData, "invalid parameter \"query\": \(error)")
+            } else {
+                QueryFailure(any: error)
+            }
+        default: QueryFailure(any: error)
+        }
     }
 
     private func evaluate(_ query: PreparedQuery) async throws -> QueryResult {
@@ -207,8 +247,10 @@ package struct MetricQueryService: Sendable {
                 result.annotations.filter { $0.severity == severity }.map { $0.text(in: text) }
             ).sorted(by: bytesPrecede)
         }
-        return MetricAnswer(
+        var answer = MetricAnswer(
             value: result.value, warnings: texts(.warning), infos: texts(.info))
+        answer.statistics.samplesRead = result.samplesRead
+        return answer
     }
 }
 

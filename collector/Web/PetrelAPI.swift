@@ -76,7 +76,7 @@ struct PetrelAPI: Sendable {
     }
 
     /// A host is down after 30 s of silence.
-    private static func state(of host: FleetHost, now: TimestampMS) -> String {
+    static func state(of host: FleetHost, now: TimestampMS) -> String {
         if host.revoked { return "revoked" }
         guard let seen = host.lastSeenAt else { return "enrolled" }
         return now > seen.advanced(byMilliseconds: 30_000) ? "down" : "up"

@@ -54,8 +54,11 @@ enum PrometheusEnvelope {
         json.array { json in for string in strings { json.string(string) } }
     }
 
-    /// `{"resultType": …, "result": …}`.
-    static func value(_ value: QueryValue, limit: Int, to json: inout JSONWriter) {
+    /// `{"resultType": …, "result": …}`, with `stats` where there are any.
+    static func value(
+        _ value: QueryValue, limit: Int, statistics: MetricStatistics? = nil,
+        to json: inout JSONWriter
+    ) {
         json.object { json in
             json.key("resultType")
             switch value {
@@ -81,6 +84,38 @@ enum PrometheusEnvelope {
                 json.key("result")
                 json.array { json in
                     for one in series.prefix(limit) { matrixElement(one, to: &json) }
+                }
+            }
+            if let statistics {
+                json.key("stats")
+                write(statistics, to: &json)
+            }
+        }
+    }
+
+    /// Source: Prometheus 3.14 `util/stats.BuiltinStats`. The engine keeps all that it reads, so the peak is the whole.
+    private static func write(_ statistics: MetricStatistics, to json: inout JSONWriter) {
+        func seconds(_ nanoseconds: Int64) -> Double { Double(nanoseconds) / 1e9 }
+        let evaluation = statistics.evaluationNanoseconds
+        let total = statistics.queueNanoseconds + evaluation
+        json.object { json in
+            json.key("timings")
+            json.object { json in
+                for (name, time) in [
+                    ("evalTotalTime", evaluation), ("resultSortTime", 0),
+                    ("queryPreparationTime", statistics.preparationNanoseconds),
+                    ("innerEvalTime", evaluation),
+                    ("execQueueTime", statistics.queueNanoseconds), ("execTotalTime", total),
+                ] {
+                    json.key(name)
+                    json.number(seconds(time))
+                }
+            }
+            json.key("samples")
+            json.object { json in
+                for name in ["totalQueryableSamples", "samplesRead", "peakSamples"] {
+                    json.key(name)
+                    json.number(Int64(statistics.samplesRead))
                 }
             }
         }
@@ -160,9 +195,16 @@ enum PrometheusEnvelope {
         }
     }
 
-    private static func write(_ texts: [String], as key: String, to json: inout JSONWriter) {
+    /// `name` is `warnings` or `infos`. Source: Prometheus 3.14 `annotations.AsStrings`.
+    private static func write(_ texts: [String], as name: String, to json: inout JSONWriter) {
         guard !texts.isEmpty else { return }
-        json.key(key)
-        strings(Array(texts.prefix(annotationsMax)), to: &json)
+        json.key(name)
+        var shown = Array(texts.prefix(annotationsMax))
+        if texts.count > annotationsMax {
+            shown.append(
+                "\(texts.count - annotationsMax) more \(name == "infos" ? "info" : "warning") annotations omitted"
+            )
+        }
+        strings(shown, to: &json)
     }
 }

@@ -85,6 +85,48 @@ package struct NotifyTestOutcome: Hashable, Sendable {
     }
 }
 
+/// What the process and its settings are, as Prometheus' status pages show them.
+package struct ServerFacts: Hashable, Sendable {
+    package var startedAt: TimestampMS
+    package var workingDirectory: String
+    package var hostName: String
+    package var coreCount: Int
+    /// How long samples are kept: `30d`.
+    package var retention: String
+    /// Settings by the name of the Prometheus flag that means the same, without dashes.
+    package var flags: [String: String]
+    /// The settings that a Prometheus configuration file has, as such a file; holds no secret.
+    package var configurationYAML: String
+
+    package init(
+        startedAt: TimestampMS = TimestampMS(0), workingDirectory: String = "/",
+        hostName: String = "", coreCount: Int = 1, retention: String = "",
+        flags: [String: String] = [:], configurationYAML: String = ""
+    ) {
+        self.startedAt = startedAt
+        self.workingDirectory = workingDirectory
+        self.hostName = hostName
+        self.coreCount = coreCount
+        self.retention = retention
+        self.flags = flags
+        self.configurationYAML = configurationYAML
+    }
+}
+
+/// What the store holds of metrics.
+package struct MetricExtent: Hashable, Sendable {
+    package var chunkCount: Int
+    /// Times of the oldest and the newest sample.
+    package var first: TimestampMS
+    package var last: TimestampMS
+
+    package init(chunkCount: Int, first: TimestampMS, last: TimestampMS) {
+        self.chunkCount = chunkCount
+        self.first = first
+        self.last = last
+    }
+}
+
 /// What the HTTP surfaces show, given by the program that wires them.
 package struct WebDependencies: Sendable {
     package var version: String
@@ -107,6 +149,11 @@ package struct WebDependencies: Sendable {
     package var checkReadiness: @Sendable () async throws -> Void
     /// The collector's own metrics.
     package var ownMetrics: @Sendable () async -> [MetricFamily]
+    package var server = ServerFacts()
+    /// Nil while there are no samples.
+    package var metricExtent: @Sendable () async throws -> MetricExtent? = { nil }
+    /// Deletes the samples in a scope for good; nil where the store can't.
+    package var deleteSeries: (@Sendable (MetricQueryService.Scope) async throws -> Void)?
 
     package init(
         version: String, revision: String = "", clock: any WorldClock,

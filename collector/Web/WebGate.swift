@@ -21,7 +21,9 @@ struct WebGate: Sendable {
                 "this server does not answer for the host of the request; use 127.0.0.1 or "
                     + "localhost, or add the name to http.host_names")
         }
-        guard request.method == "POST", Self.changesState(request.path) else { return }
+        guard ["POST", "PUT"].contains(request.method), Self.changesState(request.path) else {
+            return
+        }
         if let origin = request.headers["origin"], !allows(origin) {
             throw WebRefusal(403, "a page of \(origin) may not do this")
         }
@@ -56,8 +58,11 @@ struct WebGate: Sendable {
             .map(LoopbackName.contains) ?? false
     }
 
-    /// Everything but our own API's POSTs only reads.
-    private static func changesState(_ path: [String]) -> Bool { path.first == "api" }
+    /// What our own API, Prometheus' administration and the ways in are asked to do; everything else only reads.
+    private static func changesState(_ path: [String]) -> Bool {
+        guard path.first == "prometheus" else { return path.first == "api" }
+        return path.count > 3 && ["admin", "write", "otlp"].contains(path[3])
+    }
 
     /// `[::1]:9600` → `::1`; nil where it is no authority.
     private static func hostName(_ authority: String) -> String? {

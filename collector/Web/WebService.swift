@@ -118,7 +118,7 @@ struct WebResponder: HTTPResponder {
         for field in request.headers { headers[field.name.canonicalName] = field.value }
         headers["host"] = request.head.authority
         let type = (headers["content-type"] ?? "").lowercased().prefix { $0 != ";" && $0 != " " }
-        if request.method == .post, type == "application/x-www-form-urlencoded" {
+        if [.post, .put].contains(request.method), type == "application/x-www-form-urlencoded" {
             parameters = try FormParameters(bytes).merging(parameters)
         }
         return WebRequest(

@@ -42,6 +42,7 @@ package struct WebSite: Sendable {
         note(
             request, id, response,
             milliseconds: (dependencies.clock.monotonicNanoseconds - start) / 1_000_000)
+        ResponseCompression.compress(&response, for: request)
         if request.method == "HEAD" { response.body = [] }
         return response
     }
@@ -108,15 +109,19 @@ package struct WebSite: Sendable {
 
     private func route(_ request: WebRequest) async -> WebResponse {
         if request.method == "OPTIONS" { return WebResponse(status: 204) }
-        guard ["GET", "HEAD", "POST"].contains(request.method) else {
+        // PUT is for Prometheus' administration alone.
+        let isPut = request.method == "PUT" && request.path.first == "prometheus"
+        guard isPut || ["GET", "HEAD", "POST"].contains(request.method) else {
             var response = Self.refusal(
                 WebRefusal(405, "method \(request.method) is not allowed"), path: request.path)
             response.headers.append((name: "allow", value: "GET, HEAD, POST, OPTIONS"))
             return response
         }
         if let response = await surface(request) { return response }
+        // Grafana looks for these words in what Prometheus' own paths answer.
+        let problem = request.path.first == "prometheus" ? "page not found" : "no such path"
         return Self.refusal(
-            WebRefusal(404, "no such path: /" + request.path.joined(separator: "/")),
+            WebRefusal(404, "\(problem): /" + request.path.joined(separator: "/")),
             path: request.path)
     }
 
@@ -134,11 +139,26 @@ package struct WebSite: Sendable {
         if path.prefix(2) == ["api", "v1"] {
             return await petrel.respond(request, path: path.dropFirst(2))
         }
+        if path.first == "prometheus" {
+            let rest = Array(path.dropFirst())
+            if rest == ["federate"] {
+                return await PrometheusFederation(dependencies: dependencies).respond(request)
+            }
+            // `promtool check` and `promtool debug` ask below the API's root, prometheus-api-client the root itself.
+            if [[], ["metrics"], ["-", "healthy"], ["-", "ready"]].contains(rest) {
+                return await page(rest)
+            }
+            return nil
+        }
+        return await page(path)
+    }
+
+    private func page(_ path: [String]) async -> WebResponse? {
         switch path {
         case []: return StartPage.response(version: dependencies.version)
         case ["petrel.css"]: return StartPage.style
-        case ["healthz"]: return .text("ok\n")
-        case ["ready"], ["readyz"]: return await readiness()
+        case ["healthz"], ["-", "healthy"]: return .text("ok\n")
+        case ["ready"], ["readyz"], ["-", "ready"]: return await readiness()
         case ["metrics"]:
             return WebResponse(
                 contentType: ExpositionWriter.contentType,

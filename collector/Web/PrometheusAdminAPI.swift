@@ -1,0 +1,55 @@
+import CollectorQuery
+import Model
+
+// What changes the store, and reading by remote read. The server listens on loopback alone, and `WebGate` keeps other
+// sites' pages away.
+extension PrometheusAPI {
+    func admin(
+        _ action: String, _ parameters: FormParameters
+    ) async throws(QueryFailure) -> WebResponse {
+        switch action {
+        case "delete_series": return try await deleteSeries(parameters)
+        case "clean_tombstones":
+            return Self.notImplemented(
+                "there are no tombstones to clean: what is deleted goes with its partition, "
+                    + "see retention.age in collector.yaml")
+        default:
+            return Self.notImplemented(
+                "there are no snapshots: all data is in PostgreSQL, so back it up with pg_dump")
+        }
+    }
+
+    /// Answered with 204 once done. Throws `badData` for what can't be a deletion.
+    private func deleteSeries(
+        _ parameters: FormParameters
+    ) async throws(QueryFailure) -> WebResponse {
+        guard !parameters.all("match[]").isEmpty else {
+            throw QueryFailure(.badData, "no match[] parameter provided")
+        }
+        let start = try Self.optionalTime("start", parameters)
+        let end = try Self.optionalTime("end", parameters)
+        let sets: [[LabelMatcher]]
+        do { sets = try matcherSets(parameters) } catch {
+            throw Self.invalid("match[]", error.message)
+        }
+        guard let delete = dependencies.deleteSeries else {
+            return Self.notImplemented(
+                "series can't be deleted yet: nothing was changed; data ends with retention.age "
+                    + "in collector.yaml")
+        }
+        do {
+            try await delete(MetricQueryService.Scope(matcherSets: sets, start: start, end: end))
+        } catch { throw QueryFailure(any: error) }
+        return WebResponse(status: 204)
+    }
+
+    func remoteRead() -> WebResponse {
+        Self.notImplemented(
+            "remote read is not offered; ask /prometheus/api/v1/query_range, or read "
+                + "petrel.sample with SQL")
+    }
+
+    private static func notImplemented(_ message: String) -> WebResponse {
+        PrometheusEnvelope.failure(501, "unavailable", message)
+    }
+}
