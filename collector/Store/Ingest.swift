@@ -67,7 +67,7 @@ extension CollectorStore: IngestWriter {
             return try await write { try work.run($0, .committing(number: 0, writer: nil)) }
         }
         return try await numbered(
-            { work.scrapes(stored: $0) },
+            { takeIn(work.scrapes(stored: $0)) },
             { number, writer throws(StorageError) in
                 try await write { try work.run($0, .committing(number: number, writer: writer)) }
             })
@@ -116,7 +116,7 @@ extension CollectorStore: IngestWriter {
                 values: column.values)
         }
         try await numbered(
-            { scrapes },
+            { takeIn(scrapes) },
             { number, writer throws(StorageError) in
                 try await storeOwn(scrapes, receivedAt: now, number: number, writer: writer)
             })

@@ -73,13 +73,15 @@ extension CollectorStore {
         try await own { session in
             try session.forEachRow(
                 """
-                SELECT number, ts, series, vals FROM petrel.ingest_batch
+                SELECT number, ts, series, vals, data FROM petrel.ingest_batch
                 WHERE ts IS NOT NULL AND (number > $1 OR ts > $2) ORDER BY number, recv_hour, part
                 """, [.int8(number), .int8(through)]
             ) { row in
                 let of = try row.integer(0, 0)
                 last.withLock { $0 = max($0, of) }
-                try Self.insert(row, 1, catalogue, metrics)
+                // What of it is at or before `through` is in chunks, where it may have been replaced since.
+                try Self.insert(
+                    row, 1, after: of > number ? .min : through, catalogue, metrics)
                 guard metrics.head.sampleCount < 2 * sampleMax else {
                     throw StorageError.exhausted(
                         "more than \(2 * sampleMax) samples of petrel.ingest_batch are not sealed")
@@ -89,30 +91,38 @@ extension CollectorStore {
         return last.withLock { $0 }
     }
 
-    /// Puts a row of `ts, series, vals`, from `column` on, into the head.
+    /// Puts a row of `ts, series, vals, data`, from `column` on, into the head: what of it is after `after`.
     private static func insert(
-        _ row: PostgresRows, at index: Int = 0, _ column: Int, _ catalogue: Catalogue,
-        _ metrics: MetricState
+        _ row: PostgresRows, at index: Int = 0, _ column: Int, after: Int64 = .min,
+        _ catalogue: Catalogue, _ metrics: MetricState
     ) throws {
         let timestamp = try row.integer(index, column)
         let series = try row.int4Array(index, column + 1)
+        let places = catalogue.places(of: series)
+        guard places.allSatisfy({ $0 != nil }) else {
+            throw StorageError.corrupt("the scrape at \(timestamp) ms has series that are unknown")
+        }
+        guard row.isNull(index, column + 3) else {
+            let columns = try BatchData.decode(row.bytes(index, column + 3), count: series.count)
+            metrics.head.insert(
+                zip(places, columns).compactMap { place, column in
+                    place.map { (place: $0, column: column.cut(after: after, through: .max)) }
+                })
+            return
+        }
         let values = try row.float8Array(index, column + 2)
         guard series.count == values.count else {
             throw StorageError.corrupt(
                 "the scrape at \(timestamp) ms has columns of unequal length")
-        }
-        let places = catalogue.places(of: series)
-        guard places.allSatisfy({ $0 != nil }) else {
-            throw StorageError.corrupt("the scrape at \(timestamp) ms has series that are unknown")
         }
         metrics.head.insert(timestamp, places, values)
     }
 
     // MARK: Storing
 
-    /// Runs a call that writes rows of `ingest_batch` under a number, and takes what it committed into the head.
+    /// Runs a call that writes rows of `ingest_batch` under a number; `takeIn` puts what it committed into the head.
     func numbered<T: Sendable>(
-        _ scrapes: (T) -> [ScrapeColumns],
+        _ takeIn: (T) -> Void,
         _ body: (_ number: Int64, _ writer: Int64) async throws(StorageError) -> T
     ) async throws(StorageError) -> T {
         guard let writer = metrics.progress.withLock({ $0.writer }) else {
@@ -124,11 +134,7 @@ extension CollectorStore {
         let number = metrics.numbers.begin()
         do throws(StorageError) {
             let result = try await body(number, writer)
-            for scrape in scrapes(result) {
-                metrics.head.insert(
-                    scrape.timestamp.rawValue,
-                    catalogue.places(of: scrape.series.map(\.rawValue)), scrape.values)
-            }
+            takeIn(result)
             metrics.numbers.settle(number)
             return result
         } catch {
@@ -157,7 +163,7 @@ extension CollectorStore {
                 try session.query("LOCK TABLE petrel.ingest_batch IN SHARE MODE")
                 let rows = try session.query(
                     """
-                    SELECT ts, series, vals FROM petrel.ingest_batch
+                    SELECT ts, series, vals, data FROM petrel.ingest_batch
                     WHERE recv_hour >= $1 AND number = ANY ($2) AND ts IS NOT NULL
                     ORDER BY number, part
                     """, [.int4(hourMin), .int8Array(doubtful)])

@@ -31,6 +31,9 @@ package enum MigrationRunner {
         Migration(
             number: 8, name: "create_chunk_functions",
             sql: PackageResources._008_create_chunk_functions_sql),
+        Migration(
+            number: 9, name: "add_pushed_samples",
+            sql: PackageResources._009_add_pushed_samples_sql),
     ]
 
     /// Applies what is missing and returns the numbers applied, ascending. Any number of callers may race.

@@ -18,6 +18,11 @@ struct RecordWriter {
         bytes.append(contentsOf: text.utf8)
     }
 
+    mutating func append(bytes part: [UInt8]) {
+        append(count: part.count)
+        bytes += part
+    }
+
     mutating func append(_ number: Int64) {
         withUnsafeBytes(of: number.bigEndian) { bytes.append(contentsOf: $0) }
     }
@@ -60,6 +65,13 @@ struct RecordReader {
         guard length <= bytes.count - at else { throw Malformed() }
         defer { at += length }
         return String(decoding: bytes[at..<(at + length)], as: UTF8.self)
+    }
+
+    mutating func data() throws(Malformed) -> [UInt8] {
+        let length = try count()
+        guard length <= bytes.count - at else { throw Malformed() }
+        defer { at += length }
+        return Array(bytes[at..<(at + length)])
     }
 
     mutating func number() throws(Malformed) -> Int64 {

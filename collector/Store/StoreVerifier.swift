@@ -85,24 +85,45 @@ package struct StoreVerifier: Sendable {
     ) throws {
         try session.forEachRow(
             """
-            SELECT host_id, epoch, seq, part, series, vals, record_count FROM petrel.ingest_batch
-            WHERE ts IS NOT NULL
+            SELECT host_id, epoch, seq, part, series, vals, record_count, data, ts
+            FROM petrel.ingest_batch WHERE ts IS NOT NULL
             """, []
         ) { row in
             let series = try row.int4Array(0, 4)
-            let values = try row.float8Array(0, 5)
-            report.scrapeCount += 1
-            report.sampleCount += values.count
             let name =
                 "scrape of host \(try row.integer(0, 0)), sequence \(try row.integer(0, 2)), "
                 + "part \(try row.integer(0, 3))"
             let counted = try row.integer(0, 6)
-            if series.count != values.count || Int64(values.count) != counted {
-                report.note("\(name): columns of unequal length")
+            report.scrapeCount += 1
+            let count = try verifyRow(row, name, entryCount: series.count, &report)
+            report.sampleCount += count
+            if Int64(count) != counted {
+                report.note("\(name): \(count) samples, it says \(counted)")
             }
             if let stray = series.first(where: { !known.contains($0) }) {
                 report.note("\(name): series \(stray) is unknown")
             }
+        }
+    }
+
+    /// The samples of a row of `…, vals (5), record_count, data, ts`, whichever form it has.
+    private func verifyRow(
+        _ row: PostgresRows, _ name: String, entryCount: Int, _ report: inout StoreReport
+    ) throws -> Int {
+        guard !row.isNull(0, 7) else {
+            let values = try row.float8Array(0, 5)
+            if values.count != entryCount { report.note("\(name): columns of unequal length") }
+            return values.count
+        }
+        do throws(StorageError) {
+            let columns = try BatchData.decode(row.bytes(0, 7), count: entryCount)
+            if columns.compactMap(\.last).max() != (try? row.integer(0, 8)) {
+                report.note("\(name): its newest sample has another time than it says")
+            }
+            return columns.reduce(0) { $0 + $1.count }
+        } catch {
+            report.note("\(name): \(error)")
+            return 0
         }
     }
 

@@ -1,0 +1,126 @@
+package import Model
+
+/// Samples of many series as a sender pushes them, in columns.
+///
+/// The samples of `runs[i]` follow those of `runs[i - 1]` in `timestamps` and `values`, its histograms those in
+/// `histograms`. A series may have several runs; where several samples of it have one time, the last counts.
+package struct SampleBatch: Hashable, Sendable {
+    /// What follows for one series.
+    package struct Run: Hashable, Sendable {
+        package var series: SeriesID
+        package var sampleCount: Int
+        package var histogramCount: Int
+
+        package init(series: SeriesID, sampleCount: Int, histogramCount: Int = 0) {
+            self.series = series
+            self.sampleCount = sampleCount
+            self.histogramCount = histogramCount
+        }
+    }
+
+    package var runs: [Run]
+    /// Milliseconds since the epoch, in any order.
+    package var timestamps: [Int64]
+    /// Any bit pattern.
+    package var values: [Double]
+    /// When the counting of `values[i]` began, 0 where it isn't known; empty where it is known of none.
+    package var startTimestamps: [Int64]
+    package var histograms: [HistogramSample]
+
+    /// Traps on columns that do not fit together.
+    package init(
+        runs: [Run], timestamps: [Int64], values: [Double], startTimestamps: [Int64] = [],
+        histograms: [HistogramSample] = []
+    ) {
+        precondition(
+            timestamps.count == values.count
+                && (startTimestamps.isEmpty || startTimestamps.count == values.count)
+                && runs.reduce(0) { $0 + $1.sampleCount } == values.count
+                && runs.reduce(0) { $0 + $1.histogramCount } == histograms.count,
+            "columns of different length")
+        self.runs = runs
+        self.timestamps = timestamps
+        self.values = values
+        self.startTimestamps = startTimestamps
+        self.histograms = histograms
+    }
+
+    /// Values and histograms.
+    package var count: Int { values.count + histograms.count }
+
+    /// Leaves out what is before `oldest` or after `newest`; what that was.
+    package mutating func keep(_ oldest: Int64, through newest: Int64) -> SampleOutcome {
+        var outcome = SampleOutcome()
+        func isKept(_ time: Int64) -> Bool { time >= oldest && time <= newest }
+        // Hardly ever is anything left out.
+        if timestamps.allSatisfy(isKept), histograms.allSatisfy({ isKept($0.timestamp) }) {
+            outcome.storedSamples = values.count
+            outcome.storedHistograms = histograms.count
+            return outcome
+        }
+        var kept = SampleBatch(runs: [], timestamps: [], values: [])
+        var sample = 0
+        var histogram = 0
+        for run in runs {
+            var new = Run(series: run.series, sampleCount: 0)
+            for index in sample..<sample + run.sampleCount {
+                let time = timestamps[index]
+                guard isKept(time) else {
+                    outcome.note(time, oldest)
+                    continue
+                }
+                kept.timestamps.append(time)
+                kept.values.append(values[index])
+                if !startTimestamps.isEmpty { kept.startTimestamps.append(startTimestamps[index]) }
+                new.sampleCount += 1
+            }
+            for index in histogram..<histogram + run.histogramCount {
+                guard isKept(histograms[index].timestamp) else {
+                    outcome.note(histograms[index].timestamp, oldest)
+                    continue
+                }
+                kept.histograms.append(histograms[index])
+                new.histogramCount += 1
+            }
+            sample += run.sampleCount
+            histogram += run.histogramCount
+            if new.sampleCount + new.histogramCount > 0 { kept.runs.append(new) }
+        }
+        outcome.storedSamples = kept.values.count
+        outcome.storedHistograms = kept.histograms.count
+        self = kept
+        return outcome
+    }
+}
+
+/// What became of a batch of samples.
+package struct SampleOutcome: Hashable, Sendable {
+    package var storedSamples = 0
+    package var storedHistograms = 0
+    /// Samples and histograms that are older than the retention.
+    package var tooOldCount = 0
+    /// Samples and histograms too far ahead of the collector's clock.
+    package var tooFarAheadCount = 0
+
+    package init() {}
+
+    mutating func note(_ time: Int64, _ oldest: Int64) {
+        if time < oldest { tooOldCount += 1 } else { tooFarAheadCount += 1 }
+    }
+}
+
+/// How samples are stored that senders push over HTTP. Every call that returns normally is committed and durable; the same
+/// call made again changes nothing.
+package protocol SampleWriter: Sendable {
+    /// Numbers for series, made where they are new; nil where `limits.series_max` refuses a new one. `result[i]` belongs
+    /// to `series[i]`. A number stays that series' for ever.
+    func internPushed(
+        _ series: [SeriesDefinition]
+    ) async throws(StorageError) -> [SeriesID?]
+    /// Commits a batch in one transaction. Samples older than the retention or more than an hour ahead of the clock are
+    /// left out and counted.
+    func storeSamples(_ batch: SampleBatch) async throws(StorageError) -> SampleOutcome
+    /// Makes `metadata`, by metric name, that of series that lack any or were pushed too; of metrics without series
+    /// nothing is kept.
+    func noteMetadata(_ metadata: [String: MetricMetadata]) async throws(StorageError)
+}

@@ -1,0 +1,117 @@
+-- Rows of ingest_batch whose samples have more than one time each, or are native histograms or have start timestamps:
+-- `data` holds them as chunks of 32 entries of `series` each, in that order, each behind its length (LEB128); `ts` is the
+-- newest time in it and `vals` is NULL. A series may have several entries.
+
+ALTER TABLE petrel.ingest_batch ADD COLUMN data bytea;
+-- Packed already.
+ALTER TABLE petrel.ingest_batch ALTER data SET STORAGE EXTERNAL;
+
+-- The float samples of such a row.
+CREATE FUNCTION petrel.batch_samples(series int4[], data bytea)
+RETURNS TABLE (series_id int4, ts int8, value float8)
+LANGUAGE plpgsql IMMUTABLE STRICT PARALLEL SAFE COST 20000 ROWS 500 AS $$
+DECLARE
+    -- In memory once.
+    bytes bytea := substring(data FROM 1);
+    at int4 := 0;
+    before int4 := 0;
+    number record;
+BEGIN
+    WHILE at < octet_length(bytes) LOOP
+        number := petrel.chunk_varint(bytes, at);
+        RETURN QUERY
+        SELECT series[before + 1 + s.slot], s.ts, s.value
+        FROM petrel.chunk_samples(substring(bytes FROM number.at + 1 FOR number.value::int4)) AS s;
+        at := number.at + number.value::int4;
+        before := before + 32;
+    END LOOP;
+END $$;
+
+-- Every sample of a row of ingest_batch, whichever form it has.
+CREATE FUNCTION petrel.row_samples(ts int8, series int4[], vals float8[], data bytea)
+RETURNS TABLE (series_id int4, ts int8, value float8)
+LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 500 AS $$
+    SELECT u.series_id, $1, u.value FROM unnest($2, $3) AS u (series_id, value) WHERE $4 IS NULL
+    UNION ALL
+    SELECT d.series_id, d.ts, d.value FROM petrel.batch_samples($2, $4) AS d
+$$;
+
+CREATE OR REPLACE VIEW petrel.sample AS
+SELECT to_timestamp(p.ts / 1000.0) AS at, p.ts AS at_ms, s.metric, s.labels, p.value,
+    coalesce(h.name, '') AS host, p.series_id
+FROM petrel.ingest_batch b
+CROSS JOIN LATERAL petrel.row_samples(b.ts, b.series, b.vals, b.data) AS p
+JOIN petrel.series s ON s.id = p.series_id
+LEFT JOIN petrel.host h ON h.id = b.host_id
+WHERE b.ts IS NOT NULL
+    AND (b.number > (SELECT m.number FROM petrel.metric_seal m)
+        OR b.ts > (SELECT m.through_ms FROM petrel.metric_seal m)
+        AND p.ts > (SELECT m.through_ms FROM petrel.metric_seal m))
+UNION ALL
+SELECT to_timestamp(p.ts / 1000.0), p.ts, s.metric, s.labels, p.value, coalesce(h.name, ''), s.id
+FROM petrel.chunk c
+JOIN petrel.series s ON s.grp = c.grp
+-- Once a chunk and series: OFFSET keeps it from being asked once a sample.
+CROSS JOIN LATERAL (
+    SELECT ARRAY(
+        SELECT n.ts
+        FROM petrel.chunk l CROSS JOIN LATERAL petrel.chunk_samples_of(l.data, s.slot) AS n
+        WHERE l.day = c.day AND l.grp = c.grp AND l.seal > c.seal
+            AND l.first_ms <= c.last_ms AND l.last_ms >= c.first_ms
+    ) AS replaced OFFSET 0
+) AS r
+CROSS JOIN LATERAL petrel.chunk_samples_of(c.data, s.slot) AS p
+LEFT JOIN petrel.host h ON h.id = s.host_id
+WHERE p.ts <> ALL (r.replaced);
+
+CREATE OR REPLACE FUNCTION petrel.samples(
+    wanted_metric text, from_time timestamptz, to_time timestamptz)
+RETURNS TABLE (at timestamptz, labels jsonb, value float8, series_id int4)
+LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE COST 100000 ROWS 10000 AS $$
+DECLARE
+    -- Infinity and whatever int8 doesn't hold become the farthest that a chunk can have.
+    from_ms int8 := least(greatest(ceil(extract(epoch FROM from_time) * 1000), 0), 1e17);
+    to_ms int8 := least(greatest(ceil(extract(epoch FROM to_time) * 1000), 0), 1e17);
+    from_day int4 := from_ms / 86400000;
+    to_day int4 := to_ms / 86400000;
+BEGIN
+    RETURN QUERY
+    WITH wanted AS MATERIALIZED (
+        SELECT s.id, s.grp, s.slot, s.labels FROM petrel.series s WHERE s.metric = wanted_metric
+    ), found AS (
+        SELECT g.ids[array_position(g.slots, p.slot)] AS id, p.ts, p.value, c.seal,
+            -1::int8 AS number, 0::int8 AS received_ns
+        FROM (
+            SELECT w.grp, array_agg(w.slot ORDER BY w.slot) AS slots,
+                array_agg(w.id ORDER BY w.slot) AS ids
+            FROM wanted w GROUP BY w.grp
+        ) AS g
+        JOIN petrel.chunk c USING (grp)
+        CROSS JOIN LATERAL petrel.chunk_samples(c.data, g.slots) AS p
+        WHERE c.day BETWEEN from_day AND to_day AND c.first_ms < to_ms AND c.last_ms >= from_ms
+            AND p.ts >= from_ms AND p.ts < to_ms
+        UNION ALL
+        SELECT w.id, p.ts, p.value, 9223372036854775807, b.number, b.received_ns
+        FROM petrel.ingest_batch b
+        CROSS JOIN LATERAL petrel.row_samples(b.ts, b.series, b.vals, b.data) AS p
+        JOIN wanted w ON w.id = p.series_id
+        -- ts is the newest time of a row, and where there is no data the only one.
+        WHERE b.ts >= from_ms AND (b.ts < to_ms OR b.data IS NOT NULL)
+            AND (b.number > (SELECT m.number FROM petrel.metric_seal m)
+                OR b.ts > (SELECT m.through_ms FROM petrel.metric_seal m)
+                AND p.ts > (SELECT m.through_ms FROM petrel.metric_seal m))
+            AND p.ts >= from_ms AND p.ts < to_ms
+    ), newest AS (
+        SELECT DISTINCT ON (f.id, f.ts) f.id, f.ts, f.value
+        FROM found f ORDER BY f.id, f.ts, f.seal DESC, f.number DESC, f.received_ns DESC
+    )
+    SELECT to_timestamp(n.ts / 1000.0), w.labels, n.value, n.id
+    FROM newest n JOIN wanted w USING (id);
+END $$;
+
+DO $$ BEGIN
+    IF EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'petrel_query') THEN
+        GRANT EXECUTE ON FUNCTION petrel.batch_samples(int4[], bytea),
+            petrel.row_samples(int8, int4[], float8[], bytea) TO petrel_query;
+    END IF;
+END $$;

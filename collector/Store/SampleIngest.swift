@@ -1,0 +1,190 @@
+import ChunkCodec
+package import Model
+import Postgres
+package import Storage
+import Synchronization
+import World
+
+// Samples that senders push: one transaction a request, numbered as those of the fleet (MetricSealing.swift). There is no
+// cursor: a request that comes again stores the same samples again, and a series has one sample a time.
+
+extension CollectorStore: SampleWriter {
+    /// New series in one statement.
+    private static let internMax = 10_000
+
+    package func internPushed(
+        _ series: [SeriesDefinition]
+    ) async throws(StorageError) -> [SeriesID?] {
+        let known = catalogue.series.withLock { state in
+            series.map { definition -> MetricMetadata? in
+                guard definition.metadata == MetricMetadata() else { return nil }
+                let known = state.metadata[definition.labels.metricName] ?? []
+                return known.count == 1 ? known[0] : nil
+            }
+        }
+        var result: [SeriesID?] = []
+        for start in stride(from: 0, to: series.count, by: Self.internMax) {
+            let part = (start..<min(start + Self.internMax, series.count)).map { index in
+                SeriesDefinition(
+                    labels: series[index].labels, metadata: known[index] ?? series[index].metadata)
+            }
+            result += try await intern(part, host: Catalogue.collectorHost)
+        }
+        return result
+    }
+
+    package func storeSamples(
+        _ batch: SampleBatch
+    ) async throws(StorageError) -> SampleOutcome {
+        let now = clock.now
+        let milliseconds = now.milliseconds
+        var batch = batch
+        let outcome = batch.keep(
+            max(0, milliseconds.rawValue - configuration.sampleAgeMillisecondsMax),
+            through: milliseconds.advanced(byMilliseconds: Self.aheadMillisecondsMax).rawValue)
+        guard batch.count > 0 else { return outcome }
+        try await ensurePartitions(hour: hour(now), day: day(now))
+        let rows = PushedRows(
+            batch, catalogue.places(of: batch.runs.map(\.series.rawValue)))
+        let data = rows.entries.isEmpty ? [] : BatchData.encode(rows.entries.map(\.column))
+        try await numbered(
+            {
+                takeIn(rows.scrapes)
+                takeIn(rows.entries.map(\.series.rawValue), rows.entries.map(\.column))
+            },
+            { number, writer throws(StorageError) in
+                try await write(rows, data, receivedAt: now, number: number, writer: writer)
+            })
+        return outcome
+    }
+
+    private func write(
+        _ rows: PushedRows, _ data: [UInt8], receivedAt now: TimestampNS, number: Int64,
+        writer: Int64
+    ) async throws(StorageError) {
+        let sequence = ownSamples.next()
+        func key(part: Int) -> [PostgresValue] {
+            [
+                .int4(hour(now)), .int4(Catalogue.collectorHost), .int2(1),
+                .int8(Int64(bitPattern: ownSamples.epoch)), .int8(sequence), .int4(Int32(part)),
+            ]
+        }
+        var statements = [PostgresStatement("BEGIN")]
+        for (part, scrape) in rows.scrapes.enumerated() {
+            statements.append(
+                PostgresStatement(
+                    insertBatchSQL,
+                    key(part: part) + [
+                        .int8(scrape.timestamp.rawValue), .int8(now.rawValue),
+                        .int4(Int32(scrape.series.count)), .bytea([]),
+                        .int4Array(scrape.series.map(\.rawValue)), .float8Array(scrape.values),
+                        .int8(number),
+                    ]))
+        }
+        if !rows.entries.isEmpty {
+            let newest = rows.entries.compactMap(\.column.last).max() ?? 0
+            statements.append(
+                PostgresStatement(
+                    insertDataSQL,
+                    key(part: rows.scrapes.count) + [
+                        .int8(newest), .int8(now.rawValue),
+                        .int4(Int32(clamping: rows.entries.reduce(0) { $0 + $1.column.count })),
+                        .int4Array(rows.entries.map(\.series.rawValue)), .bytea(data),
+                        .int8(number),
+                    ]))
+        }
+        statements.append(PostgresStatement(requireWriterSQL, [.int8(writer)]))
+        statements.append(PostgresStatement("COMMIT"))
+        let work = statements
+        try await write { session in _ = try session.pipeline(work) }
+    }
+
+    // MARK: Metadata
+
+    package func noteMetadata(
+        _ metadata: [String: MetricMetadata]
+    ) async throws(StorageError) {
+        let changed = catalogue.series.withLock { state in
+            metadata.filter { name, new in
+                guard let known = state.metadata[name], new != MetricMetadata() else {
+                    return false
+                }
+                return !known.contains(new) || known.contains(MetricMetadata())
+            }
+        }
+        guard !changed.isEmpty else { return }
+        // Ordered, so that two writers wait for each other in one order.
+        let ordered = changed.sorted { bytesPrecede($0.key, $1.key) }
+        let known = try await write { session in
+            let rows = try session.pipeline([
+                PostgresStatement(
+                    """
+                    WITH new AS (
+                        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+                            AS n (metric, type, help, unit)
+                    ), wanted AS MATERIALIZED (
+                        SELECT s.id, n.type, n.help, n.unit FROM petrel.series s
+                        JOIN new n USING (metric)
+                        WHERE (s.host_id = $5 OR s.type = 'unknown' AND s.help = '' AND s.unit = '')
+                            AND (s.type, s.help, s.unit) IS DISTINCT FROM (n.type, n.help, n.unit)
+                        ORDER BY s.id FOR UPDATE OF s
+                    )
+                    UPDATE petrel.series s SET type = w.type, help = w.help, unit = w.unit
+                    FROM wanted w WHERE s.id = w.id
+                    """,
+                    [
+                        .textArray(ordered.map { withoutNUL($0.key) }),
+                        .textArray(ordered.map(\.value.type.rawValue)),
+                        .textArray(ordered.map { withoutNUL($0.value.help) }),
+                        .textArray(ordered.map { withoutNUL($0.value.unit) }),
+                        .int4(Catalogue.collectorHost),
+                    ]),
+                PostgresStatement(
+                    """
+                    SELECT DISTINCT metric, type, help, unit FROM petrel.series
+                    WHERE metric = ANY ($1) ORDER BY metric, type, help, unit
+                    """, [.textArray(ordered.map { withoutNUL($0.key) })]),
+            ])[1]
+            var known: [String: [MetricMetadata]] = [:]
+            for row in 0..<rows.count {
+                known[rows.text(row, 0), default: []].append(
+                    MetricMetadata(
+                        type: MetricType(rawValue: rows.text(row, 1)) ?? .unknown,
+                        help: rows.text(row, 2), unit: rows.text(row, 3)))
+            }
+            return known
+        }
+        catalogue.series.withLock { state in
+            for (name, _) in ordered {
+                if let now = known[withoutNUL(name)] { state.metadata[name] = now }
+            }
+        }
+    }
+}
+
+extension CollectorStore {
+    /// Takes committed scrapes into the head.
+    func takeIn(_ scrapes: [ScrapeColumns]) {
+        for scrape in scrapes {
+            metrics.head.insert(
+                scrape.timestamp.rawValue,
+                catalogue.places(of: scrape.series.map(\.rawValue)), scrape.values)
+        }
+    }
+
+    /// Takes committed columns of these series into the head.
+    func takeIn(_ series: [Int32], _ columns: [ChunkColumn]) {
+        guard !series.isEmpty else { return }
+        metrics.head.insert(
+            zip(catalogue.places(of: series), columns).compactMap { place, column in
+                place.map { (place: $0, column: column) }
+            })
+    }
+}
+
+/// A row with `data`.
+private let insertDataSQL = """
+    INSERT INTO petrel.ingest_batch (recv_hour, host_id, kind, epoch, seq, part, ts, received_ns,
+        record_count, digest, series, data, number)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', $10, $11, $12)
+    """
