@@ -193,8 +193,9 @@ let web: [Target] = [
     library(
         "CollectorWeb", at: "collector/Web",
         [
-            "Model", "World", "Storage", "QueryMath", "Exposition", "Gzip", "PromQLSyntax",
-            "PromQL", "Startup", "CollectorQuery", hummingbird, nioCore, nioPosix, log, lifecycle,
+            "Model", "World", "Storage", "QueryMath", "Exposition", "Gzip", "RemoteWrite",
+            "PromQLSyntax", "PromQL", "Startup", "CollectorQuery", hummingbird, nioCore,
+            nioPosix, log, lifecycle,
         ])
 ]
 
@@ -254,7 +255,7 @@ let checks: [Target] = [
     tests(
         "CollectorWebTests",
         [
-            "Model", "World", "Storage", "Gzip", "PromQL", "LogQL", "CollectorQuery",
+            "Model", "World", "Storage", "Gzip", "RemoteWrite", "PromQL", "LogQL", "CollectorQuery",
             "CollectorWeb", log,
         ]),
     tests("ExpositionTests", ["Model", "Exposition"]),

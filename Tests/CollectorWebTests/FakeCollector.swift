@@ -127,7 +127,8 @@ enum FakeCollector {
         configuration: WebConfiguration = WebConfiguration(),
         checkReadiness: @escaping @Sendable () async throws -> Void = {},
         checkHosts: @escaping @Sendable () async throws -> Void = {},
-        clock: any WorldClock = FixedClock(), ruleGroups: [RuleGroupStatus] = [group],
+        clock: any WorldClock = FixedClock(), sampleWriter: any SampleWriter = FakeSampleWriter(),
+        ruleGroups: [RuleGroupStatus] = [group],
         deletes: Bool = false,
         logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     ) -> WebSite {
@@ -136,6 +137,7 @@ enum FakeCollector {
             metrics: MetricQueryService(
                 reader: FakeMetricReader(), clock: clock, executor: globalConcurrentExecutor),
             logs: LogQueryService(reader: FakeLogReader(), clock: clock),
+            sampleWriter: sampleWriter,
             ruleGroups: { ruleGroups },
             alerts: { [alert] },
             hosts: {

@@ -61,7 +61,6 @@ struct WebSiteTests {
         arguments: [
             ("GET /healthz", 200, "ok\n"), ("GET /readyz", 200, "ready\n"),
             ("GET /ready", 200, "ready\n"), ("GET /loki/api/v1/ready", 200, "ready\n"),
-            ("GET /metrics", 200, "# HELP petrel_up One.\n# TYPE petrel_up gauge\npetrel_up 1\n"),
             ("GET /nothing", 404, #"{"error":"no such path: /nothing"}"#),
             ("DELETE /metrics", 405, #"{"error":"method DELETE is not allowed"}"#),
             ("HEAD /healthz", 200, ""),
@@ -105,6 +104,13 @@ struct WebSiteTests {
         let answer = try await FakeCollector.ask(line)
         #expect(answer.status == status)
         #expect(answer.body == body)
+    }
+
+    @Test("the collector's own metrics and those of its ways in")
+    func ownMetrics() async throws {
+        let body = try await FakeCollector.ask("GET /metrics").body
+        #expect(body.hasSuffix("# HELP petrel_up One.\n# TYPE petrel_up gauge\npetrel_up 1\n"))
+        #expect(body.contains("\npetrel_remote_write_cached_series 0\n"))
     }
 
     @Test("a collector without its database says so")

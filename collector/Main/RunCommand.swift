@@ -180,6 +180,7 @@ struct CollectorWiring {
     ) -> WebDependencies {
         var dependencies = WebDependencies(
             version: PetrelCollector.version, clock: LiveClock(), metrics: metrics, logs: logs,
+            sampleWriter: store,
             ruleGroups: { evaluate.snapshot.map(RuleGroupStatus.init) },
             alerts: {
                 evaluate.snapshot.flatMap { machine in

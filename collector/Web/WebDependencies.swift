@@ -135,6 +135,8 @@ package struct WebDependencies: Sendable {
     package var clock: any WorldClock
     package var metrics: MetricQueryService
     package var logs: LogQueryService
+    /// Where samples go that senders push.
+    package var sampleWriter: any SampleWriter
     /// Every rule group, in the order of files and of groups in them.
     package var ruleGroups: @Sendable () async -> [RuleGroupStatus]
     /// Alerts that are pending, firing or freshly resolved.
@@ -157,7 +159,7 @@ package struct WebDependencies: Sendable {
 
     package init(
         version: String, revision: String = "", clock: any WorldClock,
-        metrics: MetricQueryService, logs: LogQueryService,
+        metrics: MetricQueryService, logs: LogQueryService, sampleWriter: any SampleWriter,
         ruleGroups: @escaping @Sendable () async -> [RuleGroupStatus],
         alerts: @escaping @Sendable () async throws -> [AlertRecord],
         hosts: @escaping @Sendable () async throws -> [FleetHost],
@@ -174,6 +176,7 @@ package struct WebDependencies: Sendable {
         self.clock = clock
         self.metrics = metrics
         self.logs = logs
+        self.sampleWriter = sampleWriter
         self.ruleGroups = ruleGroups
         self.alerts = alerts
         self.hosts = hosts

@@ -79,8 +79,24 @@ private final class ConnectionRegistrar: ChannelInboundHandler, RemovableChannel
 struct WebResponder: HTTPResponder {
     typealias Context = BasicRequestContext
 
+    /// Bytes of great bodies that are in memory at once.
+    private static let bodiesBytesMax = 64 << 20
+
     let site: WebSite
     let bodyBytesMax: Int
+    private let bodies = ByteBudget(bytesMax: bodiesBytesMax)
+
+    init(site: WebSite, bodyBytesMax: Int) {
+        self.site = site
+        self.bodyBytesMax = bodyBytesMax
+    }
+
+    /// Longest body of a request: pushed samples come in greater ones than queries.
+    private func bodyBytesMax(_ request: Request) -> Int {
+        let path = (request.head.path ?? "").prefix { $0 != "?" }
+        return path == "/" + RemoteWriteAPI.path.joined(separator: "/")
+            ? max(bodyBytesMax, RemoteWriteAPI.bodyBytesMax) : bodyBytesMax
+    }
 
     func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
         // A body that is too long by its own word is not read at all.
@@ -102,18 +118,21 @@ struct WebResponder: HTTPResponder {
 
     private func answer(_ request: Request, body: RequestBody) async throws -> Response {
         let path = (try? Self.path(request.head.path ?? "/")) ?? []
+        var held = 0
+        defer { bodies.giveBack(held) }
         do throws(WebRefusal) {
-            return Self.response(await site.respond(to: try await read(request, body)))
+            return Self.response(await site.respond(to: try await read(request, body, &held)))
         } catch { return Self.response(site.refuse(error, path: path)) }
     }
 
+    /// `held` becomes what of `bodies` the request takes.
     private func read(
-        _ request: Request, _ body: RequestBody
+        _ request: Request, _ body: RequestBody, _ held: inout Int
     ) async throws(WebRefusal) -> WebRequest {
         let target = request.head.path ?? "/"
         var parameters = try FormParameters(
             target.utf8.drop { $0 != UInt8(ascii: "?") }.dropFirst())
-        let bytes = try await collect(request, body)
+        let bytes = try await collect(request, body, &held)
         var headers: [String: String] = [:]
         for field in request.headers { headers[field.name.canonicalName] = field.value }
         headers["host"] = request.head.authority
@@ -127,27 +146,38 @@ struct WebResponder: HTTPResponder {
     }
 
     private func collect(
-        _ request: Request, _ body: RequestBody
+        _ request: Request, _ body: RequestBody, _ held: inout Int
     ) async throws(WebRefusal) -> [UInt8] {
+        let bodyBytesMax = bodyBytesMax(request)
         let tooLong = WebRefusal(413, "the request body is longer than \(bodyBytesMax) bytes")
         guard !isTooLong(request) else { throw tooLong }
         var bytes: [UInt8] = []
         var count = 0
+        var isCrowded = false
         do {
             // Read to its end whatever its length: what nobody reads would hold the connection up for ever.
             for try await part in body {
                 count += part.readableBytes
-                if count <= bodyBytesMax { bytes += part.readableBytesView }
+                // What every request may have is not counted.
+                if count > self.bodyBytesMax, count <= bodyBytesMax, !isCrowded {
+                    isCrowded = !bodies.take(count - held)
+                    if !isCrowded { held = count }
+                }
+                if count <= bodyBytesMax, !isCrowded { bytes += part.readableBytesView }
             }
         } catch {
             throw WebRefusal(400, "the request body can't be read")
         }
         guard count <= bodyBytesMax else { throw tooLong }
+        guard !isCrowded else {
+            throw WebRefusal(503, "too many great requests are being read; send it again")
+        }
         return bytes
     }
 
     private func isTooLong(_ request: Request) -> Bool {
-        request.headers[.contentLength].flatMap { Int($0) }.map { $0 > bodyBytesMax } ?? false
+        request.headers[.contentLength].flatMap { Int($0) }.map { $0 > bodyBytesMax(request) }
+            ?? false
     }
 
     private static func path(_ target: String) throws(WebRefusal) -> [String] {

@@ -18,6 +18,7 @@ package struct WebSite: Sendable {
     private let prometheus: PrometheusAPI
     private let loki: LokiAPI
     private let petrel: PetrelAPI
+    private let remoteWrite: RemoteWriteAPI
 
     /// `random` makes the ids of requests that bring none.
     package init(
@@ -31,6 +32,7 @@ package struct WebSite: Sendable {
         prometheus = PrometheusAPI(dependencies: dependencies)
         loki = LokiAPI(dependencies: dependencies)
         petrel = PetrelAPI(dependencies: dependencies)
+        remoteWrite = RemoteWriteAPI(writer: dependencies.sampleWriter)
     }
 
     /// The answer to `request`, with every header but those of the transport.
@@ -130,6 +132,8 @@ package struct WebSite: Sendable {
         if request.method == "HEAD" { request.method = "GET" }
         let path = request.path
         switch path.prefix(3) {
+        case ["prometheus", "api", "v1"] where path == RemoteWriteAPI.path:
+            return await remoteWrite.respond(request)
         case ["prometheus", "api", "v1"]:
             return await prometheus.respond(request, path: path.dropFirst(3))
         case ["loki", "api", "v1"] where path.dropFirst(3) == ["ready"]: return await readiness()
@@ -162,7 +166,8 @@ package struct WebSite: Sendable {
         case ["metrics"]:
             return WebResponse(
                 contentType: ExpositionWriter.contentType,
-                body: ExpositionWriter.text(await dependencies.ownMetrics()))
+                body: ExpositionWriter.text(
+                    await dependencies.ownMetrics() + remoteWrite.families()))
         default: return nil
         }
     }
