@@ -79,8 +79,16 @@ package final class SeriesNumberCache: Sendable {
         private func equals(_ slot: Slot, _ key: UnsafeRawBufferPointer) -> Bool {
             guard Int(slot.count) == key.count else { return false }
             return bytes.withUnsafeBytes { bytes in
-                UnsafeRawBufferPointer(rebasing: bytes[slot.start..<slot.start + key.count])
-                    .elementsEqual(key)
+                var at = 0
+                while at + 8 <= key.count {
+                    let known = bytes.loadUnaligned(
+                        fromByteOffset: slot.start + at, as: UInt64.self)
+                    guard known == key.loadUnaligned(fromByteOffset: at, as: UInt64.self) else {
+                        return false
+                    }
+                    at += 8
+                }
+                return (at..<key.count).allSatisfy { bytes[slot.start + $0] == key[$0] }
             }
         }
 
