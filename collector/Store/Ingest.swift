@@ -66,11 +66,17 @@ extension CollectorStore: IngestWriter {
         guard session.kind == .metrics else {
             return try await write { try work.run($0, .committing(number: 0, writer: nil)) }
         }
-        return try await numbered(
+        let outcomes = try await numbered(
             { takeIn(work.scrapes(stored: $0)) },
             { number, writer throws(StorageError) in
                 try await write { try work.run($0, .committing(number: number, writer: writer)) }
             })
+        let isRepeat = outcomes.contains { outcome in
+            if case .duplicate = outcome { true } else { false }
+        }
+        // What is acknowledged is visible: the first try was committed, and its answer may have been lost.
+        if isRepeat { try await settleDoubts() }
+        return outcomes
     }
 
     package func rehearse(
