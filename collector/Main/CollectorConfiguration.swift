@@ -16,6 +16,8 @@ struct CollectorConfiguration: Sendable {
     /// System user that runs the private PostgreSQL when the collector is root.
     var databaseUser = "postgres"
     var http = AddressAndPort(address: "127.0.0.1", port: 9600)
+    /// Names beside localhost under which the HTTP API may be asked, as through a proxy that passes `Host` on.
+    var httpHostNames: [String] = []
     var fleet = AddressAndPort(address: "0.0.0.0", port: 9601)
     var enroll = AddressAndPort(address: "0.0.0.0", port: 9602)
     var publicPart = AddressAndPort(address: "127.0.0.1", port: 9603)
@@ -33,6 +35,8 @@ struct CollectorConfiguration: Sendable {
     var queriesMax = 20
     var queryTimeout = PrometheusDuration(milliseconds: 120_000)
     var querySamplesMax = 50_000_000
+    var seriesMax = 1_000_000
+    var seriesPerHostMax = 100_000
     var logLevel = "info"
     var logFormat = LogFormat.auto
 
@@ -60,6 +64,9 @@ struct CollectorConfiguration: Sendable {
         queryTimeout = try limits.duration("query_timeout", default: queryTimeout)
         querySamplesMax = try limits.int(
             "query_samples", default: querySamplesMax, range: 1000...1_000_000_000)
+        seriesMax = try limits.int("series_max", default: seriesMax, range: 1000...100_000_000)
+        seriesPerHostMax = try limits.int(
+            "series_per_host_max", default: seriesPerHostMax, range: 100...100_000_000)
         try limits.finish()
         try root.finish()
     }
@@ -78,6 +85,7 @@ struct CollectorConfiguration: Sendable {
         var http = try root.section("http")
         self.http = try address(&http, "listen", self.http)
         publicPart = try address(&http, "public", publicPart)
+        httpHostNames = try http.strings("host_names", default: httpHostNames)
         try http.finish()
         var fleet = try root.section("fleet")
         self.fleet = try address(&fleet, "listen", self.fleet)

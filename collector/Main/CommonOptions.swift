@@ -78,6 +78,7 @@ extension CollectorConfiguration {
             writeConnectionsMax: max(2, databaseConnectionsMax / 2),
             readConnectionsMax: max(2, databaseConnectionsMax / 2),
             queryMillisecondsMax: Int(queryTimeout.milliseconds),
+            seriesMax: seriesMax, seriesPerHostMax: seriesPerHostMax,
             metricRetentionHours: Int(retention.milliseconds / 3_600_000),
             logRetentionDays: Int(retention.milliseconds / 86_400_000))
     }

@@ -155,7 +155,8 @@ struct CollectorWiring {
         let notifyTest = NotifyTest(
             directory: directory, sender: sender, clock: clock, random: random)
         let webConfiguration = WebConfiguration(
-            address: configuration.http.address, port: configuration.http.port)
+            address: configuration.http.address, port: configuration.http.port,
+            hostNames: configuration.httpHostNames)
         let site = WebSite(
             configuration: webConfiguration,
             dependencies: Self.webDependencies(
