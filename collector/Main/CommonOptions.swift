@@ -1,5 +1,6 @@
 import ArgumentParser
 import CollectorStore
+import CollectorWeb
 import Identity
 import Logging
 import Model
@@ -66,6 +67,10 @@ extension StartFiles {
 }
 
 extension CollectorConfiguration {
+    var webConfiguration: WebConfiguration {
+        WebConfiguration(address: http.address, port: http.port, hostNames: httpHostNames)
+    }
+
     var storeConfiguration: StoreConfiguration {
         let database: StoreConfiguration.Database =
             databaseURL.isEmpty

@@ -154,9 +154,7 @@ struct CollectorWiring {
             logger: logger)
         let notifyTest = NotifyTest(
             directory: directory, sender: sender, clock: clock, random: random)
-        let webConfiguration = WebConfiguration(
-            address: configuration.http.address, port: configuration.http.port,
-            hostNames: configuration.httpHostNames)
+        let webConfiguration = configuration.webConfiguration
         let site = WebSite(
             configuration: webConfiguration,
             dependencies: Self.webDependencies(
