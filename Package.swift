@@ -81,7 +81,8 @@ let meaning: [Target] = [
 
 // Layer 1: one skill each.
 let skills: [Target] = [
-    library("WorldLive", ["Model", "World", "CSpawn"]),
+    .systemLibrary(name: "CMalloc", path: "Sources/CMalloc"),
+    library("WorldLive", ["Model", "World", "CSpawn", "CMalloc"]),
     library("Storage", ["Model"]),
     library("QueryMath", ["Model"]),
     library("ChunkCodec", ["Model"]),

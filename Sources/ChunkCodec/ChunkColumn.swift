@@ -100,11 +100,13 @@ package struct ChunkColumn: Hashable, Sendable {
             for sample in later.histograms { insert(sample) }
             return
         }
+        // What is earlier stays where it is.
+        let low = firstIndex(in: timestamps) { $0 >= start }
         var mergedTimes: [Int64] = []
         var mergedValues: [Double] = []
-        mergedTimes.reserveCapacity(timestamps.count + later.timestamps.count)
-        mergedValues.reserveCapacity(timestamps.count + later.timestamps.count)
-        var old = 0
+        mergedTimes.reserveCapacity(timestamps.count - low + later.timestamps.count)
+        mergedValues.reserveCapacity(timestamps.count - low + later.timestamps.count)
+        var old = low
         for new in later.timestamps.indices {
             let time = later.timestamps[new]
             while old < timestamps.count, timestamps[old] < time {
@@ -118,8 +120,14 @@ package struct ChunkColumn: Hashable, Sendable {
         }
         mergedTimes += timestamps[old...]
         mergedValues += values[old...]
-        timestamps = mergedTimes
-        values = mergedValues
+        timestamps.replaceSubrange(low..., with: mergedTimes)
+        values.replaceSubrange(low..., with: mergedValues)
+    }
+
+    /// Makes room for so many values in all.
+    package mutating func reserve(_ count: Int) {
+        timestamps.reserveCapacity(count)
+        values.reserveCapacity(count)
     }
 
     /// Appends samples that are all later in time.

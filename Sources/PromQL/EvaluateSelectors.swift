@@ -212,7 +212,7 @@ extension RangeSeries {
 
 /// The index of the first timestamp later than `time`, not before `start`.
 ///
-/// Walks a few steps, then searches: O(1) for a sliding cursor, O(log n) for a jump.
+/// Walks a few steps, then gallops and searches: O(1) for a sliding cursor, O(log of the distance) for a jump.
 func firstIndex(after time: Int64, in timestamps: [Int64], from start: Int) -> Int {
     var low = start
     let near = min(timestamps.count, start + 16)
@@ -220,7 +220,14 @@ func firstIndex(after time: Int64, in timestamps: [Int64], from start: Int) -> I
         if timestamps[low] > time { return low }
         low += 1
     }
-    var high = timestamps.count
+    var stride = 16
+    var high = low
+    while high < timestamps.count, timestamps[high] <= time {
+        low = high + 1
+        high += stride
+        stride *= 2
+    }
+    high = min(high, timestamps.count)
     while low < high {
         let middle = low + (high - low) / 2
         if timestamps[middle] > time { high = middle } else { low = middle + 1 }

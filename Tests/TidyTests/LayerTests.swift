@@ -7,7 +7,7 @@ struct LayerTests {
         ["Model", "World", "CRE2", "LinearRegex", "CSpawn"],
         [
             "WorldLive", "Storage", "ChunkCodec", "QueryMath", "GoTemplate", "Exposition",
-            "Gzip", "CZlib",
+            "Gzip", "CZlib", "CMalloc",
             "PromQLSyntax", "Probe", "Wire", "Identity", "Postgres", "YAMLDocument", "CYAML",
             "CLibPQ", "CSnappy", "RemoteWrite",
         ],
@@ -27,7 +27,7 @@ struct LayerTests {
         "World>Model",  // the world's protocols speak of times
         // C and its owner
         "LinearRegex>CRE2", "YAMLDocument>CYAML", "Postgres>CLibPQ", "AgentRead>CJournal",
-        "Gzip>CZlib",
+        "Gzip>CZlib", "WorldLive>CMalloc",
         "RemoteWrite>CSnappy",
     ]
 
@@ -40,6 +40,7 @@ struct LayerTests {
         "SwiftProtobuf": ["Wire", "WireRPC", "AgentStream", "CollectorReceive"],
         "CYAML": ["YAMLDocument"],
         "CZlib": ["Gzip"],
+        "CMalloc": ["WorldLive"],
         "CRE2": ["LinearRegex"],
         "CSnappy": ["RemoteWrite"],
         "CJournal": ["AgentRead"], "CSpawn": ["WorldLive", "Postgres"],

@@ -34,7 +34,7 @@ struct CollectorConfiguration: Sendable {
     var evaluationInterval = PrometheusDuration(milliseconds: 15_000)
     var queriesMax = 20
     var queryTimeout = PrometheusDuration(milliseconds: 120_000)
-    var querySamplesMax = 50_000_000
+    var querySamplesMax = 20_000_000
     var seriesMax = 1_000_000
     var seriesPerHostMax = 100_000
     var logLevel = "info"

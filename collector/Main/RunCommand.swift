@@ -28,6 +28,7 @@ struct RunCommand: AsyncParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() async throws {
+        FreedMemory.prepare()
         let surroundings = LiveSurroundings()
         let notifier = SystemdNotifier(surroundings)
         let configuration = try common.configuration()
@@ -202,7 +203,8 @@ struct CollectorWiring {
     /// Every long life, in data order; shut down in reverse.
     func group() -> ServiceGroup {
         ServiceList.group(
-            store.services + receiver.services + [presence, evaluate, outbox, web] + liveness,
+            store.services + receiver.services + [presence, evaluate, outbox, web]
+                + [MemoryRelease(clock: LiveClock())] + liveness,
             endsWithFirst: true, logger: logger)
     }
 }

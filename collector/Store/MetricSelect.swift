@@ -19,7 +19,7 @@ extension CollectorStore: MetricReader {
         let head = metrics.head.pieces(of: Array(plan.slotsByGroup.keys))
         let columns = try await read { session in
             var columns = ChunkReading(
-                plan: plan, after: after.rawValue, through: through.rawValue,
+                plan: plan, head: head, after: after.rawValue, through: through.rawValue,
                 samplesMax: limits.samplesMax)
             try session.forEachRow(
                 """
@@ -33,7 +33,7 @@ extension CollectorStore: MetricReader {
                     .int8(through.rawValue), .int8(MetricHead.windowMilliseconds),
                 ]
             ) { row in try columns.take(row) }
-            for (group, pieces) in head { try columns.take(group, pieces) }
+            try columns.finish()
             return columns.columns
         }
         return zip(selections, plan.bySelection).map { selection, numbers in
@@ -127,57 +127,94 @@ private struct SelectionPlan: Sendable {
     var bySelection: [[Int32]] = []
 }
 
-/// Gathers the columns of a read out of chunks, in the order of their seals within each window, and then the head.
+/// Gathers the columns of a read out of chunks, group by group: those of a group in the order of their seals within each
+/// window, and then what the head has of it.
 private struct ChunkReading {
     private(set) var columns: [ChunkColumn]
     private let plan: SelectionPlan
     private let after: Int64
     private let through: Int64
     private let samplesMax: Int
+    private var head: [Int32: MetricHead.Pieces]
     private var sampleCount = 0
+    /// The group whose chunks are coming, and the pieces of each of its wanted slots.
+    private var group: Int32?
+    private var pieces: [[ChunkColumn]] = []
 
-    init(plan: SelectionPlan, after: Int64, through: Int64, samplesMax: Int) {
+    init(
+        plan: SelectionPlan, head: [Int32: MetricHead.Pieces], after: Int64, through: Int64,
+        samplesMax: Int
+    ) {
         columns = [ChunkColumn](repeating: ChunkColumn(), count: plan.wantedCount)
         self.plan = plan
+        self.head = head
         self.after = after
         self.through = through
         self.samplesMax = samplesMax
     }
 
-    /// Takes a row of `grp, data`.
+    /// Takes a row of `grp, data`; those of a group come together.
     mutating func take(_ row: PostgresRows) throws {
-        let group = try row.int4(0, 0)
-        guard let slots = plan.slotsByGroup[group] else { return }
+        let number = try row.int4(0, 0)
+        guard let slots = plan.slotsByGroup[number] else { return }
+        if number != group { try begin(number, slots.count) }
         let chunk: Chunk
         do throws(ChunkError) { chunk = try Chunk(row.bytes(0, 1)) } catch {
-            throw StorageError.corrupt("a chunk of group \(group): \(error)")
+            throw StorageError.corrupt("a chunk of group \(number): \(error)")
         }
-        for (slot, index) in slots where slot < chunk.slotCount {
+        for (place, wanted) in slots.enumerated() where wanted.slot < chunk.slotCount {
             let column: ChunkColumn
-            do throws(ChunkError) { column = try chunk.column(slot: slot) } catch {
+            do throws(ChunkError) { column = try chunk.column(slot: wanted.slot) } catch {
                 throw StorageError.corrupt(
-                    "a chunk of group \(group) from \(chunk.timestamps.first ?? 0) ms: \(error)")
+                    "a chunk of group \(number) from \(chunk.timestamps.first ?? 0) ms: \(error)")
             }
-            try take(column.cut(after: after, through: through), at: index)
+            try take(column.cut(after: after, through: through), at: place)
         }
     }
 
-    /// Takes what the head has of a group.
-    mutating func take(_ group: Int32, _ pieces: MetricHead.Pieces) throws {
-        for (slot, index) in plan.slotsByGroup[group] ?? [] {
-            let column: ChunkColumn
-            do throws(ChunkError) {
-                column = try pieces.column(slot: slot, after: after, through: through)
-            } catch { throw StorageError.corrupt("the head of group \(group): \(error)") }
-            try take(column, at: index)
+    /// Joins the last group, and takes the groups that the head alone has.
+    mutating func finish() throws {
+        try endGroup()
+        for number in head.keys.sorted() {
+            try begin(number, plan.slotsByGroup[number]?.count ?? 0)
+            try endGroup()
         }
     }
 
-    private mutating func take(_ column: ChunkColumn, at index: Int) throws {
+    private mutating func begin(_ number: Int32, _ slotCount: Int) throws {
+        try endGroup()
+        group = number
+        pieces = [[ChunkColumn]](repeating: [], count: slotCount)
+    }
+
+    private mutating func take(_ column: ChunkColumn, at place: Int) throws {
+        if column.isEmpty { return }
         sampleCount += column.count
         guard sampleCount <= samplesMax else {
-            throw StorageError.limitExceeded(limit: "limits.query_samples_max", maximum: samplesMax)
+            throw StorageError.limitExceeded(limit: "limits.query_samples", maximum: samplesMax)
         }
-        columns[index].merge(column)
+        pieces[place].append(column)
+    }
+
+    private mutating func endGroup() throws {
+        guard let number = group, let slots = plan.slotsByGroup[number] else { return }
+        group = nil
+        if let newest = head.removeValue(forKey: number) {
+            for (place, wanted) in slots.enumerated() {
+                let column: ChunkColumn
+                do throws(ChunkError) {
+                    column = try newest.column(slot: wanted.slot, after: after, through: through)
+                } catch { throw StorageError.corrupt("the head of group \(number): \(error)") }
+                try take(column, at: place)
+            }
+        }
+        for (place, wanted) in slots.enumerated() {
+            if pieces[place].count > 1 {
+                columns[wanted.index].reserve(
+                    pieces[place].reduce(0) { $0 + $1.timestamps.count })
+            }
+            for piece in pieces[place] { columns[wanted.index].merge(piece) }
+            pieces[place] = []
+        }
     }
 }

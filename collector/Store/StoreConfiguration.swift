@@ -39,7 +39,7 @@ package struct StoreConfiguration: Sendable {
         readConnectionsMax: Int = 6,
         waitMilliseconds: Int = 10_000, queryMillisecondsMax: Int = 30_000,
         seriesMax: Int = 1_000_000, seriesPerHostMax: Int = 100_000, logStreamsMax: Int = 100_000,
-        headSamplesMax: Int = 24_000_000,
+        headSamplesMax: Int = 12_000_000,
         metricRetentionHours: Int = 15 * 24, logRetentionDays: Int = 15
     ) {
         self.database = database
