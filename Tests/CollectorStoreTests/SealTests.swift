@@ -152,4 +152,37 @@ extension StoreTests {
             await store.close()
         }
     }
+
+    @Test("a log of far more than the head may hold does not keep a collector from starting")
+    func longReplay() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            let store = try await TestCluster.store(in: cluster, name: "longreplay", clock: clock)
+            let h1 = try host("h1")
+            let ids = try await store.intern(
+                (0..<60).map { definition(["__name__": "m\($0)"]) }, host: h1
+            ).map { try #require($0) }
+            let (session, _) = try await store.openSession(host: h1, kind: .metrics, epoch: 1)
+            for sequence in UInt64(1)...50 {
+                let batch = scrape(
+                    sequence, at: Self.base + Int64(sequence), ids,
+                    ids.map { _ in Double(sequence) })
+                #expect(try await store.store([batch], session: session) == [.stored])
+            }
+            let expected = try await Self.everything(store)
+            await store.close()
+            // Twice: what the first start put into chunks is read by the second again.
+            for _ in 0..<2 {
+                let next = try await TestCluster.reopen(
+                    cluster, name: "longreplay", clock: clock
+                ) { $0.headSamplesMax = 100 }
+                #expect(try await Self.everything(next) == expected)
+                #expect(try await StoreVerifier(next).verify().isSound)
+                await next.close()
+            }
+            let chunks = try await TestCluster.number(
+                "SELECT count(*) FROM petrel.chunk", on: "longreplay", in: cluster)
+            #expect(chunks > 2)
+        }
+    }
 }

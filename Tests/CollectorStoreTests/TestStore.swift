@@ -127,10 +127,13 @@ enum TestCluster {
 
     /// Another collector on the database of an earlier one.
     static func reopen(
-        _ cluster: PrivateCluster, name: String, clock: SetClock = SetClock(start)
+        _ cluster: PrivateCluster, name: String, clock: SetClock = SetClock(start),
+        _ change: (inout StoreConfiguration) -> Void = { _ in }
     ) async throws -> CollectorStore {
+        var configuration = StoreConfiguration(database: .url(url(of: name, in: cluster)))
+        change(&configuration)
         let store = try await CollectorStore.open(
-            configuration: StoreConfiguration(database: .url(url(of: name, in: cluster))),
+            configuration: configuration,
             clock: clock, random: SeededRandom(1), logger: quiet)
         try await store.takeOverMetrics()
         return store

@@ -64,31 +64,73 @@ extension CollectorStore {
         metrics.progress.withLock { $0.writer = writer }
     }
 
-    /// Reads rows of `ingest_batch` that are not sealed into the head, and answers with their last number.
+    /// Reads rows of `ingest_batch` that are not sealed into the head, and answers with their last number. More than the
+    /// head may hold, as after an upgrade or a smaller limit, goes into chunks at once; `metric_seal` does not move for
+    /// them, so that a failure on the way loses nothing.
     private func replay(after number: Int64, through: Int64) async throws(StorageError) -> Int64 {
         let catalogue = catalogue
         let metrics = metrics
         let sampleMax = configuration.headSamplesMax
-        let last = Mutex(number)
-        try await own { session in
-            try session.forEachRow(
-                """
-                SELECT number, ts, series, vals, data FROM petrel.ingest_batch
-                WHERE ts IS NOT NULL AND (number > $1 OR ts > $2) ORDER BY number, recv_hour, part
-                """, [.int8(number), .int8(through)]
-            ) { row in
-                let of = try row.integer(0, 0)
-                last.withLock { $0 = max($0, of) }
-                // What of it is at or before `through` is in chunks, where it may have been replaced since.
-                try Self.insert(
-                    row, 1, after: of > number ? .min : through, catalogue, metrics)
-                guard metrics.head.sampleCount < 2 * sampleMax else {
-                    throw StorageError.exhausted(
-                        "more than \(2 * sampleMax) samples of petrel.ingest_batch are not sealed")
+        return try await own { session in
+            try session.transaction { session in
+                try session.query(
+                    """
+                    DECLARE unsealed NO SCROLL CURSOR FOR
+                    SELECT number, ts, series, vals, data FROM petrel.ingest_batch
+                    WHERE ts IS NOT NULL AND (number > $1 OR ts > $2)
+                    ORDER BY number, recv_hour, part
+                    """, [.int8(number), .int8(through)])
+                var last = number
+                while true {
+                    let rows = try session.query("FETCH \(Self.replayRows) FROM unsealed")
+                    guard rows.count > 0 else { return last }
+                    for row in 0..<rows.count {
+                        let of = try rows.integer(row, 0)
+                        last = max(last, of)
+                        // What of it is at or before `through` is in chunks, where it may have been replaced since.
+                        try Self.insert(
+                            rows, at: row, 1, after: of > number ? .min : through, catalogue,
+                            metrics)
+                    }
+                    if metrics.head.sampleCount > sampleMax { try Self.relieve(metrics, session) }
                 }
             }
         }
-        return last.withLock { $0 }
+    }
+
+    /// Rows of the log that a replay has in memory at once: a row may be a megabyte.
+    private static let replayRows = 20
+
+    /// Writes all of the head as chunks, within the transaction of a replay.
+    private static func relieve(_ metrics: MetricState, _ session: PostgresSession) throws {
+        let (chunks, rest) = try metrics.head.seal(through: .max)
+        for day in Set(chunks.map { dayOf($0.first) }).sorted() {
+            try session.query("SELECT petrel.ensure_chunk_partition($1)", [.int4(day)])
+        }
+        let seal = try session.query(
+            "UPDATE petrel.metric_seal SET seal = seal + 1 RETURNING seal"
+        ).integer(0, 0)
+        try copy(chunks, seal: seal, session)
+        metrics.head.sealed(rest)
+    }
+
+    private static func copy(
+        _ chunks: [SealedChunk], seal: Int64, _ session: PostgresSession
+    ) throws {
+        guard !chunks.isEmpty else { return }
+        var copy = BinaryCopyRows(columnCount: 7)
+        for chunk in chunks {
+            copy.append([
+                .int4(dayOf(chunk.first)), .int4(chunk.group), .int8(chunk.first),
+                .int8(chunk.last), .int8(seal), .int4(Int32(clamping: chunk.sampleCount)),
+                .bytea(chunk.data),
+            ])
+        }
+        try session.copyIn(
+            """
+            COPY petrel.chunk (day, grp, first_ms, last_ms, seal, sample_count, data)
+            FROM STDIN (FORMAT binary)
+            """, copy)
     }
 
     /// Puts a row of `ts, series, vals, data`, from `column` on, into the head: what of it is after `after`.
@@ -243,22 +285,7 @@ extension CollectorStore {
                     WHERE writer = $1 RETURNING seal
                     """, [.int8(writer), .int8(number), .int8(through)])
                 guard rows.count == 1 else { throw Self.anotherWriter }
-                let seal = try rows.integer(0, 0)
-                var copy = BinaryCopyRows(columnCount: 7)
-                for chunk in chunks {
-                    copy.append([
-                        .int4(dayOf(chunk.first)), .int4(chunk.group), .int8(chunk.first),
-                        .int8(chunk.last), .int8(seal), .int4(Int32(clamping: chunk.sampleCount)),
-                        .bytea(chunk.data),
-                    ])
-                }
-                if copy.count > 0 {
-                    try session.copyIn(
-                        """
-                        COPY petrel.chunk (day, grp, first_ms, last_ms, seal, sample_count, data)
-                        FROM STDIN (FORMAT binary)
-                        """, copy)
-                }
+                try Self.copy(chunks, seal: try rows.integer(0, 0), session)
             }
         }
     }
