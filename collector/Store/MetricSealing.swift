@@ -141,8 +141,11 @@ extension CollectorStore {
         let timestamp = try row.integer(index, column)
         let series = try row.int4Array(index, column + 1)
         let places = catalogue.places(of: series)
-        guard places.allSatisfy({ $0 != nil }) else {
-            throw StorageError.corrupt("the scrape at \(timestamp) ms has series that are unknown")
+        if let unknown = places.firstIndex(where: { $0 == nil }) {
+            throw StorageError.corrupt(
+                "a row of petrel.ingest_batch at \(timestamp) ms has series \(series[unknown]), which "
+                    + "petrel.series lacks: was one table restored without the other? "
+                    + "`petrel-collector verify` lists all such rows")
         }
         guard row.isNull(index, column + 3) else {
             let columns = try BatchData.decode(row.bytes(index, column + 3), count: series.count)
@@ -171,7 +174,9 @@ extension CollectorStore {
             throw .unavailable("this collector is not the writer of metrics")
         }
         guard metrics.head.sampleCount < 2 * configuration.headSamplesMax else {
-            throw .unavailable("too many samples wait to be sealed")
+            throw .unavailable(
+                "too many samples wait to be sealed; where this lasts, the collector's log says why "
+                    + "sealing fails")
         }
         let number = metrics.numbers.begin()
         do throws(StorageError) {
