@@ -8,10 +8,9 @@ RELEASE = -c release --static-swift-stdlib --scratch-path $(RELEASE_SCRATCH) --d
 MAP = $(CURDIR)=/usr/src/petrel
 SAME_ANYWHERE = -Xswiftc -file-prefix-map -Xswiftc $(MAP) -Xcc -ffile-prefix-map=$(MAP) -Xcxx -ffile-prefix-map=$(MAP) \
 	-Xswiftc -Xfrontend -Xswiftc -no-clang-module-breadcrumbs
-PROGRAMS = petrel-agent petrel-collector petrel
 RELEASE_DIR = $(RELEASE_SCRATCH)/release
 
-.PHONY: run test bench deb format release build-tests dependencies-build dependencies-run dependencies-test dependencies-deb clean
+.PHONY: run test test-programs test-units bench deb format release dependencies-build dependencies-run dependencies-test dependencies-deb clean
 
 ## run: the whole of Petrel on this host, until Ctrl-C
 run: dependencies-run release
@@ -20,10 +19,16 @@ run: dependencies-run release
 ## test: every test: style, units, conformance, simulation, integration, faults on real processes
 test: dependencies-test
 	$(SWIFT) format lint --strict -r Sources agent collector Tests Package.swift
-	@$(MAKE) --no-print-directory -j2 release build-tests
+	@$(MAKE) --no-print-directory -j2 --output-sync=line test-programs test-units
+
+# The two halves of `test`, side by side: either leaves a core idle while one large module compiles or a peer is waited for.
+test-programs: release
 	packaging/local/check-release.sh $(RELEASE_DIR)
 	python3 Tests/Faults/fleet.py --programs $(RELEASE_DIR) short
-	timeout 1200 $(SWIFT) test --skip-build
+
+test-units:
+	$(SWIFT) build --build-tests
+	timeout 2400 $(SWIFT) test --skip-build
 
 ## bench: ratios against peers, measured in one run
 bench: dependencies-test release
@@ -40,11 +45,7 @@ format:
 
 release: dependencies-build
 	@echo "Building the programs (release, static; the first time takes about 10 minutes on 2 cores)"
-	@for p in $(PROGRAMS); do $(SWIFT) build $(RELEASE) --product $$p || exit 1; done
-
-# Beside `release`: either build leaves a core idle while one large module compiles.
-build-tests:
-	$(SWIFT) build --build-tests
+	$(SWIFT) build $(RELEASE)
 
 dependencies-build:
 	@packaging/local/dependencies.sh build

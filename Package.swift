@@ -257,7 +257,7 @@ let checks: [Target] = [
         "CollectorWebTests",
         [
             "Model", "World", "Storage", "Gzip", "RemoteWrite", "PromQL", "LogQL", "CollectorQuery",
-            "CollectorWeb", log,
+            "CollectorWeb", nioCore, nioPosix, log, lifecycle,
         ]),
     tests("ExpositionTests", ["Model", "Exposition"]),
     tests("AgentReadTests", ["Model", "World", "Exposition", "AgentRead"]),

@@ -19,6 +19,8 @@ package struct Chunk: Sendable {
     private let ranges: [Range<Int>]
 
     package var slotCount: Int { ranges.count }
+    /// What it weighs in memory, about.
+    package var memoryByteCount: Int { bytes.count + 8 * timestamps.count + 16 * ranges.count }
 
     // MARK: Writing
 

@@ -15,11 +15,18 @@ final class Evaluator {
     private var lastRemark: (remark: Remark, position: Int)?
     /// Samples and points held at the moment.
     private var held = 0
+    /// The most that were held, all of which `mayHold` granted.
+    private var heldMax = 0
+    private let mayHold: (Int) -> Bool
 
-    init(data: [[SeriesColumns]], parameters: QueryParameters, isCancelled: @escaping () -> Bool) {
+    init(
+        data: [[SeriesColumns]], parameters: QueryParameters, isCancelled: @escaping () -> Bool,
+        mayHold: @escaping (Int) -> Bool = { _ in true }
+    ) {
         self.data = data
         self.parameters = parameters
         self.isCancelled = isCancelled
+        self.mayHold = mayHold
     }
 
     /// The value of `plan` at each time of `grid`.
@@ -99,6 +106,9 @@ final class Evaluator {
         guard held <= parameters.limits.samplesMax else {
             throw .samplesExceeded(max: parameters.limits.samplesMax)
         }
+        guard held > heldMax else { return }
+        guard mayHold(held) else { throw .crowded }
+        heldMax = held
     }
 
     /// Counts `series` columns of `grid` more as held.

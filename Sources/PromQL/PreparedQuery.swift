@@ -50,9 +50,11 @@ package struct PreparedQuery: Sendable {
     /// The result over `data`, where `data[i]` are the series of `selections[i]` in ascending label order.
     ///
     /// Samples outside the requested range are allowed and ignored. `isCancelled` is asked often; once true, throws
-    /// `canceled`. O(samples + series × steps) for most queries.
+    /// `canceled`. `mayHold` is asked, before so many samples and points are held in memory in all, for more each time;
+    /// once false, throws `crowded`. O(samples + series × steps) for most queries.
     package func evaluate(
-        _ data: [[SeriesColumns]], isCancelled: @escaping () -> Bool = { false }
+        _ data: [[SeriesColumns]], isCancelled: @escaping () -> Bool = { false },
+        mayHold: @escaping (Int) -> Bool = { _ in true }
     ) throws(QueryError) -> QueryResult {
         precondition(data.count == selections.count, "one answer a selection")
         let samples = data.reduce(0) { sum, series in
@@ -62,7 +64,8 @@ package struct PreparedQuery: Sendable {
                 }
             }
         }
-        let evaluator = Evaluator(data: data, parameters: parameters, isCancelled: isCancelled)
+        let evaluator = Evaluator(
+            data: data, parameters: parameters, isCancelled: isCancelled, mayHold: mayHold)
         try evaluator.hold(samples)
         let value: QueryValue
         switch plan {

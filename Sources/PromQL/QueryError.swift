@@ -42,12 +42,14 @@ package enum QueryError: Error, Hashable, Sendable, CustomStringConvertible {
     case histogramInfo(String)
     /// A function or operator that this engine doesn't evaluate.
     case unsupported(String)
+    /// `PreparedQuery.evaluate` was not given the room for what it would hold.
+    case crowded
     /// Whoever asked went away.
     case canceled
     /// The query took longer than it may.
     case timedOut
 
-    /// The error type of Prometheus' API: `bad_data`, `execution`, `canceled` or `timeout`.
+    /// The error type of Prometheus' API: `bad_data`, `execution`, `unavailable`, `canceled` or `timeout`.
     package var errorType: String {
         switch self {
         case .invalidParameter, .invalidRangeQueryType, .stepsExceeded, .depthExceeded: "bad_data"
@@ -57,6 +59,7 @@ package enum QueryError: Error, Hashable, Sendable, CustomStringConvertible {
             .invalidAggregationParameter, .invalidRangeEdges, .edgesWithHistograms,
             .conflictingInfoLabel, .duplicateInfo, .histogramInfo, .unsupported:
             "execution"
+        case .crowded: "unavailable"
         case .canceled: "canceled"
         case .timedOut: "timeout"
         }
@@ -104,6 +107,8 @@ package enum QueryError: Error, Hashable, Sendable, CustomStringConvertible {
         case .histogramInfo(let series):
             "this should be an info metric, with float samples: \(series)"
         case .unsupported(let what): "\(what) is not supported"
+        case .crowded:
+            "the queries under way hold as many samples as they may together; try again in a moment"
         case .canceled: "query was canceled in query execution"
         case .timedOut: "query timed out in query execution"
         }

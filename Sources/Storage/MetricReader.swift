@@ -45,9 +45,9 @@ package struct LabelScope: Hashable, Sendable {
 /// How the query side reads metrics.
 package protocol MetricReader: Sendable {
     /// For each selection its series in ascending label order; series without a sample in the range are left out.
-    /// One snapshot for all selections.
+    /// One snapshot for all selections. `share` grows with what is read; where it can't, throws `unavailable`.
     func select(
-        _ selections: [SeriesSelection], limits: ReadLimits
+        _ selections: [SeriesSelection], limits: ReadLimits, share: SampleShare
     ) async throws(StorageError) -> [[SeriesColumns]]
     /// Label names in scope, ascending.
     func labelNames(_ scope: LabelScope) async throws(StorageError) -> [String]
@@ -57,4 +57,14 @@ package protocol MetricReader: Sendable {
     func series(_ scope: LabelScope) async throws(StorageError) -> [Labels]
     /// Metadata by metric family name; `metric` restricts it to one.
     func metadata(metric: String?) async throws(StorageError) -> [String: [MetricMetadata]]
+}
+
+extension MetricReader {
+    /// As the only reader.
+    package func select(
+        _ selections: [SeriesSelection], limits: ReadLimits
+    ) async throws(StorageError) -> [[SeriesColumns]] {
+        let share = SampleShare(of: SampleBudget(samplesMax: limits.samplesMax))
+        return try await select(selections, limits: limits, share: share)
+    }
 }

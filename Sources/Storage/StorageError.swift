@@ -13,4 +13,11 @@ package enum StorageError: Error, Hashable, Sendable {
     /// The statement was refused for what it says: a defect of ours, or a role without its grant.
     case refused(String)
     case cancelled
+
+    /// The queries that run hold as many samples as they may together.
+    package static var crowded: StorageError {
+        .unavailable(
+            "the queries under way hold as many samples as they may together "
+                + "(limits.query_samples_total); try again in a moment")
+    }
 }

@@ -23,7 +23,7 @@ struct FakeMetricReader: MetricReader {
     var hangs = false
 
     func select(
-        _ selections: [SeriesSelection], limits: ReadLimits
+        _ selections: [SeriesSelection], limits: ReadLimits, share: SampleShare
     ) async throws(StorageError) -> [[SeriesColumns]] {
         if hangs {
             let (stream, _) = AsyncStream.makeStream(of: Void.self)

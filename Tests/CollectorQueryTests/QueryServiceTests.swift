@@ -29,6 +29,32 @@ struct QueryServiceTests {
                 ]))
     }
 
+    @Test("queries hold a budget together, and give back what they held")
+    func budget() async throws {
+        let budget = SampleBudget(samplesMax: 40_000)
+        let service = MetricQueryService(
+            reader: FakeMetricReader(answer: [Self.up]), clock: FixedClock(),
+            executor: globalConcurrentExecutor, budget: budget)
+        do {
+            let others = SampleShare(of: budget)
+            #expect(others.grow(to: 39_990) && others.grow(to: 100))
+            await #expect {
+                try await service.range(
+                    "up", from: TimestampMS(0), through: TimestampMS(100_000),
+                    stepMilliseconds: 1000)
+            } throws: {
+                ($0 as? QueryFailure)?.kind == .unavailable
+            }
+            #expect(budget.held == 39_990)
+            // What is left is enough for a little one.
+            _ = try await service.instant("up", at: TimestampMS(100_000))
+        }
+        #expect(budget.held == 0)
+        _ = try await service.range(
+            "up", from: TimestampMS(0), through: TimestampMS(100_000), stepMilliseconds: 1000)
+        #expect(budget.held == 0)
+    }
+
     @Test("a range query answers a matrix")
     func range() async throws {
         let service = Self.metrics(FakeMetricReader(answer: [Self.up]))

@@ -22,7 +22,7 @@ struct MetricHeadTests {
     static func read(
         _ head: MetricHead, _ database: [SeriesPlace: ChunkColumn], _ place: SeriesPlace
     ) throws -> [Int64: Double] {
-        let pieces = try #require(head.pieces(of: [place.group])[place.group])
+        let pieces = try #require(head.pieces(of: [place.group]).pieces[place.group])
         var column = database[place] ?? ChunkColumn()
         column.merge(try pieces.column(slot: Int(place.slot), after: .min, through: .max))
         return Dictionary(uniqueKeysWithValues: zip(column.timestamps, column.values))
@@ -34,6 +34,7 @@ struct MetricHeadTests {
     func model(seed: UInt64) throws {
         var random = Seeded(seed)
         let head = MetricHead()
+        head.startSealed(through: .min)
         var reference = Reference()
         let places = (0..<40).map { SeriesPlace(group: Int32($0 / 16), slot: Int16($0 % 16)) }
         var now: Int64 = 1_795_000_000_000
@@ -78,8 +79,11 @@ struct MetricHeadTests {
                         ].merge(try chunk.column(slot: slot))
                     }
                 }
-                head.sealed(rest)
+                head.sealed(chunks, rest)
             }
+            // After what it says is sealed, it has everything.
+            let bound = try #require(head.pieces(of: []).sealedThrough)
+            #expect(reference.database.values.allSatisfy { ($0.last ?? bound) <= bound })
         }
         #expect(seals > 2)
         for place in places {
@@ -96,15 +100,18 @@ struct MetricHeadTests {
         let (chunks, rest) = try head.seal(through: 49 * 60_000)
         #expect(chunks.map(\.group) == [3] && chunks.map(\.sampleCount) == [50])
         #expect(head.sampleCount == 100)
-        head.sealed(rest)
+        #expect(head.pieces(of: []).sealedThrough == nil)
+        head.startSealed(through: 7)
+        head.sealed(chunks, rest)
+        #expect(head.pieces(of: []).sealedThrough == Int64(2_940_000))
         #expect(head.sampleCount == 50)
-        let left = try #require(head.pieces(of: [3])[3])
+        let left = try #require(head.pieces(of: [3]).pieces[3])
         #expect(
             try left.column(slot: 5, after: .min, through: .max).timestamps.first == 50 * 60_000)
         #expect(
             try left.column(slot: 5, after: 60 * 60_000, through: 62 * 60_000).values == [61, 62])
         #expect(try left.column(slot: 31, after: .min, through: .max).isEmpty)
-        #expect(head.pieces(of: [0, 77]).count == 2)
+        #expect(head.pieces(of: [0, 77]).pieces.count == 2)
     }
 
     @Test("more times than a chunk holds are several chunks; histograms and start times go along")

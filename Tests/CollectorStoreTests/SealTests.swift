@@ -8,13 +8,13 @@ import Testing
 
 /// How samples come from the log into chunks, and what crashes, losers and late comers leave of them.
 extension StoreTests {
-    /// The samples of every series as a reader sees them, by metric name.
-    private static func everything(_ store: CollectorStore) async throws -> [String: [Int64:
-        UInt64]]
-    {
-        let columns = try await store.select(
-            [SeriesSelection(matchers: [], after: TimestampMS(-1), through: TimestampMS(.max / 2))],
-            limits: ReadLimits())[0]
+    /// The samples of every series after `after` as a reader sees them, by metric name.
+    private static func everything(
+        _ store: CollectorStore, after: Int64 = -1
+    ) async throws -> [String: [Int64: UInt64]] {
+        let selection = SeriesSelection(
+            matchers: [], after: TimestampMS(after), through: TimestampMS(.max / 2))
+        let columns = try await store.select([selection], limits: ReadLimits())[0]
         var result: [String: [Int64: UInt64]] = [:]
         for column in columns {
             result[column.labels.metricName] = Dictionary(
@@ -60,7 +60,19 @@ extension StoreTests {
                 }
                 clock.advance(nanoseconds: 1_800_000_000_000)
                 sealed += try await store.sealWhereDue()
+                // Whether the head alone answers, or chunks that an answer before has left in memory, or the database.
+                for hours in [Int64(sequence % 6), 40] {
+                    let after = at - hours * 3_600_000 + 1
+                    let wanted = expected.mapValues { $0.filter { $0.key > after } }
+                    #expect(
+                        try await Self.everything(store, after: after)
+                            == wanted.filter { !$0.value.isEmpty })
+                }
                 guard sequence % 30 == 0 else { continue }
+                let hits = store.metricFamilies().first {
+                    $0.name == "petrel_store_chunk_cache_hits_total"
+                }
+                #expect(try #require(hits?.points.first).value > 100)
                 #expect(try await Self.everything(store) == expected)
                 // Another start reads what is not sealed again.
                 await store.close()

@@ -145,6 +145,14 @@ struct StoreTests {
                             through: TimestampMS(Self.base + 9000))
                     ], limits: ReadLimits(samplesMax: 3))
             }
+            await #expect(throws: StorageError.crowded) {
+                _ = try await store.select(
+                    [
+                        SeriesSelection(
+                            matchers: [], after: TimestampMS(Self.base),
+                            through: TimestampMS(Self.base + 9000))
+                    ], limits: ReadLimits(), share: SampleShare(of: SampleBudget(samplesMax: 3)))
+            }
             #expect(
                 try await read([], 0, 9000).count == 4, "the connection serves on after a limit")
             let scope = LabelScope(

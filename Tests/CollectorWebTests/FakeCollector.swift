@@ -48,7 +48,7 @@ struct FakeMetricReader: MetricReader {
         })
 
     func select(
-        _ selections: [SeriesSelection], limits: ReadLimits
+        _ selections: [SeriesSelection], limits: ReadLimits, share: SampleShare
     ) async throws(StorageError) -> [[SeriesColumns]] {
         selections.map { selection in
             if selection.matchers.contains(where: { $0.value == "latency" }) {
@@ -129,13 +129,13 @@ enum FakeCollector {
         checkHosts: @escaping @Sendable () async throws -> Void = {},
         clock: any WorldClock = FixedClock(), sampleWriter: any SampleWriter = FakeSampleWriter(),
         ruleGroups: [RuleGroupStatus] = [group],
-        deletes: Bool = false,
+        deletes: Bool = false, metricReader: any MetricReader = FakeMetricReader(),
         logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     ) -> WebSite {
         var dependencies = WebDependencies(
             version: "1.2.3", clock: clock,
             metrics: MetricQueryService(
-                reader: FakeMetricReader(), clock: clock, executor: globalConcurrentExecutor),
+                reader: metricReader, clock: clock, executor: globalConcurrentExecutor),
             logs: LogQueryService(reader: FakeLogReader(), clock: clock),
             sampleWriter: sampleWriter,
             ruleGroups: { ruleGroups },

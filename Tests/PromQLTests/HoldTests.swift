@@ -55,7 +55,7 @@ private enum Data {
 /// What evaluating `query` throws.
 private func failure(
     _ query: String, _ limits: QueryLimits = QueryLimits(), series: Int = Data.series,
-    isCancelled: @escaping () -> Bool = { false }
+    isCancelled: @escaping () -> Bool = { false }, mayHold: @escaping (Int) -> Bool = { _ in true }
 ) throws -> QueryError? {
     let prepared = try PreparedQuery(
         PromQLParser.parse(query, options: .everything),
@@ -64,7 +64,7 @@ private func failure(
             limits: limits))
     let data = prepared.selections.map { Data.columns($0, series: series) }
     do throws(QueryError) {
-        _ = try prepared.evaluate(data, isCancelled: isCancelled)
+        _ = try prepared.evaluate(data, isCancelled: isCancelled, mayHold: mayHold)
         return nil
     } catch {
         return error
@@ -117,6 +117,22 @@ struct HoldTests {
         #expect(
             try failure(query, QueryLimits(samplesMax: most - 1)) == .samplesExceeded(max: most - 1)
         )
+    }
+
+    @Test("room is asked for before it is used; where it is refused the query ends")
+    func room() throws {
+        var asked: [Int] = []
+        #expect(
+            try failure(
+                "m * m + m",
+                mayHold: {
+                    asked.append($0)
+                    return true
+                }) == nil)
+        #expect(asked == asked.sorted() && Set(asked).count == asked.count)
+        #expect(asked.first == 1000 && asked.last == 4000)
+        #expect(try failure("m * m + m", mayHold: { $0 < 4000 }) == .crowded)
+        #expect(try failure("m * m + m", mayHold: { $0 <= 4000 }) == nil)
     }
 
     @Test("rows are counted as they are made")

@@ -35,6 +35,7 @@ struct CollectorConfiguration: Sendable {
     var queriesMax = 20
     var queryTimeout = PrometheusDuration(milliseconds: 120_000)
     var querySamplesMax = 20_000_000
+    var querySamplesTotalMax = 40_000_000
     var seriesMax = 1_000_000
     var seriesPerHostMax = 100_000
     var logLevel = "info"
@@ -64,6 +65,9 @@ struct CollectorConfiguration: Sendable {
         queryTimeout = try limits.duration("query_timeout", default: queryTimeout)
         querySamplesMax = try limits.int(
             "query_samples", default: querySamplesMax, range: 1000...1_000_000_000)
+        querySamplesTotalMax = try limits.int(
+            "query_samples_total", default: max(querySamplesTotalMax, querySamplesMax),
+            range: querySamplesMax...10_000_000_000)
         seriesMax = try limits.int("series_max", default: seriesMax, range: 1000...100_000_000)
         seriesPerHostMax = try limits.int(
             "series_per_host_max", default: seriesPerHostMax, range: 100...100_000_000)

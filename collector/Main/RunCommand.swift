@@ -126,8 +126,9 @@ struct CollectorWiring {
             timeoutMilliseconds: configuration.queryTimeout.milliseconds)
         limits.read.samplesMax = configuration.querySamplesMax
         let metrics = MetricQueryService(
-            reader: store, clock: clock, executor: executor, gate: gate, limits: limits)
-        // Rules have a gate of their own: a crowd at the dashboards must not keep an alert from being evaluated.
+            reader: store, clock: clock, executor: executor, gate: gate, limits: limits,
+            budget: SampleBudget(samplesMax: configuration.querySamplesTotalMax))
+        // Rules have a gate and a budget of their own: a crowd at the dashboards must not keep an alert from being evaluated.
         let rulesMetrics = MetricQueryService(
             reader: store, clock: clock, executor: executor, gate: QueryGate(runningMax: 4),
             limits: limits)

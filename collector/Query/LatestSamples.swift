@@ -26,9 +26,10 @@ extension MetricQueryService {
                 after: time.advanced(byMilliseconds: -Self.latestMilliseconds - 1), through: time)
         }
         let found: [[SeriesColumns]]
-        do { found = try await reader.select(selections, limits: limits.read) } catch {
-            throw QueryFailure(error)
-        }
+        let share = SampleShare(of: budget)
+        do {
+            found = try await reader.select(selections, limits: limits.read, share: share)
+        } catch { throw QueryFailure(error) }
         var seen: Set<Labels> = []
         return found.joined().filter { seen.insert($0.labels).inserted }
             .compactMap(Self.last).sorted { $0.labels < $1.labels }

@@ -96,15 +96,19 @@ package struct MetricQueryService: Sendable {
 
     package let limits: MetricQueryLimits
     let reader: any MetricReader
+    let budget: SampleBudget
     private let clock: any WorldClock
     private let gate: QueryGate
     private let executor: any TaskExecutor
 
+    /// `budget` is what all queries of the service hold in memory together; nil: as much as one may read.
     package init(
         reader: any MetricReader, clock: any WorldClock, executor: any TaskExecutor,
-        gate: QueryGate = QueryGate(), limits: MetricQueryLimits = MetricQueryLimits()
+        gate: QueryGate = QueryGate(), limits: MetricQueryLimits = MetricQueryLimits(),
+        budget: SampleBudget? = nil
     ) {
         self.reader = reader
+        self.budget = budget ?? SampleBudget(samplesMax: limits.read.samplesMax)
         self.clock = clock
         self.executor = executor
         self.gate = gate
@@ -233,11 +237,14 @@ package struct MetricQueryService: Sendable {
         let selections = query.selections.map {
             SeriesSelection(matchers: $0.matchers, after: $0.after, through: $0.through)
         }
+        let share = SampleShare(of: budget)
         let data =
-            selections.isEmpty ? [] : try await reader.select(selections, limits: limits.read)
+            selections.isEmpty
+            ? [] : try await reader.select(selections, limits: limits.read, share: share)
         try Task.checkCancellation()
         return try await withTaskExecutorPreference(executor) {
-            try query.evaluate(data, isCancelled: { Task.isCancelled })
+            try query.evaluate(
+                data, isCancelled: { Task.isCancelled }, mayHold: { share.grow(to: $0) })
         }
     }
 

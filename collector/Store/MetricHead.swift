@@ -64,6 +64,8 @@ package final class MetricHead: Sendable {
         var sealing: [Group] = []
         var sampleCount = 0
         var sealingCount = 0
+        /// No chunk of the database holds a later sample; nil: not known.
+        var sealedThrough: Int64?
 
         mutating func makeGroup(_ number: Int) {
             while groups.count <= number { groups.append(MetricHead.Group()) }
@@ -93,6 +95,9 @@ package final class MetricHead: Sendable {
     package var sampleCount: Int { state.withLock { $0.sampleCount + $0.sealingCount } }
 
     // MARK: Taking in
+
+    /// Says that no chunk in the database holds a sample after `time`, milliseconds since the epoch.
+    package func startSealed(through time: Int64) { state.withLock { $0.sealedThrough = time } }
 
     /// Takes in one scrape: `values[i]` of the series at `places[i]`, nil where the series is unknown.
     package func insert(_ timestamp: Int64, _ places: [SeriesPlace?], _ values: [Double]) {
@@ -144,8 +149,11 @@ package final class MetricHead: Sendable {
         }
     }
 
-    /// The pieces of `groups`, each of which is there, empty or not. Costs no copy of samples.
-    package func pieces(of groups: [Int32]) -> [Int32: Pieces] {
+    /// The pieces of `groups`, each of which is there, empty or not, and the time after which they are all that there is
+    /// (nil: not known). Costs no copy of samples.
+    package func pieces(
+        of groups: [Int32]
+    ) -> (pieces: [Int32: Pieces], sealedThrough: Int64?) {
         state.withLock { state in
             var result: [Int32: Pieces] = [:]
             result.reserveCapacity(groups.count)
@@ -158,7 +166,7 @@ package final class MetricHead: Sendable {
                 }
                 result[number] = pieces
             }
-            return result
+            return (result, state.sealedThrough)
         }
     }
 
@@ -198,9 +206,12 @@ package final class MetricHead: Sendable {
         fileprivate var groups: [(number: Int, columns: [ChunkColumn])] = []
     }
 
-    /// The chunks are committed: what they hold leaves memory.
-    package func sealed(_ rest: SealRest) {
+    /// The chunks are committed: what they hold leaves memory. `chunks` and `rest` are what `seal` answered.
+    package func sealed(_ chunks: [SealedChunk], _ rest: SealRest) {
         state.withLock { state in
+            state.sealedThrough = state.sealedThrough.map { sealed in
+                chunks.reduce(sealed) { max($0, $1.last) }
+            }
             state.sealing = []
             state.sealingCount = 0
             for (number, columns) in rest.groups {

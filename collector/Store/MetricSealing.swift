@@ -16,6 +16,7 @@ import World
 final class MetricState: Sendable {
     let head = MetricHead()
     let numbers = BatchNumbers()
+    let cache = ChunkCache()
 
     struct Progress: Sendable {
         /// Which writer this collector is in `petrel.metric_seal`; nil: none, it writes no metrics.
@@ -40,7 +41,8 @@ extension CollectorStore {
     /// Makes this collector the writer of metrics in place of any other, and reads what is not sealed into the head.
     /// Before it, nothing is stored and reads answer with sealed samples alone.
     package func takeOverMetrics() async throws(StorageError) {
-        let (writer, number, through) = try await own { session in
+        let dayMin = dayOf(clock.now.milliseconds.rawValue) - 2
+        let (writer, number, through, sealed) = try await own { session in
             try session.transaction { session in
                 // Waits for calls under way, so that what they commit is read below; later ones are refused.
                 try session.query("SET LOCAL lock_timeout = '\(Self.takeOverMilliseconds)ms'")
@@ -48,9 +50,17 @@ extension CollectorStore {
                 let rows = try session.query(
                     "UPDATE petrel.metric_seal SET writer = writer + 1 RETURNING writer, number, through_ms"
                 )
-                return (try rows.integer(0, 0), try rows.integer(0, 1), try rows.integer(0, 2))
+                // Of older days the first millisecond after them is told: later than all that they hold.
+                let sealed = try session.query(
+                    "SELECT coalesce(max(last_ms), $1) FROM petrel.chunk WHERE day >= $2",
+                    [.int8(Int64(dayMin) * 86_400_000), .int4(dayMin)])
+                return (
+                    try rows.integer(0, 0), try rows.integer(0, 1), try rows.integer(0, 2),
+                    try sealed.integer(0, 0)
+                )
             }
         }
+        metrics.head.startSealed(through: sealed)
         // The writer before may have made series since ours were read.
         let known = catalogue.series.withLock { $0.index.count }
         let catalogue = catalogue
@@ -60,6 +70,8 @@ extension CollectorStore {
             try catalogue.load(session)
         }
         let last = try await replay(after: number, through: through)
+        // A long replay writes chunks.
+        metrics.cache.forget(nil)
         metrics.numbers.start(after: max(number, last))
         metrics.progress.withLock { $0.writer = writer }
     }
@@ -111,7 +123,7 @@ extension CollectorStore {
             "UPDATE petrel.metric_seal SET seal = seal + 1 RETURNING seal"
         ).integer(0, 0)
         try copy(chunks, seal: seal, session)
-        metrics.head.sealed(rest)
+        metrics.head.sealed(chunks, rest)
     }
 
     private static func copy(
@@ -267,7 +279,9 @@ extension CollectorStore {
             metrics.progress.withLock { $0.counts.failures += 1 }
             throw error
         }
-        metrics.head.sealed(rest)
+        metrics.cache.forget(
+            Set(chunks.map { ChunkWindow(group: $0.group, holding: $0.first) }))
+        metrics.head.sealed(chunks, rest)
         metrics.progress.withLock { progress in
             progress.counts.seals += 1
             progress.counts.chunks += chunks.count

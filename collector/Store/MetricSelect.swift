@@ -4,38 +4,26 @@ import Postgres
 package import Storage
 import Synchronization
 
-// One statement serves all selections: the chunks of the groups concerned that touch the union of the time ranges. Of a
-// chunk only the wanted slots are decoded. The head is looked at first: what a seal takes out of it in between is in the
-// database by then, and what is in both is the same.
+// One statement serves all selections: the windows of the groups concerned that the cache lacks; none is needed where all
+// that is asked for is newer than any chunk. Of a chunk only the wanted slots are decoded. The head is looked at first:
+// what a seal takes out of it in between is in the database by then, and what is in both is the same.
 
 extension CollectorStore: MetricReader {
     package func select(
-        _ selections: [SeriesSelection], limits: ReadLimits
+        _ selections: [SeriesSelection], limits: ReadLimits, share: SampleShare
     ) async throws(StorageError) -> [[SeriesColumns]] {
         let plan = try planned(selections, limits)
         guard plan.wantedCount > 0, let after = selections.map(\.after).min(),
             let through = selections.map(\.through).max(), after < through
         else { return selections.map { _ in [] } }
-        let head = metrics.head.pieces(of: Array(plan.slotsByGroup.keys))
-        let columns = try await read { session in
-            var columns = ChunkReading(
-                plan: plan, head: head, after: after.rawValue, through: through.rawValue,
-                samplesMax: limits.samplesMax)
-            try session.forEachRow(
-                """
-                SELECT grp, data FROM petrel.chunk
-                WHERE day >= $1 AND day <= $2 AND grp = ANY ($3) AND last_ms > $4 AND first_ms <= $5
-                ORDER BY grp, first_ms / $6, seal, first_ms
-                """,
-                [
-                    .int4(dayOf(after.rawValue)), .int4(dayOf(through.rawValue)),
-                    .int4Array(plan.slotsByGroup.keys.sorted()), .int8(after.rawValue),
-                    .int8(through.rawValue), .int8(MetricHead.windowMilliseconds),
-                ]
-            ) { row in try columns.take(row) }
-            try columns.finish()
-            return columns.columns
-        }
+        let groups = plan.slotsByGroup.keys.sorted()
+        // Before the chunks: what a seal takes out of the head in between is in the database by then.
+        let (head, sealedThrough) = metrics.head.pieces(of: groups)
+        let reading = ChunkReading(
+            plan: plan, head: head, after: after.rawValue, through: through.rawValue,
+            samplesMax: limits.samplesMax, share: share)
+        let columns = try await columns(
+            reading, groups, sealedThrough: min(sealedThrough ?? .max, through.rawValue))
         return zip(selections, plan.bySelection).map { selection, numbers in
             numbers.compactMap { number -> SeriesColumns? in
                 guard let index = plan.indices[number] else { return nil }
@@ -49,6 +37,57 @@ extension CollectorStore: MetricReader {
             }
         }
     }
+
+    /// The columns that `reading` wants of `groups`, out of the cache and, where windows lack there, the database.
+    private func columns(
+        _ reading: ChunkReading, _ groups: [Int32], sealedThrough: Int64
+    ) async throws(StorageError) -> [ChunkColumn] {
+        // Samples are neither older than the epoch nor newer than the year 9999.
+        let first = ChunkWindow.number(of: max(reading.after, -1) + 1)
+        let last = ChunkWindow.number(of: min(sealedThrough, Self.timeMax))
+        guard reading.after < sealedThrough, first <= last else {
+            return try reading.finished()
+        }
+        guard (last - first + 1) * Int64(groups.count) <= Self.cachedWindowsMax else {
+            return try await fetched(reading, groups, first...last).finished()
+        }
+        let found = metrics.cache.windows(first...last, of: groups)
+        var cached = reading
+        cached.take(found)
+        guard let missing = found.missing else { return try cached.finished() }
+        cached.remembers = missing
+        let complete = try await fetched(cached, groups, missing)
+        metrics.cache.put(complete.remembered(groups), generation: found.generation)
+        return try complete.finished()
+    }
+
+    /// Whole windows of the database.
+    private func fetched(
+        _ reading: ChunkReading, _ groups: [Int32], _ windows: ClosedRange<Int64>
+    ) async throws(StorageError) -> ChunkReading {
+        let from = windows.lowerBound * MetricHead.windowMilliseconds
+        let through = (windows.upperBound + 1) * MetricHead.windowMilliseconds - 1
+        return try await read { session in
+            var reading = reading
+            try session.forEachRow(
+                """
+                SELECT grp, first_ms, data FROM petrel.chunk
+                WHERE day >= $1 AND day <= $2 AND grp = ANY ($3) AND first_ms >= $4 AND first_ms <= $5
+                ORDER BY grp, first_ms / $6, seal, first_ms
+                """,
+                [
+                    .int4(dayOf(from)), .int4(dayOf(through)), .int4Array(groups), .int8(from),
+                    .int8(through), .int8(MetricHead.windowMilliseconds),
+                ]
+            ) { row in try reading.take(row) }
+            try reading.finish()
+            return reading
+        }
+    }
+
+    private static let timeMax: Int64 = 253_402_300_799_999
+    /// Reads of more windows pass the cache by: it would not take them in.
+    private static let cachedWindowsMax: Int64 = 1024
 
     package func labelNames(_ scope: LabelScope) async throws(StorageError) -> [String] {
         var names: Set<ExactText> = []
@@ -111,110 +150,6 @@ extension CollectorStore: MetricReader {
                     })
             }
             return plan
-        }
-    }
-}
-
-/// Which series a read wants, and where each goes.
-private struct SelectionPlan: Sendable {
-    var wantedCount = 0
-    /// The place of a series' column in the answer, by its number.
-    var indices: [Int32: Int] = [:]
-    var labels: [Int32: Labels] = [:]
-    /// The wanted slots of each group, and the places of their columns.
-    var slotsByGroup: [Int32: [(slot: Int, index: Int)]] = [:]
-    /// Numbers of each selection in label order.
-    var bySelection: [[Int32]] = []
-}
-
-/// Gathers the columns of a read out of chunks, group by group: those of a group in the order of their seals within each
-/// window, and then what the head has of it.
-private struct ChunkReading {
-    private(set) var columns: [ChunkColumn]
-    private let plan: SelectionPlan
-    private let after: Int64
-    private let through: Int64
-    private let samplesMax: Int
-    private var head: [Int32: MetricHead.Pieces]
-    private var sampleCount = 0
-    /// The group whose chunks are coming, and the pieces of each of its wanted slots.
-    private var group: Int32?
-    private var pieces: [[ChunkColumn]] = []
-
-    init(
-        plan: SelectionPlan, head: [Int32: MetricHead.Pieces], after: Int64, through: Int64,
-        samplesMax: Int
-    ) {
-        columns = [ChunkColumn](repeating: ChunkColumn(), count: plan.wantedCount)
-        self.plan = plan
-        self.head = head
-        self.after = after
-        self.through = through
-        self.samplesMax = samplesMax
-    }
-
-    /// Takes a row of `grp, data`; those of a group come together.
-    mutating func take(_ row: PostgresRows) throws {
-        let number = try row.int4(0, 0)
-        guard let slots = plan.slotsByGroup[number] else { return }
-        if number != group { try begin(number, slots.count) }
-        let chunk: Chunk
-        do throws(ChunkError) { chunk = try Chunk(row.bytes(0, 1)) } catch {
-            throw StorageError.corrupt("a chunk of group \(number): \(error)")
-        }
-        for (place, wanted) in slots.enumerated() where wanted.slot < chunk.slotCount {
-            let column: ChunkColumn
-            do throws(ChunkError) { column = try chunk.column(slot: wanted.slot) } catch {
-                throw StorageError.corrupt(
-                    "a chunk of group \(number) from \(chunk.timestamps.first ?? 0) ms: \(error)")
-            }
-            try take(column.cut(after: after, through: through), at: place)
-        }
-    }
-
-    /// Joins the last group, and takes the groups that the head alone has.
-    mutating func finish() throws {
-        try endGroup()
-        for number in head.keys.sorted() {
-            try begin(number, plan.slotsByGroup[number]?.count ?? 0)
-            try endGroup()
-        }
-    }
-
-    private mutating func begin(_ number: Int32, _ slotCount: Int) throws {
-        try endGroup()
-        group = number
-        pieces = [[ChunkColumn]](repeating: [], count: slotCount)
-    }
-
-    private mutating func take(_ column: ChunkColumn, at place: Int) throws {
-        if column.isEmpty { return }
-        sampleCount += column.count
-        guard sampleCount <= samplesMax else {
-            throw StorageError.limitExceeded(limit: "limits.query_samples", maximum: samplesMax)
-        }
-        pieces[place].append(column)
-    }
-
-    private mutating func endGroup() throws {
-        guard let number = group, let slots = plan.slotsByGroup[number] else { return }
-        group = nil
-        if let newest = head.removeValue(forKey: number) {
-            for (place, wanted) in slots.enumerated() {
-                let column: ChunkColumn
-                do throws(ChunkError) {
-                    column = try newest.column(slot: wanted.slot, after: after, through: through)
-                } catch { throw StorageError.corrupt("the head of group \(number): \(error)") }
-                try take(column, at: place)
-            }
-        }
-        for (place, wanted) in slots.enumerated() {
-            if pieces[place].count > 1 {
-                columns[wanted.index].reserve(
-                    pieces[place].reduce(0) { $0 + $1.timestamps.count })
-            }
-            for piece in pieces[place] { columns[wanted.index].merge(piece) }
-            pieces[place] = []
         }
     }
 }

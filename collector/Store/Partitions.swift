@@ -121,7 +121,10 @@ extension CollectorStore {
                 heldTables.insert(partition.parent)
             }
         }
-        if !report.dropped.isEmpty { partitions.removeAll() }
+        if !report.dropped.isEmpty {
+            partitions.removeAll()
+            metrics.cache.forget(nil)
+        }
         return report
     }
 

@@ -14,6 +14,7 @@ extension CollectorStore {
     /// The store's own metrics.
     package func metricFamilies() -> [MetricFamily] {
         let counts = metrics.progress.withLock { $0.counts }
+        let cache = metrics.cache.counts
         func family(
             _ name: String, _ type: MetricType, _ value: Int, _ help: String
         ) -> MetricFamily {
@@ -42,6 +43,15 @@ extension CollectorStore {
             family(
                 "petrel_store_sealed_bytes_total", .counter, counts.bytes,
                 "Bytes of chunks that seals wrote."),
+            family(
+                "petrel_store_chunk_cache_hits_total", .counter, cache.hits,
+                "Windows of sealed samples that queries found in memory."),
+            family(
+                "petrel_store_chunk_cache_misses_total", .counter, cache.misses,
+                "Windows of sealed samples that were read from the database."),
+            family(
+                "petrel_store_chunk_cache_bytes", .gauge, cache.byteCount,
+                "Bytes of sealed samples in memory."),
         ]
     }
 }

@@ -29,11 +29,15 @@ package struct WebService: Service {
     package func run() async throws {
         let onListening = onListening
         let connections = AcceptedConnections()
+        let hangUps = HangUps()
         let application = Application(
-            responder: WebResponder(site: site, bodyBytesMax: configuration.bodyBytesMax),
+            responder: WebResponder(
+                site: site, hangUps: hangUps, bodyBytesMax: configuration.bodyBytesMax),
             server: .http1(
                 configuration: .init(
-                    additionalChannelHandlers: [ConnectionRegistrar(connections)],
+                    additionalChannelHandlers: [
+                        ConnectionRegistrar(connections), HangUpHandler(hangUps),
+                    ],
                     idleTimeout: .seconds(configuration.idleSecondsMax))),
             configuration: ApplicationConfiguration(
                 address: .hostname(configuration.address, port: configuration.port)),
@@ -75,19 +79,32 @@ private final class ConnectionRegistrar: ChannelInboundHandler, RemovableChannel
     func handlerAdded(context: ChannelHandlerContext) { connections.add(context.channel) }
 }
 
+/// What belongs to a request: the connection on which it came.
+struct WebRequestContext: RequestContext {
+    var coreContext: CoreRequestContextStorage
+    let channel: any Channel
+
+    init(source: ApplicationRequestContextSource) {
+        coreContext = CoreRequestContextStorage(source: source)
+        channel = source.channel
+    }
+}
+
 /// Between Hummingbird's messages and ours.
 struct WebResponder: HTTPResponder {
-    typealias Context = BasicRequestContext
+    typealias Context = WebRequestContext
 
     /// Bytes of great bodies that are in memory at once.
     private static let bodiesBytesMax = 64 << 20
 
     let site: WebSite
     let bodyBytesMax: Int
+    private let hangUps: HangUps
     private let bodies = ByteBudget(bytesMax: bodiesBytesMax)
 
-    init(site: WebSite, bodyBytesMax: Int) {
+    init(site: WebSite, hangUps: HangUps, bodyBytesMax: Int) {
         self.site = site
+        self.hangUps = hangUps
         self.bodyBytesMax = bodyBytesMax
     }
 
@@ -98,17 +115,9 @@ struct WebResponder: HTTPResponder {
             ? max(bodyBytesMax, RemoteWriteAPI.bodyBytesMax) : bodyBytesMax
     }
 
-    func respond(to request: Request, context: BasicRequestContext) async throws -> Response {
-        // A body that is too long by its own word is not read at all.
-        guard Self.mayTakeLong(request.head.path ?? ""), !isTooLong(request) else {
-            return try await answer(request, body: request.body)
-        }
-        // A query whose asker hangs up is cancelled. It costs the connection: what follows on it is not read.
-        var response = try await request.body.consumeWithCancellationOnInboundClose { body in
-            try await answer(request, body: body)
-        }
-        response.headers[.connection] = "close"
-        return response
+    func respond(to request: Request, context: WebRequestContext) async throws -> Response {
+        guard Self.mayTakeLong(request.head.path ?? "") else { return try await answer(request) }
+        return try await hangUps.cancelling(context.channel) { try await answer(request) }
     }
 
     private static func mayTakeLong(_ path: String) -> Bool {
@@ -116,23 +125,23 @@ struct WebResponder: HTTPResponder {
         return path.hasSuffix("/query") || path.hasSuffix("/query_range")
     }
 
-    private func answer(_ request: Request, body: RequestBody) async throws -> Response {
+    private func answer(_ request: Request) async throws -> Response {
         let path = (try? Self.path(request.head.path ?? "/")) ?? []
         var held = 0
         defer { bodies.giveBack(held) }
         do throws(WebRefusal) {
-            return Self.response(await site.respond(to: try await read(request, body, &held)))
+            return Self.response(await site.respond(to: try await read(request, &held)))
         } catch { return Self.response(site.refuse(error, path: path)) }
     }
 
     /// `held` becomes what of `bodies` the request takes.
     private func read(
-        _ request: Request, _ body: RequestBody, _ held: inout Int
+        _ request: Request, _ held: inout Int
     ) async throws(WebRefusal) -> WebRequest {
         let target = request.head.path ?? "/"
         var parameters = try FormParameters(
             target.utf8.drop { $0 != UInt8(ascii: "?") }.dropFirst())
-        let bytes = try await collect(request, body, &held)
+        let bytes = try await collect(request, &held)
         var headers: [String: String] = [:]
         for field in request.headers { headers[field.name.canonicalName] = field.value }
         headers["host"] = request.head.authority
@@ -146,7 +155,7 @@ struct WebResponder: HTTPResponder {
     }
 
     private func collect(
-        _ request: Request, _ body: RequestBody, _ held: inout Int
+        _ request: Request, _ held: inout Int
     ) async throws(WebRefusal) -> [UInt8] {
         let bodyBytesMax = bodyBytesMax(request)
         let tooLong = WebRefusal(413, "the request body is longer than \(bodyBytesMax) bytes")
@@ -156,7 +165,7 @@ struct WebResponder: HTTPResponder {
         var isCrowded = false
         do {
             // Read to its end whatever its length: what nobody reads would hold the connection up for ever.
-            for try await part in body {
+            for try await part in request.body {
                 count += part.readableBytes
                 // What every request may have is not counted.
                 if count > self.bodyBytesMax, count <= bodyBytesMax, !isCrowded {

@@ -1,0 +1,175 @@
+import ChunkCodec
+import Model
+import Postgres
+import Storage
+
+/// Which series a read wants, and where each goes.
+struct SelectionPlan: Sendable {
+    var wantedCount = 0
+    /// The place of a series' column in the answer, by its number.
+    var indices: [Int32: Int] = [:]
+    var labels: [Int32: Labels] = [:]
+    /// The wanted slots of each group, and the places of their columns.
+    var slotsByGroup: [Int32: [(slot: Int, index: Int)]] = [:]
+    /// Numbers of each selection in label order.
+    var bySelection: [[Int32]] = []
+}
+
+/// Gathers the columns of a read out of chunks, group by group: those of a group in the order of their seals within each
+/// window, wherever they come from, and then what the head has of it.
+struct ChunkReading {
+    /// The samples wanted are in (after, through].
+    let after: Int64
+    let through: Int64
+    /// Windows of which all chunks that are read are kept for the cache.
+    var remembers: ClosedRange<Int64>?
+    private var columns: [ChunkColumn]
+    private let plan: SelectionPlan
+    private let samplesMax: Int
+    private let share: SampleShare
+    private var head: [Int32: MetricHead.Pieces]
+    private var sampleCount = 0
+    /// The group whose chunks are coming, and the pieces of each of its wanted slots.
+    private var group: Int32?
+    private var pieces: [[ChunkColumn]] = []
+    /// Windows that need not be read, of each group in descending order.
+    private var cached: [Int32: [(window: Int64, chunks: [Chunk])]] = [:]
+    private var memory: [ChunkWindow: [Chunk]] = [:]
+    private var memoryByteCount = 0
+
+    init(
+        plan: SelectionPlan, head: [Int32: MetricHead.Pieces], after: Int64, through: Int64,
+        samplesMax: Int, share: SampleShare
+    ) {
+        columns = [ChunkColumn](repeating: ChunkColumn(), count: plan.wantedCount)
+        self.plan = plan
+        self.head = head
+        self.after = after
+        self.through = through
+        self.samplesMax = samplesMax
+        self.share = share
+    }
+
+    /// Takes what the cache found, but for the windows that will be read all the same.
+    mutating func take(_ found: ChunkCache.Found) {
+        cached = found.chunks.mapValues { windows in
+            windows.filter { found.missing?.contains($0.window) != true }.reversed()
+        }
+    }
+
+    /// Takes a row of `grp, first_ms, data`; those of a group come together, in order of their windows.
+    mutating func take(_ row: PostgresRows) throws {
+        let number = try row.int4(0, 0)
+        guard plan.slotsByGroup[number] != nil else { return }
+        if number != group { try begin(number) }
+        let window = ChunkWindow(group: number, holding: try row.integer(0, 1))
+        try takeCached(before: window.number)
+        let chunk: Chunk
+        do throws(ChunkError) { chunk = try Chunk(row.bytes(0, 2)) } catch {
+            throw StorageError.corrupt("a chunk of group \(number): \(error)")
+        }
+        remember(chunk, window)
+        try take(chunk)
+    }
+
+    private mutating func remember(_ chunk: Chunk, _ window: ChunkWindow) {
+        guard remembers != nil else { return }
+        memoryByteCount += chunk.memoryByteCount
+        guard memoryByteCount <= ChunkCache.bytesPerReadMax else {
+            remembers = nil
+            memory = [:]
+            return
+        }
+        memory[window, default: []].append(chunk)
+    }
+
+    /// For the cache: every window in `remembers` of `groups`; none where they were too many.
+    func remembered(_ groups: [Int32]) -> [ChunkWindow: [Chunk]] {
+        guard let remembers else { return [:] }
+        var result = memory
+        for group in groups {
+            for number in remembers {
+                let window = ChunkWindow(group: group, number: number)
+                if result[window] == nil { result[window] = [] }
+            }
+        }
+        return result
+    }
+
+    /// Joins the last group, and takes the groups that the cache and the head alone have.
+    mutating func finish() throws {
+        try endGroup()
+        for number in head.keys.sorted() {
+            try begin(number)
+            try endGroup()
+        }
+    }
+
+    /// The columns, by their places in the plan; see `finish`.
+    func finished() throws(StorageError) -> [ChunkColumn] {
+        var reading = self
+        do { try reading.finish() } catch { throw storageError(error) }
+        return reading.columns
+    }
+
+    private mutating func takeCached(before window: Int64) throws {
+        guard let group else { return }
+        while let next = cached[group]?.last, next.window < window {
+            cached[group]?.removeLast()
+            for chunk in next.chunks { try take(chunk) }
+        }
+    }
+
+    private mutating func take(_ chunk: Chunk) throws {
+        guard let group, let slots = plan.slotsByGroup[group],
+            chunk.overlaps(after: after, through: through)
+        else { return }
+        for (place, wanted) in slots.enumerated() where wanted.slot < chunk.slotCount {
+            let column: ChunkColumn
+            do throws(ChunkError) { column = try chunk.column(slot: wanted.slot) } catch {
+                throw StorageError.corrupt(
+                    "a chunk of group \(group) from \(chunk.timestamps.first ?? 0) ms: \(error)")
+            }
+            try take(column.cut(after: after, through: through), at: place)
+        }
+    }
+
+    private mutating func begin(_ number: Int32) throws {
+        try endGroup()
+        group = number
+        pieces = [[ChunkColumn]](repeating: [], count: plan.slotsByGroup[number]?.count ?? 0)
+    }
+
+    private mutating func take(_ column: ChunkColumn, at place: Int) throws {
+        if column.isEmpty { return }
+        sampleCount += column.count
+        guard sampleCount <= samplesMax else {
+            throw StorageError.limitExceeded(limit: "limits.query_samples", maximum: samplesMax)
+        }
+        guard share.grow(to: sampleCount) else { throw StorageError.crowded }
+        pieces[place].append(column)
+    }
+
+    private mutating func endGroup() throws {
+        guard let number = group, let slots = plan.slotsByGroup[number] else { return }
+        try takeCached(before: .max)
+        group = nil
+        if let newest = head.removeValue(forKey: number) {
+            for (place, wanted) in slots.enumerated() {
+                let column: ChunkColumn
+                do throws(ChunkError) {
+                    column = try newest.column(slot: wanted.slot, after: after, through: through)
+                } catch { throw StorageError.corrupt("the head of group \(number): \(error)") }
+                try take(column, at: place)
+            }
+        }
+        for (place, wanted) in slots.enumerated() {
+            if pieces[place].count > 1 {
+                columns[wanted.index].reserve(
+                    pieces[place].reduce(0) { $0 + $1.timestamps.count })
+            }
+            for piece in pieces[place] { columns[wanted.index].merge(piece) }
+            pieces[place] = []
+        }
+    }
+}
