@@ -88,6 +88,7 @@ let skills: [Target] = [
     library("ChunkCodec", ["Model"]),
     library("GoTemplate", ["Model"]),
     library("Exposition", ["Model"]),
+    library("JSONReading"),
     library("PromQLSyntax", ["Model", "LinearRegex"]),
     library("Wire", ["Model", protobuf], exclude: []),
     library("Identity", ["Model", "World", x509, crypto, asn1]),
@@ -118,6 +119,7 @@ let engines: [Target] = [
     library("PromQL", ["Model", "LinearRegex", "QueryMath", "PromQLSyntax"]),
     library("LogQLSyntax", ["Model", "LinearRegex", "PromQLSyntax"]),
     library("WireRPC", ["Wire", protobuf, grpc, grpcProtobuf]),
+    library("OTLP", ["Model", "JSONReading", "QueryMath", "RemoteWrite"]),
     library("Simulation", ["Model", "World"]),
 ]
 
@@ -154,7 +156,10 @@ let agentStages: [Target] = [
         ["Model", "Exposition", nioCore, nioPosix, nioHTTP1, log, lifecycle]),
     library(
         "AgentHelper", at: "agent/Helper",
-        ["Model", "World", "Exposition", nioCore, nioPosix, nioHTTP1, log, lifecycle]),
+        [
+            "Model", "World", "Exposition", "JSONReading", nioCore, nioPosix, nioHTTP1, log,
+            lifecycle,
+        ]),
     library("AgentSetup", at: "agent/Setup", ["World", crypto]),
 ]
 
@@ -194,7 +199,7 @@ let web: [Target] = [
     library(
         "CollectorWeb", at: "collector/Web",
         [
-            "Model", "World", "Storage", "QueryMath", "Exposition", "Gzip", "RemoteWrite",
+            "Model", "World", "Storage", "QueryMath", "Exposition", "Gzip", "RemoteWrite", "OTLP",
             "PromQLSyntax", "PromQL", "Startup", "CollectorQuery", hummingbird, nioCore,
             nioPosix, log, lifecycle,
         ])
@@ -267,8 +272,8 @@ let checks: [Target] = [
     tests(
         "AgentHelperTests",
         [
-            "Model", "World", "WorldLive", "AgentHelper", nioCore, nioPosix, nioHTTP1, log,
-            lifecycle,
+            "Model", "World", "WorldLive", "JSONReading", "AgentHelper", nioCore, nioPosix,
+            nioHTTP1, log, lifecycle,
         ]),
     tests("AgentSetupTests", ["Model", "World", "WorldLive", "Simulation", "AgentSetup"]),
     tests(
@@ -290,6 +295,7 @@ let checks: [Target] = [
         ["Model", "World", "Storage", "ChunkCodec", "Postgres", "CollectorStore", log]),
     tests("ChunkCodecTests", ["Model", "ChunkCodec"]),
     tests("RemoteWriteTests", ["Model", "RemoteWrite"]),
+    tests("OTLPTests", ["Model", "QueryMath", "RemoteWrite", "OTLP"]),
     tests("GzipTests", ["Gzip"]),
     tests("QueryMathTests", ["QueryMath"]),
     tests("PromQLTests", ["Model", "QueryMath", "PromQLSyntax", "PromQL", "PromQLScript"]),

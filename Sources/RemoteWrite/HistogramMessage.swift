@@ -65,7 +65,7 @@ struct HistogramMessage {
 
     /// Reads a message. `room` is how many buckets, bounds and spans the request may still have.
     init(
-        _ cursor: inout ProtobufCursor, room: inout Int, _ limits: WriteRequest.Limits
+        _ cursor: inout WriteCursor, room: inout Int, _ limits: WriteRequest.Limits
     ) throws(RemoteWriteError) {
         while let key = try cursor.key() {
             switch key {
@@ -102,7 +102,7 @@ struct HistogramMessage {
 
     /// The repeated numbers, packed or not.
     private mutating func readColumn(
-        _ key: UInt64, _ cursor: inout ProtobufCursor, room: Int, _ limits: WriteRequest.Limits
+        _ key: UInt64, _ cursor: inout WriteCursor, room: Int, _ limits: WriteRequest.Limits
     ) throws(RemoteWriteError) {
         switch key {
         case 9 << 3: negative.deltas.append(try cursor.zigzag())
@@ -130,7 +130,7 @@ struct HistogramMessage {
     }
 
     private static func span(
-        _ cursor: inout ProtobufCursor
+        _ cursor: inout WriteCursor
     ) throws(RemoteWriteError) -> (offset: Int64, length: UInt64) {
         var span = try cursor.nested(.bucketSpan)
         var result: (offset: Int64, length: UInt64) = (0, 0)

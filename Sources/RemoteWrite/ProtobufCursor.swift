@@ -1,22 +1,31 @@
+/// What a reader of messages throws where the bytes are none. A case of an error enum is such a function.
+package protocol ProtobufFailure: Error {
+    /// Which message it was, for the error's text.
+    associatedtype Message: Sendable
+
+    /// A message ends within a field.
+    static func truncated(_ message: Message, at: Int) -> Self
+    /// A number of more than 64 bits.
+    static func oversizedNumber(_ message: Message, at: Int) -> Self
+    /// A field that the reader knows has another wire type, or its number or wire type does not exist.
+    static func badField(_ message: Message, field: UInt64, wireType: UInt8, at: Int) -> Self
+}
+
 /// Reads protocol buffers from front to back; never past its end. Source: protobuf.dev, "Encoding".
-struct ProtobufCursor {
-    /// A field's number with its wire type: `number << 3 | type`.
-    struct Key: Equatable {
-        var rawValue: UInt64
-
-        static func varint(_ field: UInt64) -> Key { Key(rawValue: field << 3) }
-        static func fixed64(_ field: UInt64) -> Key { Key(rawValue: field << 3 | 1) }
-        static func bytes(_ field: UInt64) -> Key { Key(rawValue: field << 3 | 2) }
-    }
-
-    private let bytes: UnsafeRawBufferPointer
-    private(set) var at: Int
-    let end: Int
+///
+/// A field's key is its number with its wire type: `number << 3 | type`. Places are bytes from the body's start.
+package struct ProtobufCursor<Failure: ProtobufFailure> {
+    @usableFromInline let bytes: UnsafeRawBufferPointer
+    package var at: Int
+    package let end: Int
     /// Which message this is, for errors.
-    let message: WireMessage
+    package let message: Failure.Message
 
-    /// Reads `range` of `bytes`, which must outlive this.
-    init(_ bytes: UnsafeRawBufferPointer, _ range: Range<Int>, _ message: WireMessage) {
+    /// Reads `range` of `bytes`, which must outlive this. Traps on a range outside of them.
+    @inlinable
+    package init(
+        _ bytes: UnsafeRawBufferPointer, _ range: Range<Int>, _ message: Failure.Message
+    ) {
         precondition(range.lowerBound >= 0 && range.upperBound <= bytes.count, "outside the body")
         self.bytes = bytes
         at = range.lowerBound
@@ -24,16 +33,18 @@ struct ProtobufCursor {
         self.message = message
     }
 
-    var range: Range<Int> { at..<end }
+    /// What is not read yet.
+    @inlinable package var range: Range<Int> { at..<end }
 
     /// The next field's key; nil at the end of the message.
-    @inline(__always)
-    mutating func key() throws(RemoteWriteError) -> UInt64? {
+    @inlinable @inline(__always)
+    package mutating func key() throws(Failure) -> UInt64? {
         at < end ? try varint() : nil
     }
 
-    @inline(__always)
-    mutating func varint() throws(RemoteWriteError) -> UInt64 {
+    /// A base 128 number. Throws `truncated` and `oversizedNumber`.
+    @inlinable @inline(__always)
+    package mutating func varint() throws(Failure) -> UInt64 {
         guard at < end else { throw .truncated(message, at: end) }
         let first = bytes[at]
         guard first >= 0x80 else {
@@ -43,7 +54,8 @@ struct ProtobufCursor {
         return try longVarint()
     }
 
-    private mutating func longVarint() throws(RemoteWriteError) -> UInt64 {
+    @inlinable
+    mutating func longVarint() throws(Failure) -> UInt64 {
         var value: UInt64 = 0
         var shift: UInt64 = 0
         while at < end {
@@ -58,27 +70,35 @@ struct ProtobufCursor {
     }
 
     /// A varint in zigzag form.
-    mutating func zigzag() throws(RemoteWriteError) -> Int64 {
+    @inlinable
+    package mutating func zigzag() throws(Failure) -> Int64 {
         let value = try varint()
         return Int64(bitPattern: value >> 1) ^ -Int64(bitPattern: value & 1)
     }
 
-    @inline(__always)
-    mutating func integer() throws(RemoteWriteError) -> Int64 {
+    /// A varint's two's complement.
+    @inlinable @inline(__always)
+    package mutating func integer() throws(Failure) -> Int64 {
         Int64(bitPattern: try varint())
     }
 
-    @inline(__always)
-    mutating func double() throws(RemoteWriteError) -> Double {
+    /// Eight bytes, little-endian.
+    @inlinable @inline(__always)
+    package mutating func fixed64() throws(Failure) -> UInt64 {
         guard end - at >= 8 else { throw .truncated(message, at: end) }
         defer { at += 8 }
-        let pattern = bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self)
-        return Double(bitPattern: UInt64(littleEndian: pattern))
+        return UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self))
+    }
+
+    /// A double, any bit pattern.
+    @inlinable @inline(__always)
+    package mutating func double() throws(Failure) -> Double {
+        Double(bitPattern: try fixed64())
     }
 
     /// The place of a length-delimited field's content, which is stepped over.
-    @inline(__always)
-    mutating func content() throws(RemoteWriteError) -> Range<Int> {
+    @inlinable @inline(__always)
+    package mutating func content() throws(Failure) -> Range<Int> {
         let length = try varint()
         guard length <= UInt64(end - at) else { throw .truncated(message, at: end) }
         let start = at
@@ -87,12 +107,21 @@ struct ProtobufCursor {
     }
 
     /// A length-delimited field as a message of its own.
-    mutating func nested(_ message: WireMessage) throws(RemoteWriteError) -> ProtobufCursor {
+    @inlinable
+    package mutating func nested(_ message: Failure.Message) throws(Failure) -> ProtobufCursor {
         ProtobufCursor(bytes, try content(), message)
     }
 
-    /// Steps over a field that we don't know; `known` are the numbers that have a type of their own here.
-    mutating func skip(_ key: UInt64, known: ClosedRange<UInt64>) throws(RemoteWriteError) {
+    /// A message at a place that `content` gave.
+    @inlinable
+    package func message(_ message: Failure.Message, at place: Range<Int>) -> ProtobufCursor {
+        ProtobufCursor(bytes, place, message)
+    }
+
+    /// Steps over a field that the reader doesn't know; `known` are the numbers that have a type of their own here.
+    /// Throws `badField` for one of those.
+    @inlinable
+    package mutating func skip(_ key: UInt64, known: ClosedRange<UInt64>) throws(Failure) {
         let field = key >> 3
         let type = UInt8(key & 7)
         guard field > 0, !known.contains(field) else {
@@ -112,7 +141,8 @@ struct ProtobufCursor {
     }
 
     /// The bytes of a range of the same body.
-    func slice(_ range: Range<Int>) -> UnsafeRawBufferPointer {
+    @inlinable
+    package func slice(_ range: Range<Int>) -> UnsafeRawBufferPointer {
         UnsafeRawBufferPointer(rebasing: bytes[range])
     }
 }

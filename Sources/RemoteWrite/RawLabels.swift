@@ -54,7 +54,7 @@ package enum RawLabels {
     package static func labels(_ bytes: UnsafeRawBufferPointer) throws(LabelDefect) -> Labels {
         guard bytes.count <= bytesMax else { throw .tooLong(bytes: bytes.count) }
         var labels: [Label] = []
-        var cursor = ProtobufCursor(bytes, 0..<bytes.count, .timeSeries)
+        var cursor = WriteCursor(bytes, 0..<bytes.count, .timeSeries)
         do throws(RemoteWriteError) {
             while let key = try cursor.key() {
                 guard key == 1 << 3 | 2 else {
@@ -80,7 +80,7 @@ package enum RawLabels {
     private static let invalid = Label("", "\u{FFFD}")
 
     private static func read(
-        _ cursor: inout ProtobufCursor
+        _ cursor: inout WriteCursor
     ) throws(RemoteWriteError) -> Label {
         var name: Range<Int>?
         var value: Range<Int>?
@@ -103,34 +103,22 @@ package enum RawLabels {
     package static func append(
         _ name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer, to bytes: inout [UInt8]
     ) {
-        let count =
-            2 + varintCount(name.count) + name.count + varintCount(value.count) + value.count
+        func fieldCount(_ text: UnsafeRawBufferPointer) -> Int {
+            1 + ProtobufText.varintCount(UInt64(text.count)) + text.count
+        }
         bytes.append(1 << 3 | 2)
-        append(varint: count, to: &bytes)
-        bytes.append(1 << 3 | 2)
-        append(varint: name.count, to: &bytes)
-        bytes.append(contentsOf: name)
-        bytes.append(2 << 3 | 2)
-        append(varint: value.count, to: &bytes)
-        bytes.append(contentsOf: value)
+        ProtobufText.append(varint: UInt64(fieldCount(name) + fieldCount(value)), to: &bytes)
+        ProtobufText.append(1, content: name, to: &bytes)
+        ProtobufText.append(2, content: value, to: &bytes)
     }
 
-    private static func varintCount(_ value: Int) -> Int {
-        var rest = value
-        var count = 1
-        while rest >= 0x80 {
-            rest >>= 7
-            count += 1
+    /// Appends a label as version 1 writes it.
+    static func append(_ label: Label, to bytes: inout [UInt8]) {
+        var label = label
+        label.name.withUTF8 { name in
+            label.value.withUTF8 { value in
+                append(UnsafeRawBufferPointer(name), UnsafeRawBufferPointer(value), to: &bytes)
+            }
         }
-        return count
-    }
-
-    private static func append(varint value: Int, to bytes: inout [UInt8]) {
-        var rest = value
-        while rest >= 0x80 {
-            bytes.append(UInt8(truncatingIfNeeded: rest) | 0x80)
-            rest >>= 7
-        }
-        bytes.append(UInt8(rest))
     }
 }

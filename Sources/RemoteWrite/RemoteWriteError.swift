@@ -49,6 +49,11 @@ package enum RemoteWriteError: Error, Hashable, Sendable, CustomStringConvertibl
     }
 }
 
+extension RemoteWriteError: ProtobufFailure {}
+
+/// A cursor over the messages of both versions.
+typealias WriteCursor = ProtobufCursor<RemoteWriteError>
+
 /// The messages of both versions, for errors.
 package enum WireMessage: String, Hashable, Sendable {
     case request = "the request"

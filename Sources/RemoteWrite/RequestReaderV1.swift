@@ -15,7 +15,7 @@ struct RequestReaderV1 {
     mutating func read(
         _ bytes: UnsafeRawBufferPointer, into request: inout WriteRequest
     ) throws(RemoteWriteError) {
-        var cursor = ProtobufCursor(bytes, 0..<bytes.count, .request)
+        var cursor = WriteCursor(bytes, 0..<bytes.count, .request)
         while let key = try cursor.key() {
             switch key {
             case 1 << 3 | 2:
@@ -35,7 +35,7 @@ struct RequestReaderV1 {
     }
 
     private mutating func readSeries(
-        _ cursor: inout ProtobufCursor, bodyCount: Int, into request: inout WriteRequest
+        _ cursor: inout WriteCursor, bodyCount: Int, into request: inout WriteRequest
     ) throws(RemoteWriteError) {
         var series = WriteRequest.Series(labels: cursor.at..<cursor.at)
         var labels = LabelPlace(bodyCount: bodyCount)
@@ -79,7 +79,7 @@ struct RequestReaderV1 {
         init(bodyCount: Int) { self.bodyCount = bodyCount }
 
         mutating func take(
-            _ piece: Range<Int>, of cursor: ProtobufCursor, _ gathered: inout [UInt8]
+            _ piece: Range<Int>, of cursor: WriteCursor, _ gathered: inout [UInt8]
         ) {
             if range.isEmpty {
                 range = piece
@@ -100,7 +100,7 @@ struct RequestReaderV1 {
 
     @inline(__always)
     private static func readSample(
-        _ cursor: inout ProtobufCursor, into request: inout WriteRequest,
+        _ cursor: inout WriteCursor, into request: inout WriteRequest,
         _ limits: WriteRequest.Limits
     ) throws(RemoteWriteError) {
         var timestamp: Int64 = 0
@@ -116,7 +116,7 @@ struct RequestReaderV1 {
     }
 
     private static func exemplar(
-        _ cursor: inout ProtobufCursor, _ bodyCount: Int, _ gathered: inout [UInt8]
+        _ cursor: inout WriteCursor, _ bodyCount: Int, _ gathered: inout [UInt8]
     ) throws(RemoteWriteError) -> WriteRequest.Exemplar {
         var exemplar = WriteRequest.Exemplar(labels: 0..<0, value: 0, timestamp: 0)
         var labels = LabelPlace(bodyCount: bodyCount)
@@ -137,7 +137,7 @@ struct RequestReaderV1 {
     }
 
     private static func metadata(
-        _ cursor: inout ProtobufCursor
+        _ cursor: inout WriteCursor
     ) throws(RemoteWriteError) -> WriteRequest.FamilyMetadata {
         var result = WriteRequest.FamilyMetadata(family: "", metadata: MetricMetadata())
         while let key = try cursor.key() {

@@ -21,7 +21,7 @@ struct RequestReaderV2 {
 
     mutating func read(into request: inout WriteRequest) throws(RemoteWriteError) {
         // Symbols may stand behind the series that refer to them.
-        var first = ProtobufCursor(bytes, 0..<bytes.count, .request)
+        var first = WriteCursor(bytes, 0..<bytes.count, .request)
         while let key = try first.key() {
             switch key {
             case 4 << 3 | 2:
@@ -33,7 +33,7 @@ struct RequestReaderV2 {
             default: try first.skip(key, known: 1...5)
             }
         }
-        var cursor = ProtobufCursor(bytes, 0..<bytes.count, .request)
+        var cursor = WriteCursor(bytes, 0..<bytes.count, .request)
         while let key = try cursor.key() {
             guard key == 5 << 3 | 2 else {
                 // Looked at before; a symbol is stepped over here as any other text.
@@ -46,7 +46,7 @@ struct RequestReaderV2 {
     }
 
     private mutating func readSeries(
-        _ cursor: inout ProtobufCursor, into request: inout WriteRequest
+        _ cursor: inout WriteCursor, into request: inout WriteRequest
     ) throws(RemoteWriteError) {
         var series = WriteRequest.Series(labels: 0..<0)
         let firstSample = request.timestamps.count
@@ -90,7 +90,7 @@ struct RequestReaderV2 {
         try request.append(series, limits)
     }
 
-    private func reference(_ cursor: inout ProtobufCursor) throws(RemoteWriteError) -> Int {
+    private func reference(_ cursor: inout WriteCursor) throws(RemoteWriteError) -> Int {
         let reference = try cursor.varint()
         guard reference < UInt64(symbols.count) else {
             throw .badReference(
@@ -100,7 +100,7 @@ struct RequestReaderV2 {
     }
 
     /// A reference to a text that may be absent: nobody need have symbols to say 0.
-    private func text(_ cursor: inout ProtobufCursor) throws(RemoteWriteError) -> Range<Int> {
+    private func text(_ cursor: inout WriteCursor) throws(RemoteWriteError) -> Range<Int> {
         let reference = try cursor.varint()
         if reference == 0 { return symbols.first ?? 0..<0 }
         guard reference < UInt64(symbols.count) else {
@@ -112,7 +112,7 @@ struct RequestReaderV2 {
 
     @inline(__always)
     private static func readSample(
-        _ cursor: inout ProtobufCursor, into request: inout WriteRequest,
+        _ cursor: inout WriteCursor, into request: inout WriteRequest,
         _ limits: WriteRequest.Limits
     ) throws(RemoteWriteError) {
         var timestamp: Int64 = 0
@@ -130,7 +130,7 @@ struct RequestReaderV2 {
     }
 
     private mutating func readExemplar(
-        _ cursor: inout ProtobufCursor, _ references: inout [Int], into request: inout WriteRequest
+        _ cursor: inout WriteCursor, _ references: inout [Int], into request: inout WriteRequest
     ) throws(RemoteWriteError) {
         var exemplar = WriteRequest.Exemplar(labels: 0..<0, value: 0, timestamp: 0)
         references.removeAll(keepingCapacity: true)
@@ -150,7 +150,7 @@ struct RequestReaderV2 {
     }
 
     private func readMetadata(
-        _ cursor: inout ProtobufCursor
+        _ cursor: inout WriteCursor
     ) throws(RemoteWriteError) -> WriteRequest.RawMetadata? {
         var result = WriteRequest.RawMetadata(
             type: .unknown, help: symbols.first ?? 0..<0, unit: symbols.first ?? 0..<0)

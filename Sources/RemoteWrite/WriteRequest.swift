@@ -37,6 +37,12 @@ package struct WriteRequest: Sendable {
         package var type: MetricType
         package var help: Range<Int>
         package var unit: Range<Int>
+
+        package init(type: MetricType, help: Range<Int>, unit: Range<Int>) {
+            self.type = type
+            self.help = help
+            self.unit = unit
+        }
     }
 
     package struct Series: Hashable, Sendable {

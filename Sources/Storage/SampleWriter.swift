@@ -26,6 +26,8 @@ package struct SampleBatch: Hashable, Sendable {
     /// When the counting of `values[i]` began, 0 where it isn't known; empty where it is known of none.
     package var startTimestamps: [Int64]
     package var histograms: [HistogramSample]
+    /// In any order, of series with samples in the batch or without.
+    package var exemplars: [PushedExemplar] = []
 
     /// Traps on columns that do not fit together.
     package init(
@@ -51,7 +53,12 @@ package struct SampleBatch: Hashable, Sendable {
     /// Leaves out what is before `oldest` or after `newest`; what that was.
     package mutating func keep(_ oldest: Int64, through newest: Int64) -> SampleOutcome {
         var outcome = SampleOutcome()
+        outcome.times = oldest...max(oldest, newest)
         func isKept(_ time: Int64) -> Bool { time >= oldest && time <= newest }
+        let exemplarCount = exemplars.count
+        exemplars.removeAll { !isKept($0.exemplar.timestamp.rawValue) }
+        outcome.storedExemplars = exemplars.count
+        outcome.untimelyExemplarCount = exemplarCount - exemplars.count
         // Hardly ever is anything left out.
         if timestamps.allSatisfy(isKept), histograms.allSatisfy({ isKept($0.timestamp) }) {
             outcome.storedSamples = values.count
@@ -59,6 +66,7 @@ package struct SampleBatch: Hashable, Sendable {
             return outcome
         }
         var kept = SampleBatch(runs: [], timestamps: [], values: [])
+        kept.exemplars = exemplars
         var sample = 0
         var histogram = 0
         for run in runs {
@@ -93,6 +101,17 @@ package struct SampleBatch: Hashable, Sendable {
     }
 }
 
+/// An exemplar of a series as a sender pushes it.
+package struct PushedExemplar: Hashable, Sendable {
+    package var series: SeriesID
+    package var exemplar: Exemplar
+
+    package init(series: SeriesID, exemplar: Exemplar) {
+        self.series = series
+        self.exemplar = exemplar
+    }
+}
+
 /// What became of a batch of samples.
 package struct SampleOutcome: Hashable, Sendable {
     package var storedSamples = 0
@@ -101,6 +120,14 @@ package struct SampleOutcome: Hashable, Sendable {
     package var tooOldCount = 0
     /// Samples and histograms too far ahead of the collector's clock.
     package var tooFarAheadCount = 0
+    /// The times that are taken, milliseconds since the epoch.
+    package var times = Int64.min...Int64.max
+    /// Exemplars that are stored, by this call or before it.
+    package var storedExemplars = 0
+    /// Exemplars older than the retention or too far ahead of the collector's clock.
+    package var untimelyExemplarCount = 0
+    /// Exemplars past what a series may have a minute, or the whole store a day.
+    package var excessExemplarCount = 0
 
     package init() {}
 
@@ -117,8 +144,9 @@ package protocol SampleWriter: Sendable {
     func internPushed(
         _ series: [SeriesDefinition]
     ) async throws(StorageError) -> [SeriesID?]
-    /// Commits a batch in one transaction. Samples older than the retention or more than an hour ahead of the clock are
-    /// left out and counted.
+    /// Commits a batch in one transaction. Samples and exemplars older than the retention or more than an hour ahead of the
+    /// clock are left out and counted, and so are exemplars past the store's bounds. An exemplar that is there is not
+    /// stored again.
     func storeSamples(_ batch: SampleBatch) async throws(StorageError) -> SampleOutcome
     /// Makes `metadata`, by metric name, that of series that lack any or were pushed too; of metrics without series
     /// nothing is kept.

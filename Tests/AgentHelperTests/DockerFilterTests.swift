@@ -1,4 +1,5 @@
 import AgentHelper
+import JSONReading
 import Testing
 
 @Suite("Docker filter")

@@ -128,6 +128,7 @@ enum FakeCollector {
         checkReadiness: @escaping @Sendable () async throws -> Void = {},
         checkHosts: @escaping @Sendable () async throws -> Void = {},
         clock: any WorldClock = FixedClock(), sampleWriter: any SampleWriter = FakeSampleWriter(),
+        exemplars: any ExemplarReader = FakeExemplarReader(),
         ruleGroups: [RuleGroupStatus] = [group],
         deletes: Bool = false, metricReader: any MetricReader = FakeMetricReader(),
         logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -137,7 +138,7 @@ enum FakeCollector {
             metrics: MetricQueryService(
                 reader: metricReader, clock: clock, executor: globalConcurrentExecutor),
             logs: LogQueryService(reader: FakeLogReader(), clock: clock),
-            sampleWriter: sampleWriter,
+            sampleWriter: sampleWriter, exemplars: exemplars,
             ruleGroups: { ruleGroups },
             alerts: { [alert] },
             hosts: {

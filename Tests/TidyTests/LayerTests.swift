@@ -9,9 +9,9 @@ struct LayerTests {
             "WorldLive", "Storage", "ChunkCodec", "QueryMath", "GoTemplate", "Exposition",
             "Gzip", "CZlib", "CMalloc",
             "PromQLSyntax", "Probe", "Wire", "Identity", "Postgres", "YAMLDocument", "CYAML",
-            "CLibPQ", "CSnappy", "RemoteWrite",
+            "CLibPQ", "CSnappy", "RemoteWrite", "JSONReading",
         ],
-        ["PromQL", "LogQLSyntax", "WireRPC", "Simulation"],
+        ["PromQL", "LogQLSyntax", "WireRPC", "OTLP", "Simulation"],
         ["LogQL", "ProbeClients", "Rules", "Routing", "PromQLScript", "Startup"],
         [
             "CJournal", "AgentRead", "AgentProbe", "AgentBatch", "AgentSpool", "AgentStream",

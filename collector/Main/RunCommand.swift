@@ -181,7 +181,7 @@ struct CollectorWiring {
     ) -> WebDependencies {
         var dependencies = WebDependencies(
             version: PetrelCollector.version, clock: LiveClock(), metrics: metrics, logs: logs,
-            sampleWriter: store,
+            sampleWriter: store, exemplars: store,
             ruleGroups: { evaluate.snapshot.map(RuleGroupStatus.init) },
             alerts: {
                 evaluate.snapshot.flatMap { machine in

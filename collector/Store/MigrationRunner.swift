@@ -34,6 +34,11 @@ package enum MigrationRunner {
         Migration(
             number: 9, name: "add_pushed_samples",
             sql: PackageResources._009_add_pushed_samples_sql),
+        Migration(
+            number: 10, name: "create_exemplars", sql: PackageResources._010_create_exemplars_sql),
+        Migration(
+            number: 11, name: "create_exemplar_functions",
+            sql: PackageResources._011_create_exemplar_functions_sql),
     ]
 
     /// Applies what is missing and returns the numbers applied, ascending. Any number of callers may race.

@@ -12,6 +12,7 @@ final class KnownPartitions: Sendable {
         var hours: Set<Int32> = []
         var days: Set<Int32> = []
         var chunkDays: Set<Int32> = []
+        var exemplarDays: Set<Int32> = []
     }
 
     /// Beyond it memory is forgotten, and the database is asked anew.
@@ -36,6 +37,17 @@ final class KnownPartitions: Sendable {
         state.withLock { state in
             if state.chunkDays.count > Self.countMax { state.chunkDays = [] }
             state.chunkDays.insert(chunkDay)
+        }
+    }
+
+    func contains(exemplarDay: Int32) -> Bool {
+        state.withLock { $0.exemplarDays.contains(exemplarDay) }
+    }
+
+    func insert(exemplarDay: Int32) {
+        state.withLock { state in
+            if state.exemplarDays.count > Self.countMax { state.exemplarDays = [] }
+            state.exemplarDays.insert(exemplarDay)
         }
     }
 
@@ -85,6 +97,15 @@ extension CollectorStore {
         partitions.insert(chunkDay: day)
     }
 
+    /// Makes the partition of a day of exemplars, once per process.
+    func ensureExemplarPartition(_ day: Int32) async throws(StorageError) {
+        guard !partitions.contains(exemplarDay: day) else { return }
+        try await write { session in
+            _ = try session.query("SELECT petrel.ensure_exemplar_partition($1)", [.int4(day)])
+        }
+        partitions.insert(exemplarDay: day)
+    }
+
     func ensurePartitionsAhead() async throws(StorageError) {
         let now = clock.now
         for ahead in 0...Self.hoursAhead {
@@ -101,10 +122,11 @@ extension CollectorStore {
     package func maintain() async throws(StorageError) -> MaintenanceReport {
         try await ensurePartitionsAhead()
         let now = clock.now
+        let metricDays = Int32(clamping: (configuration.metricRetentionHours + 23) / 24)
         let oldest = [
             "ingest_batch": hour(now) - Self.sealedHoursKept,
             "log_entry": day(now) - Int32(clamping: configuration.logRetentionDays),
-            "chunk": day(now) - Int32(clamping: (configuration.metricRetentionHours + 23) / 24),
+            "chunk": day(now) - metricDays, "exemplar": day(now) - metricDays,
         ]
         var report = MaintenanceReport(dropped: [], postponed: [])
         // A table has one partition at most that is about to be detached: the others wait for it.
@@ -146,7 +168,7 @@ extension CollectorStore {
                 SELECT c.relname, i.inhdetachpending, i.inhrelid IS NOT NULL
                 FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
                 WHERE c.relnamespace = 'petrel'::regnamespace AND c.relkind = 'r'
-                    AND c.relname ~ '^(ingest_batch_h|log_entry_d|chunk_d)[0-9]+$'
+                    AND c.relname ~ '^(ingest_batch_h|log_entry_d|chunk_d|exemplar_d)[0-9]+$'
                 ORDER BY i.inhdetachpending DESC NULLS LAST, c.relname
                 """)
             var stale: [StalePartition] = []

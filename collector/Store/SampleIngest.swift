@@ -39,29 +39,36 @@ extension CollectorStore: SampleWriter {
         let now = clock.now
         let milliseconds = now.milliseconds
         var batch = batch
-        let outcome = batch.keep(
+        var outcome = batch.keep(
             max(0, milliseconds.rawValue - configuration.sampleAgeMillisecondsMax),
             through: milliseconds.advanced(byMilliseconds: Self.aheadMillisecondsMax).rawValue)
-        guard batch.count > 0 else { return outcome }
+        guard batch.count > 0 || !batch.exemplars.isEmpty else { return outcome }
         try await ensurePartitions(hour: hour(now), day: day(now))
+        let exemplars = try await roomed(batch.exemplars, &outcome)
         let rows = PushedRows(
             batch, catalogue.places(of: batch.runs.map(\.series.rawValue)))
         let data = rows.entries.isEmpty ? [] : BatchData.encode(rows.entries.map(\.column))
-        try await numbered(
-            {
+        let stored = try await numbered(
+            { _ in
                 takeIn(rows.scrapes)
                 takeIn(rows.entries.map(\.series.rawValue), rows.entries.map(\.column))
             },
             { number, writer throws(StorageError) in
-                try await write(rows, data, receivedAt: now, number: number, writer: writer)
+                try await write(
+                    rows, data, exemplars, receivedAt: now, number: number, writer: writer)
             })
+        for one in stored {
+            exemplarDays.add(one.day, one.storedCount)
+            outcome.storedExemplars -= one.freshCount - one.storedCount
+            outcome.excessExemplarCount += one.freshCount - one.storedCount
+        }
         return outcome
     }
 
     private func write(
-        _ rows: PushedRows, _ data: [UInt8], receivedAt now: TimestampNS, number: Int64,
-        writer: Int64
-    ) async throws(StorageError) {
+        _ rows: PushedRows, _ data: [UInt8], _ exemplars: ExemplarRows,
+        receivedAt now: TimestampNS, number: Int64, writer: Int64
+    ) async throws(StorageError) -> [ExemplarRows.Outcome] {
         let sequence = ownSamples.next()
         func key(part: Int) -> [PostgresValue] {
             [
@@ -94,9 +101,15 @@ extension CollectorStore: SampleWriter {
                     ]))
         }
         statements.append(PostgresStatement(requireWriterSQL, [.int8(writer)]))
+        // Last, for others wait from here on.
+        if !exemplars.isEmpty { statements.append(PostgresStatement(lockExemplarsSQL)) }
+        let first = statements.count
+        statements += exemplars.statements(perMinute: configuration.exemplarsPerMinuteMax)
         statements.append(PostgresStatement("COMMIT"))
         let work = statements
-        try await write { session in _ = try session.pipeline(work) }
+        return try await write { session in
+            try exemplars.outcomes(try session.pipeline(work)[first...])
+        }
     }
 
     // MARK: Metadata

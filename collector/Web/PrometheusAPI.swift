@@ -57,7 +57,7 @@ struct PrometheusAPI: Sendable {
         switch path[0] {
         case "query": return try await query(parameters)
         case "query_range": return try await queryRange(parameters)
-        case "query_exemplars": return try exemplars(parameters)
+        case "query_exemplars": return try await exemplars(parameters)
         case "format_query": return try formatQuery(parameters)
         case "parse_query": return try parseQuery(parameters)
         case "series": return try await series(parameters)

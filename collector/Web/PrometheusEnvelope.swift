@@ -135,6 +135,36 @@ enum PrometheusEnvelope {
         }
     }
 
+    /// `[{"seriesLabels": {…}, "exemplars": [{"labels": {…}, "value": "…", "timestamp": seconds}, …]}, …]`.
+    /// Source: Prometheus 3.14 `web/api/v1.marshalExemplarJSON`.
+    static func exemplars(_ series: [SeriesExemplars]) -> WebResponse {
+        success(capacity: 64 * 1024) { json in
+            json.array { json in
+                for one in series {
+                    json.object { json in
+                        json.key("seriesLabels")
+                        labels(one.labels, to: &json)
+                        json.key("exemplars")
+                        json.array { json in
+                            for exemplar in one.exemplars { self.exemplar(exemplar, to: &json) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    private static func exemplar(_ exemplar: Exemplar, to json: inout JSONWriter) {
+        json.object { json in
+            json.key("labels")
+            labels(exemplar.labels, to: &json)
+            json.key("value")
+            json.string(GoFloat.json(exemplar.value))
+            json.key("timestamp")
+            json.seconds(ofMilliseconds: exemplar.timestamp.rawValue)
+        }
+    }
+
     static func matrixElement(_ series: SeriesColumns, to json: inout JSONWriter) {
         json.object { json in
             json.key("metric")

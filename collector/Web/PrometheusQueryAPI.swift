@@ -2,6 +2,7 @@ import CollectorQuery
 import Model
 import PromQL
 import PromQLSyntax
+import Storage
 import World
 
 // Questions in PromQL.
@@ -35,16 +36,27 @@ extension PrometheusAPI {
         return Self.response(answer, limit: limit, statistics: parameters["stats"])
     }
 
-    /// Petrel stores no exemplars, so no query has any; what is no query is refused all the same, and one without a
-    /// selector is answered with nothing at all, as Prometheus does.
-    func exemplars(_ parameters: FormParameters) throws(QueryFailure) -> WebResponse {
-        let start = try Self.optionalTime("start", parameters)
-        if let end = try Self.optionalTime("end", parameters), let start, end < start {
+    /// Exemplars of one answer.
+    private static let exemplarsMax = 50_000
+
+    /// Those of all series that any of the query's selectors matches, whatever their offsets. A query without a selector
+    /// is answered with nothing at all, as Prometheus does.
+    func exemplars(_ parameters: FormParameters) async throws(QueryFailure) -> WebResponse {
+        let start = try Self.optionalTime("start", parameters) ?? TimestampMS(.min)
+        let end = try Self.optionalTime("end", parameters) ?? TimestampMS(.max)
+        guard end >= start else {
             throw QueryFailure(.badData, "end timestamp must not be before start timestamp")
         }
-        let expression = try dependencies.metrics.syntax(parameters["query"])
-        guard !expression.selectors.isEmpty else { return WebResponse(status: 204) }
-        return PrometheusEnvelope.success { $0.array { _ in } }
+        let selectors = try dependencies.metrics.syntax(parameters["query"]).selectors
+        guard !selectors.isEmpty else { return WebResponse(status: 204) }
+        let found: [SeriesExemplars]
+        do throws(StorageError) {
+            found = try await dependencies.exemplars.exemplars(
+                ExemplarSelection(
+                    matcherSets: selectors.map(\.matchers), start: start, end: end),
+                exemplarsMax: Self.exemplarsMax)
+        } catch { throw QueryFailure(error) }
+        return PrometheusEnvelope.exemplars(found)
     }
 
     func formatQuery(_ parameters: FormParameters) throws(QueryFailure) -> WebResponse {

@@ -1,24 +1,12 @@
 import Model
-import RemoteWrite
 import Storage
 import Synchronization
 
 /// Counters of remote write. Safe from any thread.
 final class RemoteWriteMetrics: Sendable {
-    /// Why a sample was not stored.
-    enum Rejection: String, CaseIterable {
-        case labels, histogram, limit
-        case tooOld = "too_old"
-        case tooFarAhead = "too_far_ahead"
-    }
-
     private struct State {
         var requests: [String: Int] = [:]
-        var samples = 0
-        var histograms = 0
-        var exemplars = 0
-        var rejections: [String: Int] = [:]
-        var exemplarsLost = 0
+        var stored = StoredCounts()
     }
 
     private let state = Mutex(State())
@@ -28,18 +16,8 @@ final class RemoteWriteMetrics: Sendable {
         state.withLock { $0.requests["\(version)\n\(status)", default: 0] += 1 }
     }
 
-    func stored(samples: Int, histograms: Int, exemplarsLost: Int) {
-        state.withLock { state in
-            state.samples += samples
-            state.histograms += histograms
-            state.exemplarsLost += exemplarsLost
-        }
-    }
-
-    func rejected(_ count: Int, _ reason: Rejection) {
-        guard count > 0 else { return }
-        state.withLock { $0.rejections[reason.rawValue, default: 0] += count }
-    }
+    /// Counts what became of a request.
+    func stored(_ report: IntakeReport) { state.withLock { $0.stored.add(report) } }
 
     func families(cachedSeries: Int) -> [MetricFamily] {
         let state = state.withLock { $0 }
@@ -47,36 +25,71 @@ final class RemoteWriteMetrics: Sendable {
             MetricFamily(
                 "petrel_remote_write_requests_total", .counter,
                 help: "Remote write requests answered, by protocol version and status.",
-                points: state.requests.sorted { $0.key < $1.key }.map { key, count in
-                    let words = key.split(
-                        separator: "\n", omittingEmptySubsequences: false
-                    ).map(String.init)
-                    return MetricFamily.Point(
-                        ["version": words[0], "code": words[1]], Double(count))
-                }),
-            MetricFamily(
-                "petrel_remote_write_samples_total", .counter,
-                help: "Samples stored from remote write, by type.",
-                points: [
-                    MetricFamily.Point(["type": "float"], Double(state.samples)),
-                    MetricFamily.Point(["type": "histogram"], Double(state.histograms)),
-                ]),
-            MetricFamily(
-                "petrel_remote_write_samples_rejected_total", .counter,
-                help: "Samples of remote write that were not stored and should not be sent again.",
-                points: Rejection.allCases.map { reason in
-                    MetricFamily.Point(
-                        ["reason": reason.rawValue],
-                        Double(state.rejections[reason.rawValue] ?? 0))
-                }),
-            MetricFamily(
-                "petrel_remote_write_exemplars_dropped_total", .counter,
-                help: "Exemplars of remote write, which are not stored.",
-                points: [MetricFamily.Point([:], Double(state.exemplarsLost))]),
+                points: requestPoints(state.requests, "version")),
             MetricFamily(
                 "petrel_remote_write_cached_series", .gauge,
-                help: "Series that remote write knows by the bytes of their labels.",
+                help: "Pushed series that are known by the bytes of their labels.",
                 points: [MetricFamily.Point([:], Double(cachedSeries))]),
+        ] + state.stored.families("petrel_remote_write", of: "remote write")
+    }
+}
+
+/// Requests by a word and their status; the keys are both, with a line break between.
+func requestPoints(_ requests: [String: Int], _ label: String) -> [MetricFamily.Point] {
+    requests.sorted { $0.key < $1.key }.map { key, count in
+        let words = key.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        return MetricFamily.Point(Labels([label: words[0], "code": words[1]]), Double(count))
+    }
+}
+
+/// What a way in has stored and not stored.
+struct StoredCounts: Sendable {
+    private var samples = 0
+    private var histograms = 0
+    private var exemplars = 0
+    private var refused: [IntakeProblems.Reason: Int] = [:]
+    private var refusedExemplars: [ExemplarProblems.Reason: Int] = [:]
+
+    mutating func add(_ report: IntakeReport) {
+        samples += report.outcome.storedSamples
+        histograms += report.outcome.storedHistograms
+        exemplars += report.outcome.storedExemplars
+        refused.merge(report.problems.counts) { $0 + $1 }
+        refusedExemplars.merge(report.exemplars.counts) { $0 + $1 }
+    }
+
+    mutating func refuseExemplars(_ count: Int, _ reason: ExemplarProblems.Reason) {
+        refusedExemplars[reason, default: 0] += count
+    }
+
+    /// Families whose names begin with `prefix`.
+    func families(_ prefix: String, of way: String) -> [MetricFamily] {
+        [
+            MetricFamily(
+                "\(prefix)_samples_total", .counter,
+                help: "Samples stored from \(way), by type.",
+                points: [
+                    MetricFamily.Point(["type": "float"], Double(samples)),
+                    MetricFamily.Point(["type": "histogram"], Double(histograms)),
+                ]),
+            MetricFamily(
+                "\(prefix)_samples_rejected_total", .counter,
+                help: "Samples of \(way) that were not stored and should not be sent again.",
+                points: IntakeProblems.Reason.allCases.map { reason in
+                    MetricFamily.Point(
+                        ["reason": reason.rawValue], Double(refused[reason] ?? 0))
+                }),
+            MetricFamily(
+                "\(prefix)_exemplars_total", .counter,
+                help: "Exemplars of \(way) that are stored.",
+                points: [MetricFamily.Point([:], Double(exemplars))]),
+            MetricFamily(
+                "\(prefix)_exemplars_rejected_total", .counter,
+                help: "Exemplars of \(way) that were not stored.",
+                points: ExemplarProblems.Reason.allCases.map { reason in
+                    MetricFamily.Point(
+                        ["reason": reason.rawValue], Double(refusedExemplars[reason] ?? 0))
+                }),
         ]
     }
 }

@@ -137,6 +137,7 @@ package struct WebDependencies: Sendable {
     package var logs: LogQueryService
     /// Where samples go that senders push.
     package var sampleWriter: any SampleWriter
+    package var exemplars: any ExemplarReader
     /// Every rule group, in the order of files and of groups in them.
     package var ruleGroups: @Sendable () async -> [RuleGroupStatus]
     /// Alerts that are pending, firing or freshly resolved.
@@ -160,6 +161,7 @@ package struct WebDependencies: Sendable {
     package init(
         version: String, revision: String = "", clock: any WorldClock,
         metrics: MetricQueryService, logs: LogQueryService, sampleWriter: any SampleWriter,
+        exemplars: any ExemplarReader,
         ruleGroups: @escaping @Sendable () async -> [RuleGroupStatus],
         alerts: @escaping @Sendable () async throws -> [AlertRecord],
         hosts: @escaping @Sendable () async throws -> [FleetHost],
@@ -177,6 +179,7 @@ package struct WebDependencies: Sendable {
         self.metrics = metrics
         self.logs = logs
         self.sampleWriter = sampleWriter
+        self.exemplars = exemplars
         self.ruleGroups = ruleGroups
         self.alerts = alerts
         self.hosts = hosts

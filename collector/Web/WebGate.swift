@@ -60,7 +60,7 @@ struct WebGate: Sendable {
 
     /// What our own API, Prometheus' administration and the ways in are asked to do; everything else only reads.
     private static func changesState(_ path: [String]) -> Bool {
-        guard path.first == "prometheus" else { return path.first == "api" }
+        guard path.first == "prometheus" else { return ["api", "otlp"].contains(path.first) }
         return path.count > 3 && ["admin", "write", "otlp"].contains(path[3])
     }
 

@@ -111,8 +111,13 @@ struct WebResponder: HTTPResponder {
     /// Longest body of a request: pushed samples come in greater ones than queries.
     private func bodyBytesMax(_ request: Request) -> Int {
         let path = (request.head.path ?? "").prefix { $0 != "?" }
-        return path == "/" + RemoteWriteAPI.path.joined(separator: "/")
-            ? max(bodyBytesMax, RemoteWriteAPI.bodyBytesMax) : bodyBytesMax
+        switch path {
+        case "/" + RemoteWriteAPI.path.joined(separator: "/"):
+            return max(bodyBytesMax, RemoteWriteAPI.bodyBytesMax)
+        case "/" + OTLPAPI.path.joined(separator: "/"):
+            return max(bodyBytesMax, OTLPAPI.bodyBytesMax)
+        default: return bodyBytesMax
+        }
     }
 
     func respond(to request: Request, context: WebRequestContext) async throws -> Response {
@@ -131,7 +136,10 @@ struct WebResponder: HTTPResponder {
         defer { bodies.giveBack(held) }
         do throws(WebRefusal) {
             return Self.response(await site.respond(to: try await read(request, &held)))
-        } catch { return Self.response(site.refuse(error, path: path)) }
+        } catch {
+            let type = request.headers[.contentType]
+            return Self.response(site.refuse(error, path: path, contentType: type))
+        }
     }
 
     /// `held` becomes what of `bodies` the request takes.

@@ -19,6 +19,7 @@ package struct WebSite: Sendable {
     private let loki: LokiAPI
     private let petrel: PetrelAPI
     private let remoteWrite: RemoteWriteAPI
+    private let otlp: OTLPAPI
 
     /// `random` makes the ids of requests that bring none.
     package init(
@@ -32,7 +33,9 @@ package struct WebSite: Sendable {
         prometheus = PrometheusAPI(dependencies: dependencies)
         loki = LokiAPI(dependencies: dependencies)
         petrel = PetrelAPI(dependencies: dependencies)
-        remoteWrite = RemoteWriteAPI(writer: dependencies.sampleWriter)
+        let intake = SampleIntake(writer: dependencies.sampleWriter)
+        remoteWrite = RemoteWriteAPI(intake: intake)
+        otlp = OTLPAPI(intake: intake)
     }
 
     /// The answer to `request`, with every header but those of the transport.
@@ -54,7 +57,7 @@ package struct WebSite: Sendable {
         do {
             try gate.admit(request)
             response = await route(request)
-        } catch { response = Self.refusal(error, path: request.path) }
+        } catch { response = Self.refusal(error, request) }
         for header in gate.headers(for: request) where response.header(header.name) == nil {
             response.headers.append(header)
         }
@@ -84,9 +87,12 @@ package struct WebSite: Sendable {
     }
 
     /// The answer to a request that could not be read.
-    package func refuse(_ refusal: WebRefusal, path: [String]) -> WebResponse {
-        var response = Self.refusal(refusal, path: path)
-        let request = WebRequest(method: "GET", path: path)
+    package func refuse(
+        _ refusal: WebRefusal, path: [String], contentType: String? = nil
+    ) -> WebResponse {
+        var request = WebRequest(method: "GET", path: path)
+        request.headers["content-type"] = contentType
+        var response = Self.refusal(refusal, request)
         response.headers += gate.headers(for: request)
         response.headers.append(
             (name: RequestIdentity.header, value: RequestIdentity.id(of: request, random: random)))
@@ -94,8 +100,8 @@ package struct WebSite: Sendable {
     }
 
     /// In the form of the API that was asked.
-    private static func refusal(_ refusal: WebRefusal, path: [String]) -> WebResponse {
-        switch path.first {
+    private static func refusal(_ refusal: WebRefusal, _ request: WebRequest) -> WebResponse {
+        switch request.path.first {
         case "prometheus":
             let type =
                 switch refusal.status {
@@ -105,6 +111,10 @@ package struct WebSite: Sendable {
                 }
             return PrometheusEnvelope.failure(refusal.status, type, refusal.message)
         case "loki": return .text(refusal.message, status: refusal.status)
+        case "otlp":
+            return OTLPAPI.response(
+                IngestRefusal(refusal.status, refusal.message),
+                OTLPAPI.encoding(request.headers["content-type"]))
         default: return PetrelAPI.failure(refusal.status, refusal.message)
         }
     }
@@ -115,7 +125,7 @@ package struct WebSite: Sendable {
         let isPut = request.method == "PUT" && request.path.first == "prometheus"
         guard isPut || ["GET", "HEAD", "POST"].contains(request.method) else {
             var response = Self.refusal(
-                WebRefusal(405, "method \(request.method) is not allowed"), path: request.path)
+                WebRefusal(405, "method \(request.method) is not allowed"), request)
             response.headers.append((name: "allow", value: "GET, HEAD, POST, OPTIONS"))
             return response
         }
@@ -123,8 +133,7 @@ package struct WebSite: Sendable {
         // Grafana looks for these words in what Prometheus' own paths answer.
         let problem = request.path.first == "prometheus" ? "page not found" : "no such path"
         return Self.refusal(
-            WebRefusal(404, "\(problem): /" + request.path.joined(separator: "/")),
-            path: request.path)
+            WebRefusal(404, "\(problem): /" + request.path.joined(separator: "/")), request)
     }
 
     private func surface(_ request: WebRequest) async -> WebResponse? {
@@ -143,6 +152,7 @@ package struct WebSite: Sendable {
         if path.prefix(2) == ["api", "v1"] {
             return await petrel.respond(request, path: path.dropFirst(2))
         }
+        if path.first == "otlp" { return await otlp.respond(request) }
         if path.first == "prometheus" {
             let rest = Array(path.dropFirst())
             if rest == ["federate"] {
@@ -167,7 +177,8 @@ package struct WebSite: Sendable {
             return WebResponse(
                 contentType: ExpositionWriter.contentType,
                 body: ExpositionWriter.text(
-                    await dependencies.ownMetrics() + remoteWrite.families()))
+                    await dependencies.ownMetrics() + remoteWrite.families()
+                        + otlp.families()))
         default: return nil
         }
     }

@@ -1,4 +1,5 @@
 import Glibc
+import JSONReading
 import NIOCore
 import NIOHTTP1
 import NIOPosix

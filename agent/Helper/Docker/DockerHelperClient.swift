@@ -1,3 +1,4 @@
+import JSONReading
 import NIOCore
 import NIOHTTP1
 

@@ -1,3 +1,5 @@
+import JSONReading
+
 /// What the helper forwards.
 package enum DockerRoute: Hashable, Sendable {
     case ping

@@ -1,3 +1,5 @@
+package import JSONReading
+
 /// Rebuilds Docker's answers from what may pass.
 package enum DockerFilter {
     /// What may pass of Docker's answer to `route`; of one event for `.events`, and `OK` for `.ping`.

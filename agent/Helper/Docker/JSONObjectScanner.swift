@@ -1,3 +1,5 @@
+package import JSONReading
+
 /// Cuts a stream of JSON objects, one behind the other, into objects.
 ///
 /// Finds ends by brackets and strings alone; whether an object is valid JSON is its reader's business. An object over the

@@ -1,3 +1,5 @@
+import JSONReading
+
 /// What may pass of a JSON value. Whatever a shape does not name does not exist for the reader of the result.
 indirect enum JSONShape: Sendable {
     case integer

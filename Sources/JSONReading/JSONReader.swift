@@ -1,4 +1,4 @@
-/// Why a text is no JSON that the helper accepts. Offsets count bytes from 0.
+/// Why a text is no JSON that a reader accepts. Offsets count bytes from 0.
 package enum JSONError: Error, Hashable, Sendable, CustomStringConvertible {
     case malformed(offset: Int)
     /// More than `JSONReader.depthMax` arrays and objects inside each other.
@@ -20,23 +20,28 @@ package enum JSONError: Error, Hashable, Sendable, CustomStringConvertible {
 ///
 /// Strict where it matters for a filter: one value, no comments, no trailing commas, no raw control characters. Invalid
 /// UTF-8 and lone surrogates become U+FFFD. Source: RFC 8259.
-struct JSONReader {
-    /// Arrays and objects that may stand inside each other; Docker's deepest answer has 8.
-    static let depthMax = 64
+package struct JSONReader {
+    /// Arrays and objects that may stand inside each other; the deepest message that we know has 13.
+    package static let depthMax = 64
 
-    enum Kind { case object, array, string, number, boolean, null }
+    /// What a value is.
+    package enum Kind: Hashable, Sendable { case object, array, string, number, boolean, null }
 
     private let bytes: ArraySlice<UInt8>
     private var offset: Int
     private var depth = 0
 
-    init(_ bytes: [UInt8]) {
+    /// Reads `bytes` from their start.
+    package init(_ bytes: [UInt8]) {
         self.bytes = bytes[...]
         offset = 0
     }
 
+    /// Bytes that were read.
+    package var place: Int { offset }
+
     /// The kind of the value that comes next.
-    mutating func kind() throws(JSONError) -> Kind {
+    package mutating func kind() throws(JSONError) -> Kind {
         skipSpace()
         switch peek {
         case UInt8(ascii: "{"): return .object
@@ -50,14 +55,14 @@ struct JSONReader {
     }
 
     /// Steps into the object or array that comes next.
-    mutating func enter() throws(JSONError) {
+    package mutating func enter() throws(JSONError) {
         guard depth < Self.depthMax else { throw .tooDeep(offset: offset) }
         depth += 1
         offset += 1
     }
 
     /// The name of the object's next member, with its value next; nil behind the last, outside the object again.
-    mutating func nextName(isFirst: inout Bool) throws(JSONError) -> String? {
+    package mutating func nextName(isFirst: inout Bool) throws(JSONError) -> String? {
         guard try nextItem(isFirst: &isFirst, closing: UInt8(ascii: "}")) else { return nil }
         guard try kind() == .string else { throw .malformed(offset: offset) }
         let name = try string()
@@ -68,7 +73,7 @@ struct JSONReader {
     }
 
     /// Whether the array has another element, which then is next; after false the reader is outside the array.
-    mutating func nextElement(isFirst: inout Bool) throws(JSONError) -> Bool {
+    package mutating func nextElement(isFirst: inout Bool) throws(JSONError) -> Bool {
         try nextItem(isFirst: &isFirst, closing: UInt8(ascii: "]"))
     }
 
@@ -91,7 +96,7 @@ struct JSONReader {
     }
 
     /// The string that comes next, its escapes resolved.
-    mutating func string() throws(JSONError) -> String {
+    package mutating func string() throws(JSONError) -> String {
         offset += 1
         let start = offset
         while let byte = peek, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 32 {
@@ -114,6 +119,25 @@ struct JSONReader {
             default:
                 units.append(byte)
                 offset += 1
+            }
+        }
+        throw .malformed(offset: offset)
+    }
+
+    /// Steps over the string that comes next; makes nothing of it.
+    private mutating func skipString() throws(JSONError) {
+        offset += 1
+        var ignored: [UInt8] = []
+        while let byte = peek {
+            switch byte {
+            case UInt8(ascii: "\""):
+                offset += 1
+                return
+            case UInt8(ascii: "\\"):
+                offset += 1
+                try appendEscape(to: &ignored)
+            case 0..<32: throw .malformed(offset: offset)
+            default: offset += 1
             }
         }
         throw .malformed(offset: offset)
@@ -161,7 +185,7 @@ struct JSONReader {
     }
 
     /// The number that comes next, as written. Source: RFC 8259 section 6.
-    mutating func number() throws(JSONError) -> ArraySlice<UInt8> {
+    package mutating func number() throws(JSONError) -> ArraySlice<UInt8> {
         let start = offset
         if peek == UInt8(ascii: "-") { offset += 1 }
         let isZero = peek == UInt8(ascii: "0")
@@ -180,19 +204,19 @@ struct JSONReader {
     }
 
     /// `true` or `false`, which comes next.
-    mutating func boolean() throws(JSONError) -> Bool {
+    package mutating func boolean() throws(JSONError) -> Bool {
         let value = peek == UInt8(ascii: "t")
         try word(value ? "true" : "false")
         return value
     }
 
     /// `null`, which comes next.
-    mutating func null() throws(JSONError) { try word("null") }
+    package mutating func null() throws(JSONError) { try word("null") }
 
     /// Steps over the value that comes next, whatever it is.
-    mutating func skip() throws(JSONError) {
+    package mutating func skip() throws(JSONError) {
         switch try kind() {
-        case .string: _ = try string()
+        case .string: try skipString()
         case .number: _ = try number()
         case .boolean: _ = try boolean()
         case .null: try null()
@@ -208,7 +232,7 @@ struct JSONReader {
     }
 
     /// Throws unless nothing but space follows.
-    mutating func end() throws(JSONError) {
+    package mutating func end() throws(JSONError) {
         skipSpace()
         guard peek == nil else { throw .malformed(offset: offset) }
     }
@@ -237,9 +261,9 @@ struct JSONReader {
 }
 
 /// JSON as text.
-enum JSONText {
+package enum JSONText {
     /// Appends `text` as a JSON string.
-    static func append(_ text: String, to bytes: inout [UInt8]) {
+    package static func append(_ text: String, to bytes: inout [UInt8]) {
         bytes.append(UInt8(ascii: "\""))
         for byte in text.utf8 {
             switch byte {
@@ -253,14 +277,6 @@ enum JSONText {
             }
         }
         bytes.append(UInt8(ascii: "\""))
-    }
-
-    /// `{"message":"…"}`, the form in which Docker reports an error.
-    static func message(_ text: String) -> [UInt8] {
-        var bytes = Array("{\"message\":".utf8)
-        append(text, to: &bytes)
-        bytes += "}\n".utf8
-        return bytes
     }
 
     private static let hexDigits = Array("0123456789abcdef".utf8)

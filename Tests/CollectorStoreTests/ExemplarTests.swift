@@ -1,0 +1,181 @@
+import CollectorStore
+import Model
+import Postgres
+import Storage
+import Testing
+
+/// Exemplars: stored with their samples, once, within their bounds, and dropped with their day.
+extension StoreTests {
+    private static func batch(_ exemplars: [(SeriesID, String, Double, Int64)]) -> SampleBatch {
+        var batch = SampleBatch(runs: [], timestamps: [], values: [])
+        batch.exemplars = exemplars.map { series, trace, value, time in
+            PushedExemplar(
+                series: series,
+                exemplar: Exemplar(
+                    labels: trace.isEmpty ? [:] : ["trace_id": trace], value: value,
+                    timestamp: TimestampMS(time)))
+        }
+        return batch
+    }
+
+    private static func matchers(_ name: String) -> [LabelMatcher] {
+        [LabelMatcher("__name__", .equal, name)]
+    }
+
+    /// `name: trace value@time …` of each series.
+    private static func found(
+        _ store: CollectorStore, _ names: [String], _ start: Int64, _ end: Int64, max: Int = 1_000
+    ) async throws -> [String] {
+        try await store.exemplars(
+            ExemplarSelection(
+                matcherSets: names.map(matchers), start: TimestampMS(start),
+                end: TimestampMS(end)), exemplarsMax: max
+        ).map { series in
+            series.labels.metricName + ":"
+                + series.exemplars.map {
+                    " \($0.traceID) \($0.value)@\($0.timestamp.rawValue - base)"
+                }.joined()
+        }
+    }
+
+    @Test("exemplars come back once however often they are sent, by matchers and times")
+    func exemplars() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            var store = try await TestCluster.store(in: cluster, name: "exemplars", clock: clock)
+            let ids = try await store.internPushed(
+                ["a", "b", "c"].map { definition(["__name__": $0]) }
+            ).map { try #require($0) }
+            let base = Self.base
+            var batch = Self.batch([
+                (ids[1], "t2", 2, base), (ids[0], "t1", 0.5, base - 1_000),
+                (ids[0], "t1", 0.5, base - 1_000), (ids[0], "", .infinity, base - 1_000),
+                (ids[0], "t1", -0.0, base), (ids[0], "t3", 1, base - 40 * 3_600_000),
+                // A day older than the retention, and two hours ahead.
+                (ids[0], "old", 1, base - 16 * 86_400_000), (ids[0], "new", 1, base + 7_200_000),
+            ])
+            batch.runs = [SampleBatch.Run(series: ids[0], sampleCount: 1)]
+            batch.timestamps = [base]
+            batch.values = [7]
+            for _ in 0..<2 {
+                let outcome = try await store.storeSamples(batch)
+                #expect(outcome.storedSamples == 1)
+                #expect(outcome.storedExemplars == 6 && outcome.untimelyExemplarCount == 2)
+                #expect(outcome.excessExemplarCount == 0)
+            }
+            for _ in 0..<2 {
+                #expect(
+                    try await Self.found(store, ["a", "b"], base - 2_000, base) == [
+                        "a: t1 0.5@-1000  inf@-1000 t1 -0.0@0", "b: t2 2.0@0",
+                    ])
+                #expect(
+                    try await Self.found(store, ["a"], .min, .max)
+                        == ["a: t3 1.0@-144000000 t1 0.5@-1000  inf@-1000 t1 -0.0@0"])
+                #expect(try await Self.found(store, ["a", "c"], base, base) == ["a: t1 -0.0@0"])
+                #expect(try await Self.found(store, ["c"], .min, .max).isEmpty)
+                #expect(try await Self.found(store, ["a"], base + 1, .max).isEmpty)
+                await #expect(
+                    throws: StorageError.limitExceeded(limit: "limits.query_exemplars", maximum: 3)
+                ) { _ = try await Self.found(store, ["a"], .min, .max, max: 3) }
+                await store.close()
+                store = try await TestCluster.reopen(cluster, name: "exemplars", clock: clock)
+            }
+            #expect(
+                try await TestCluster.number(
+                    """
+                    SELECT count(*) FROM petrel.exemplar e JOIN petrel.series s ON s.id = e.series_id
+                    WHERE e.trace_id = 't1' AND s.metric = 'a' AND e.labels->>'trace_id' = 't1'
+                    """, on: "exemplars", in: cluster, after: "SET ROLE petrel_query") == 2)
+            // 14 days later the oldest of two days is past the retention.
+            clock.advance(nanoseconds: 14 * 86_400_000_000_000)
+            let dropped = try await store.maintain().dropped
+            #expect(dropped.contains("exemplar_d\((base - 40 * 3_600_000) / 86_400_000)"))
+            #expect(
+                try await Self.found(store, ["a"], .min, .max)
+                    == ["a: t1 0.5@-1000  inf@-1000 t1 -0.0@0"])
+            await store.close()
+        }
+    }
+
+    @Test("a series has so many exemplars a minute, all together so many a day")
+    func exemplarBounds() async throws {
+        try await TestCluster.with { cluster in
+            var store = try await TestCluster.store(in: cluster, name: "exemplar_bounds") {
+                $0.exemplarsPerDayMax = 20
+            }
+            let ids = try await store.internPushed(
+                ["a", "b"].map { definition(["__name__": $0]) }
+            ).map { try #require($0) }
+            let minute = Self.base / 60_000 * 60_000
+            func push(_ series: Int, _ values: Range<Int>, _ time: Int64) async throws
+                -> SampleOutcome
+            {
+                try await store.storeSamples(
+                    Self.batch(values.map { (ids[series], "t\($0)", Double($0), time) }))
+            }
+            var outcome = try await push(0, 0..<7, minute)
+            #expect(outcome.storedExemplars == 7)
+            // Three have room, and what is known needs none.
+            outcome = try await push(0, 5..<20, minute + 59_999)
+            #expect(outcome.storedExemplars == 3 && outcome.excessExemplarCount == 12)
+            outcome = try await push(0, 0..<7, minute)
+            #expect(outcome.storedExemplars == 7 && outcome.excessExemplarCount == 0)
+            // Another minute and another series have rooms of their own, of 20 a day.
+            outcome = try await push(0, 0..<2, minute - 1)
+            #expect(outcome.storedExemplars == 2)
+            for reopens in [false, true] {
+                if reopens {
+                    await store.close()
+                    store = try await TestCluster.reopen(cluster, name: "exemplar_bounds") {
+                        $0.exemplarsPerDayMax = 20
+                    }
+                }
+                outcome = try await push(1, 0..<10, minute)
+                #expect(
+                    outcome.storedExemplars == (reopens ? 0 : 8)
+                        && outcome.excessExemplarCount == (reopens ? 10 : 2))
+            }
+            // Yesterday has a room of its own.
+            outcome = try await push(1, 0..<5, minute - 86_400_000)
+            #expect(outcome.storedExemplars == 5)
+            #expect(
+                try await TestCluster.number(
+                    "SELECT count(*) FROM petrel.exemplar", on: "exemplar_bounds", in: cluster)
+                    == 25)
+            await store.close()
+        }
+    }
+
+    @Test("requests that arrive together keep the bounds and double nothing")
+    func exemplarRace() async throws {
+        try await TestCluster.with { cluster in
+            let store = try await TestCluster.store(in: cluster, name: "exemplar_race")
+            let ids = try await store.internPushed(
+                ["a", "b", "c"].map { definition(["__name__": $0]) }
+            ).map { try #require($0) }
+            let minute = Self.base / 60_000 * 60_000
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for writer in 0..<12 {
+                    group.addTask {
+                        // The same of each, and others of its own; in another order each time.
+                        var all = (0..<9).map { (ids[$0 % 3], "t\($0)", Double($0), minute) }
+                        all += (0..<9).map { (ids[$0 % 3], "w\(writer) \($0)", 1, minute) }
+                        if writer % 2 == 0 { all.reverse() }
+                        _ = try await store.storeSamples(Self.batch(all))
+                    }
+                }
+                try await group.waitForAll()
+            }
+            for name in ["a", "b", "c"] {
+                let found = try await store.exemplars(
+                    ExemplarSelection(
+                        matcherSets: [Self.matchers(name)], start: TimestampMS(0),
+                        end: TimestampMS(.max)), exemplarsMax: 1_000)
+                let exemplars = try #require(found.first?.exemplars)
+                #expect(exemplars.count == 10)
+                #expect(Set(exemplars).count == exemplars.count)
+            }
+            await store.close()
+        }
+    }
+}

@@ -1,0 +1,202 @@
+package import Model
+import Postgres
+package import Storage
+import Synchronization
+
+// Exemplars: rows of `petrel.exemplar`, committed with the samples that they came with.
+
+/// How many exemplars each day has, as far as it was asked for.
+final class ExemplarDays: Sendable {
+    /// Days that are remembered; beyond it all are forgotten, and the database is asked anew.
+    private static let countMax = 1_000
+
+    private let counts = Mutex<[Int32: Int]>([:])
+
+    /// Nil where it isn't known.
+    func count(_ day: Int32) -> Int? { counts.withLock { $0[day] } }
+
+    func set(_ day: Int32, _ count: Int) {
+        counts.withLock { counts in
+            if counts.count >= Self.countMax { counts = [:] }
+            counts[day] = count
+        }
+    }
+
+    /// Adds to a count that is known.
+    func add(_ day: Int32, _ count: Int) { counts.withLock { $0[day]? += count } }
+}
+
+/// The exemplars of a call, by day, ready to be written.
+struct ExemplarRows: Sendable {
+    /// What became of those of one day.
+    struct Outcome: Sendable {
+        var day: Int32
+        /// Those that were not there.
+        var freshCount: Int
+        var storedCount: Int
+    }
+
+    private(set) var days: [(day: Int32, exemplars: [PushedExemplar])] = []
+
+    var isEmpty: Bool { days.isEmpty }
+
+    init(_ exemplars: [PushedExemplar]) {
+        var byDay: [Int32: [PushedExemplar]] = [:]
+        for one in exemplars {
+            byDay[dayOf(one.exemplar.timestamp.rawValue), default: []].append(one)
+        }
+        days = byDay.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    }
+
+    /// Leaves out what of a day is past `room`; how many that were.
+    mutating func keep(_ room: Int, of day: Int32) -> Int {
+        guard let index = days.firstIndex(where: { $0.day == day }) else { return 0 }
+        let excess = max(0, days[index].exemplars.count - max(0, room))
+        days[index].exemplars.removeLast(excess)
+        if days[index].exemplars.isEmpty { days.remove(at: index) }
+        return excess
+    }
+
+    /// One statement a day; each answers with the numbers of an `Outcome`.
+    func statements(perMinute: Int) -> [PostgresStatement] {
+        days.map { day, exemplars in
+            PostgresStatement(
+                insertExemplarsSQL,
+                [
+                    .int4(day), .int8(Int64(perMinute)),
+                    .int4Array(exemplars.map(\.series.rawValue)),
+                    .int8Array(exemplars.map(\.exemplar.timestamp.rawValue)),
+                    .float8Array(exemplars.map(\.exemplar.value)),
+                    .textArray(exemplars.map { withoutNUL($0.exemplar.traceID) }),
+                    .byteaArray(exemplars.map(\.exemplar.labels.key)),
+                    .textArray(exemplars.map(\.exemplar.labels.json)),
+                ])
+        }
+    }
+
+    /// Of the answers to `statements`.
+    func outcomes(_ answers: some Sequence<PostgresRows>) throws -> [Outcome] {
+        try zip(days, answers).map { day, rows in
+            Outcome(
+                day: day.day, freshCount: Int(try rows.integer(0, 0)),
+                storedCount: Int(try rows.integer(0, 1)))
+        }
+    }
+}
+
+extension CollectorStore: ExemplarReader {
+    package func exemplars(
+        _ selection: ExemplarSelection, exemplarsMax: Int
+    ) async throws(StorageError) -> [SeriesExemplars] {
+        let wanted = try catalogue.series.withLock { state throws(StorageError) in
+            var numbers: Set<Int32> = []
+            for matchers in selection.matcherSets {
+                numbers.formUnion(try state.index.matching(matchers))
+            }
+            return numbers.map { ($0, state.index.labels(of: $0) ?? .empty) }
+        }
+        // No exemplar lies outside of them, and the database counts no farther.
+        let start = max(selection.start.rawValue, 0)
+        let end = min(selection.end.rawValue, Int64(Int32.max) * 86_400_000)
+        guard !wanted.isEmpty, start <= end else { return [] }
+        let numbers = wanted.map(\.0).sorted()
+        let found = try await read { session in
+            var found: [Int32: [Exemplar]] = [:]
+            var count = 0
+            try session.forEachRow(
+                """
+                SELECT series_id, ts, value, label_key FROM petrel.exemplar
+                WHERE day BETWEEN $1 AND $2 AND series_id = ANY ($3) AND ts BETWEEN $4 AND $5
+                ORDER BY series_id, ts, value, digest LIMIT $6
+                """,
+                [
+                    .int4(dayOf(start)), .int4(dayOf(end)), .int4Array(numbers), .int8(start),
+                    .int8(end), .int8(Int64(exemplarsMax) + 1),
+                ]
+            ) { row in
+                count += 1
+                let series = try row.int4(0, 0)
+                guard let labels = Labels(key: row.bytes(0, 3)) else {
+                    throw StorageError.corrupt(
+                        "an exemplar of series \(series): its label key does not decode")
+                }
+                found[series, default: []].append(
+                    Exemplar(
+                        labels: labels, value: try row.float8(0, 2),
+                        timestamp: TimestampMS(try row.integer(0, 1))))
+            }
+            guard count <= exemplarsMax else {
+                throw StorageError.limitExceeded(
+                    limit: "limits.query_exemplars", maximum: exemplarsMax)
+            }
+            return found
+        }
+        return wanted.compactMap { number, labels in
+            found[number].map { SeriesExemplars(labels: labels, exemplars: $0) }
+        }.sorted { $0.labels < $1.labels }
+    }
+
+    /// Exemplars of days that have room for them, whose partitions are there; `outcome` notes the others.
+    func roomed(
+        _ exemplars: [PushedExemplar], _ outcome: inout SampleOutcome
+    ) async throws(StorageError) -> ExemplarRows {
+        var rows = ExemplarRows(exemplars)
+        for day in rows.days.map(\.day) {
+            try await ensureExemplarPartition(day)
+            let excess = rows.keep(try await exemplarRoom(day), of: day)
+            outcome.storedExemplars -= excess
+            outcome.excessExemplarCount += excess
+        }
+        return rows
+    }
+
+    /// Exemplars that a day may still get.
+    private func exemplarRoom(_ day: Int32) async throws(StorageError) -> Int {
+        if let known = exemplarDays.count(day) { return configuration.exemplarsPerDayMax - known }
+        let count = try await write { session in
+            Int(
+                try session.query(
+                    "SELECT count(*) FROM petrel.exemplar WHERE day = $1", [.int4(day)]
+                ).integer(0, 0))
+        }
+        exemplarDays.set(day, count)
+        return configuration.exemplarsPerDayMax - count
+    }
+}
+
+/// One transaction at a time counts and adds exemplars, from here to its commit: so the bounds are kept, and what comes
+/// again while it is still being committed is seen.
+let lockExemplarsSQL = "SELECT pg_advisory_xact_lock(728014, 5)"
+
+/// What is not there yet is stored as far as its series has room in the minute.
+private let insertExemplarsSQL = """
+    WITH pushed AS (
+        SELECT DISTINCT ON (p.series_id, p.ts, d.digest) p.series_id, p.ts, d.digest, p.value,
+            p.trace_id, p.label_key, p.labels
+        FROM unnest($3::int4[], $4::int8[], $5::float8[], $6::text[], $7::bytea[], $8::text[])
+            AS p (series_id, ts, value, trace_id, label_key, labels)
+        CROSS JOIN LATERAL (
+            SELECT substring(sha256(p.label_key || float8send(p.value)) FOR 8) AS digest
+        ) AS d
+    ), fresh AS (
+        SELECT n.*, (
+            SELECT count(*) FROM petrel.exemplar e
+            WHERE e.series_id = n.series_id AND e.day = $1 AND e.ts >= n.ts / 60000 * 60000
+                AND e.ts < n.ts / 60000 * 60000 + 60000
+        ) + row_number() OVER (
+            PARTITION BY n.series_id, n.ts / 60000 ORDER BY n.ts, n.digest
+        ) AS place
+        FROM pushed n
+        WHERE NOT EXISTS (
+            SELECT 1 FROM petrel.exemplar e
+            WHERE e.series_id = n.series_id AND e.day = $1 AND e.ts = n.ts
+                AND e.digest = n.digest)
+    ), stored AS (
+        INSERT INTO petrel.exemplar
+            (day, series_id, ts, digest, value, trace_id, label_key, labels)
+        SELECT $1, f.series_id, f.ts, f.digest, f.value, f.trace_id, f.label_key, f.labels::jsonb
+        FROM fresh f WHERE f.place <= $2
+        RETURNING 1
+    )
+    SELECT (SELECT count(*) FROM fresh), (SELECT count(*) FROM stored)
+    """

@@ -1,0 +1,226 @@
+import Gzip
+import Model
+import OTLP
+import RemoteWrite
+import Storage
+
+/// `POST /otlp/v1/metrics`: OTLP over HTTP, protocol buffers and JSON.
+///
+/// A request is committed before it is answered, and may be sent again. Data points that can never be stored are told in
+/// `partial_success`, the others are stored; what may be stored later is answered with 503.
+/// Source: OTLP 1.9 "OTLP/HTTP".
+struct OTLPAPI: Sendable {
+    static let path = ["otlp", "v1", "metrics"]
+    /// Longest body as it is sent.
+    static let bodyBytesMax = 16 << 20
+    /// Longest body, decompressed, and as protocol buffers.
+    static let requestBytesMax = 32 << 20
+    /// Different causes of rejection that an answer tells.
+    private static let causesMax = 10
+
+    private let intake: SampleIntake
+    private let metrics = OTLPMetrics()
+
+    init(intake: SampleIntake) { self.intake = intake }
+
+    /// Its own metrics.
+    func families() -> [MetricFamily] { metrics.families() }
+
+    func respond(_ request: WebRequest) async -> WebResponse {
+        let encoding = Self.encoding(request.headers["content-type"])
+        guard request.path == Self.path else {
+            return Self.response(
+                IngestRefusal(
+                    404,
+                    "no such path: /\(request.path.joined(separator: "/")); metrics are taken "
+                        + "at /\(Self.path.joined(separator: "/"))"), encoding)
+        }
+        guard request.method == "POST" else {
+            var response = Self.response(IngestRefusal(405, "OTLP is sent by POST"), encoding)
+            response.headers.append((name: "allow", value: "POST"))
+            return response
+        }
+        let response: WebResponse
+        do throws(IngestRefusal) {
+            response = try await write(request, encoding)
+        } catch { response = Self.response(error, encoding) }
+        metrics.request(encoding, status: response.status)
+        return response
+    }
+
+    // MARK: Form
+
+    /// Nil for what is no encoding of OTLP.
+    static func encoding(_ contentType: String?) -> MetricsExport.Encoding? {
+        let type = (contentType ?? "").prefix { $0 != ";" }
+        switch type.filter({ $0 != " " && $0 != "\t" }).lowercased() {
+        case "application/x-protobuf": return .protobuf
+        case "application/json": return .json
+        default: return nil
+        }
+    }
+
+    /// A `google.rpc.Status`; in JSON for who speaks neither encoding.
+    static func response(
+        _ refusal: IngestRefusal, _ encoding: MetricsExport.Encoding?
+    ) -> WebResponse {
+        // A sender of OTLP gives up at 500, and sends again at 503.
+        let status = refusal.status == 500 ? 503 : refusal.status
+        var response = response(
+            .status(ExportResponse.Code(httpStatus: status), message: refusal.message),
+            encoding ?? .json, status: status)
+        if let seconds = refusal.retryAfter ?? (status == 503 ? 30 : nil) {
+            response.headers.append((name: "retry-after", value: "\(seconds)"))
+        }
+        return response
+    }
+
+    private static func response(
+        _ answer: ExportResponse, _ encoding: MetricsExport.Encoding, status: Int = 200
+    ) -> WebResponse {
+        WebResponse(
+            status: status,
+            contentType: encoding == .protobuf ? "application/x-protobuf" : "application/json",
+            body: answer.body(encoding))
+    }
+
+    // MARK: Writing
+
+    private func write(
+        _ request: WebRequest, _ encoding: MetricsExport.Encoding?
+    ) async throws(IngestRefusal) -> WebResponse {
+        guard let encoding else {
+            throw IngestRefusal(
+                415,
+                "content type \(request.headers["content-type"] ?? "none") is not taken: OTLP is "
+                    + "application/x-protobuf or application/json")
+        }
+        var held = 0
+        defer { intake.budget.giveBack(held) }
+        let body = try body(of: request, encoding, &held)
+        let export = try Self.export(body, encoding)
+        do throws(StorageError) {
+            return answer(try await intake.store(export.request), export, encoding)
+        } catch { throw IngestRefusal(error) }
+    }
+
+    /// The decompressed body. `held` becomes what of the budget it takes: JSON is in memory in both forms.
+    private func body(
+        of request: WebRequest, _ encoding: MetricsExport.Encoding, _ held: inout Int
+    ) throws(IngestRefusal) -> [UInt8] {
+        let copies = encoding == .json ? 2 : 1
+        func take(_ count: Int) throws(IngestRefusal) {
+            guard intake.budget.take(count * copies) else { throw SampleIntake.isCrowded }
+            held += count * copies
+        }
+        guard try Self.isCompressed(request) else {
+            try take(request.body.count)
+            return request.body
+        }
+        let declared = Self.declaredCount(request.body)
+        try take(declared)
+        if let body = try Self.decompressed(request.body, bytesMax: declared) { return body }
+        // Longer than it says: several members, or a bomb.
+        try take(Self.requestBytesMax - declared)
+        if let body = try Self.decompressed(request.body, bytesMax: Self.requestBytesMax) {
+            return body
+        }
+        throw IngestRefusal(
+            413,
+            "the body decompresses to more than \(Self.requestBytesMax) bytes: send fewer data "
+                + "points")
+    }
+
+    private static func isCompressed(_ request: WebRequest) throws(IngestRefusal) -> Bool {
+        let encoding = request.headers["content-encoding"] ?? "identity"
+        switch encoding.lowercased() {
+        case "gzip": return true
+        case "identity", "none", "": return false
+        default:
+            throw IngestRefusal(
+                415, "content encoding \(encoding) is not taken, only gzip is, and none")
+        }
+    }
+
+    /// What the last member of a gzip file says its content's length is, as far as it is allowed. Source: RFC 1952,
+    /// `ISIZE`.
+    private static func declaredCount(_ body: [UInt8]) -> Int {
+        let count = body.suffix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
+        return min(count, requestBytesMax)
+    }
+
+    /// Nil where the content is longer than `bytesMax`.
+    private static func decompressed(
+        _ body: [UInt8], bytesMax: Int
+    ) throws(IngestRefusal) -> [UInt8]? {
+        do throws(GzipError) { return try Gzip.decompress(body, bytesMax: bytesMax) } catch {
+            switch error {
+            case .tooLong: return nil
+            case .malformed: throw IngestRefusal(400, error.description)
+            case .failed: throw IngestRefusal(503, error.description, retryAfter: 5)
+            }
+        }
+    }
+
+    private static func export(
+        _ body: [UInt8], _ encoding: MetricsExport.Encoding
+    ) throws(IngestRefusal) -> MetricsExport {
+        do throws(OTLPError) {
+            return try MetricsExport(body, encoding, bytesMax: requestBytesMax)
+        } catch { throw IngestRefusal(error.isAboutSize ? 413 : 400, error.description) }
+    }
+
+    // MARK: Answers
+
+    private func answer(
+        _ report: IntakeReport, _ export: MetricsExport, _ encoding: MetricsExport.Encoding
+    ) -> WebResponse {
+        let causes = Self.causes(report, export)
+        let rejected = causes.reduce(0) { $0 + $1.count }
+        metrics.stored(
+            report, pointCount: export.pointCount + export.refusedCount, rejected: rejected,
+            export)
+        guard rejected > 0 else { return Self.response(.full, encoding) }
+        var message = "\(rejected) data points were rejected:"
+        for cause in causes.prefix(Self.causesMax) { message += " \(cause.count) \(cause.text);" }
+        let untold = causes.dropFirst(Self.causesMax).reduce(0) { $0 + $1.count }
+        if untold > 0 { message += " \(untold) for other reasons;" }
+        return Self.response(
+            .partial(rejectedDataPoints: rejected, message: String(message.dropLast())), encoding)
+    }
+
+    /// Why data points were not stored, or not whole, each counted once.
+    private static func causes(
+        _ report: IntakeReport, _ export: MetricsExport
+    ) -> [(text: String, count: Int)] {
+        var causes = export.refusals.map { ($0.text, $0.count) }
+        if export.untoldCount > 0 { causes.append(("for other reasons", export.untoldCount)) }
+        let isWhole =
+            report.refused.isEmpty && report.outcome.tooOldCount == 0
+            && report.outcome.tooFarAheadCount == 0
+        guard !isWhole else { return causes }
+        var ofPoint: [Int32: String] = [:]
+        var sample = 0
+        var histogram = 0
+        for (index, series) in export.request.series.enumerated() {
+            let time =
+                series.sampleCount > 0
+                ? export.request.timestamps[sample]
+                : export.request.histograms[histogram].timestamp
+            sample += series.sampleCount
+            histogram += series.histogramCount
+            let point = export.points[index]
+            guard point >= 0, ofPoint[point] == nil else { continue }
+            if let text = report.refused[index] {
+                ofPoint[point] = text
+            } else if time < report.outcome.times.lowerBound {
+                ofPoint[point] = IntakeProblems.tooOld
+            } else if time > report.outcome.times.upperBound {
+                ofPoint[point] = IntakeProblems.tooFarAhead
+            }
+        }
+        var counts: [String: Int] = [:]
+        for text in ofPoint.values { counts[text, default: 0] += 1 }
+        return causes + counts.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+    }
+}
