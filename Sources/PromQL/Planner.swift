@@ -5,6 +5,8 @@ import PromQLSyntax
 struct Planner {
     let parameters: QueryParameters
     private(set) var requests: [SelectorRequest] = []
+    /// Whether what has been planned looks, at each step, at nothing later than the step, and at none of the query's ends.
+    private(set) var isSeparable = true
     private var indices: [SelectorRequest: Int] = [:]
     /// What the parts around the one being planned look at in its histograms.
     private var need = HistogramNeed()
@@ -101,6 +103,10 @@ struct Planner {
     private mutating func planCall(
         _ call: FunctionCall, _ grid: StepGrid, _ depth: Int
     ) throws(QueryError) -> Plan {
+        switch call.name {
+        case "start", "end", "range", "step": isSeparable = false
+        default: break
+        }
         switch call.name {
         case "time": return .time
         case "start": return .number(parameters.start.seconds)
@@ -211,6 +217,7 @@ struct Planner {
         var start = step * (earliest / step)
         if start <= earliest { start += step }
         let inner = StepGrid(start: start, end: (anchor ?? grid.last) - offset, step: step)
+        if anchor != nil || offset < 0 { isSeparable = false }
         guard inner.count <= parameters.limits.samplesMax else {
             throw .samplesExceeded(max: parameters.limits.samplesMax)
         }
@@ -230,6 +237,7 @@ struct Planner {
     ) -> SelectorPlan {
         let offset = milliseconds(selector.offset)
         let anchor = time(of: selector.anchor)
+        if anchor != nil || offset < 0 || selector.edges == .smoothed { isSeparable = false }
         let lookback = parameters.lookbackDeltaMS
         let before = selector.edges == .plain ? 0 : lookback
         let after = selector.edges == .smoothed ? lookback : 0

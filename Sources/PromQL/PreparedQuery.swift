@@ -7,6 +7,9 @@ package import PromQLSyntax
 package struct PreparedQuery: Sendable {
     /// What to read, one a distinct selector and time range; `evaluate` takes the answers in this order.
     package let selections: [SelectorRequest]
+    /// Whether the result at a step is the same whatever other steps are asked for, and stays the same while no sample at
+    /// or before it is added or taken away: nothing is anchored by `@`, reads ahead or depends on the query's range.
+    package let isSeparable: Bool
     private let parameters: QueryParameters
     private let plan: TopPlan
     private let grid: StepGrid
@@ -45,6 +48,11 @@ package struct PreparedQuery: Sendable {
             plan = .value(try planner.plan(resolved, grid))
         }
         selections = planner.requests
+        let usesRange: Bool
+        do throws(DurationResolutionError) {
+            usesRange = try expression.resolvingDurations(stepMS: 0, rangeMS: 0) != resolved
+        } catch { usesRange = true }
+        isSeparable = planner.isSeparable && !usesRange
     }
 
     /// The result over `data`, where `data[i]` are the series of `selections[i]` in ascending label order.

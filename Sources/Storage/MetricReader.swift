@@ -42,6 +42,22 @@ package struct LabelScope: Hashable, Sendable {
     }
 }
 
+/// How far the past has changed since a question.
+package struct HistoryChange: Hashable, Sendable {
+    /// For the next question.
+    package var version: UInt64
+    /// Before it nothing has changed; nil: nothing has changed that was settled.
+    package var earliest: TimestampMS?
+
+    package init(version: UInt64, earliest: TimestampMS?) {
+        self.version = version
+        self.earliest = earliest
+    }
+
+    /// A sample that is stored when it is so old, milliseconds, changes the past.
+    package static let settledMilliseconds: Int64 = 300_000
+}
+
 /// How the query side reads metrics.
 package protocol MetricReader: Sendable {
     /// For each selection its series in ascending label order; series without a sample in the range are left out.
@@ -49,6 +65,9 @@ package protocol MetricReader: Sendable {
     func select(
         _ selections: [SeriesSelection], limits: ReadLimits, share: SampleShare
     ) async throws(StorageError) -> [[SeriesColumns]]
+    /// What of the samples older than `HistoryChange.settledMilliseconds` was added, replaced or taken away since
+    /// `version` was told; 0 is before everything. What a read that began after it did not see is told later.
+    func historyChange(since version: UInt64) -> HistoryChange
     /// Label names in scope, ascending.
     func labelNames(_ scope: LabelScope) async throws(StorageError) -> [String]
     /// Values of the label `name` in scope, ascending.
@@ -60,6 +79,11 @@ package protocol MetricReader: Sendable {
 }
 
 extension MetricReader {
+    /// Everything, each time: nothing is known.
+    package func historyChange(since version: UInt64) -> HistoryChange {
+        HistoryChange(version: version &+ 1, earliest: TimestampMS(.min))
+    }
+
     /// As the only reader.
     package func select(
         _ selections: [SeriesSelection], limits: ReadLimits

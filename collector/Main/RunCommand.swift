@@ -193,7 +193,8 @@ struct CollectorWiring {
             notifyTest: { await notifyTest.send(to: $0) },
             checkReadiness: { try await store.ping() },
             ownMetrics: {
-                receiver.metrics.families() + store.metricFamilies() + evaluate.metrics()
+                receiver.metrics.families() + store.metricFamilies() + metrics.metricFamilies()
+                    + evaluate.metrics()
                     + outbox.metrics()
             })
         dependencies.server = ServerFacts(

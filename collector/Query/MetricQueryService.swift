@@ -65,6 +65,8 @@ package struct MetricQueryService: Sendable {
         package var timeoutMilliseconds: Int64?
         /// Nil: five minutes.
         package var lookbackDeltaMilliseconds: Int64?
+        /// Computes every step of a range anew.
+        package var skipsCache = false
 
         package init() {}
     }
@@ -100,6 +102,7 @@ package struct MetricQueryService: Sendable {
     private let clock: any WorldClock
     private let gate: QueryGate
     private let executor: any TaskExecutor
+    private let cache = RangeAnswerCache()
 
     /// `budget` is what all queries of the service hold in memory together; nil: as much as one may read.
     package init(
@@ -139,7 +142,26 @@ package struct MetricQueryService: Sendable {
             start: start, end: end, stepMS: stepMilliseconds,
             lookbackDeltaMS: options.lookbackDeltaMilliseconds ?? 300_000,
             limits: limits.evaluation)
-        return try await answer(text, parameters, options)
+        return try await range(text, parameters, options)
+    }
+
+    /// The steps that the cache does not know are computed, the others taken from it.
+    private func range(
+        _ text: String, _ parameters: QueryParameters, _ options: Options
+    ) async throws(QueryFailure) -> MetricAnswer {
+        let query = try prepare(text, parameters)
+        guard !options.skipsCache, query.isSeparable,
+            let range = CachedRange(
+                text, parameters, now: clock.now.milliseconds.rawValue, cache: cache,
+                history: { reader.historyChange(since: $0) })
+        else { return try await answer(text, parameters, options) }
+        var computed: MetricAnswer?
+        if let first = range.firstUnknown {
+            var rest = parameters
+            rest.start = TimestampMS(first)
+            computed = try await answer(text, rest, options)
+        }
+        return range.joined(computed, keepingIn: cache)
     }
 
     /// The tree of a query. Throws `QueryFailure` (`badData`) with the parser's text alone.
@@ -159,6 +181,29 @@ package struct MetricQueryService: Sendable {
             }
         }
         return sets
+    }
+
+    /// The service's own metrics.
+    package func metricFamilies() -> [MetricFamily] {
+        let counts = cache.counts
+        return [
+            MetricFamily(
+                "petrel_query_range_cache_total", .counter,
+                help: "Range queries by what of their steps was known from answers before.",
+                points: [
+                    MetricFamily.Point(["known": "all"], Double(counts.whole)),
+                    MetricFamily.Point(["known": "some"], Double(counts.partial)),
+                    MetricFamily.Point(["known": "none"], Double(counts.none)),
+                ]),
+            MetricFamily(
+                "petrel_query_range_cache_bytes", .gauge,
+                help: "Bytes of answers that are kept in memory.",
+                points: [MetricFamily.Point([:], Double(counts.byteCount))]),
+            MetricFamily(
+                "petrel_query_samples_held", .gauge,
+                help: "Samples and points that running queries hold in memory.",
+                points: [MetricFamily.Point([:], Double(budget.held))]),
+        ]
     }
 
     package func labelNames(_ scope: Scope) async throws(QueryFailure) -> [String] {
@@ -191,10 +236,7 @@ package struct MetricQueryService: Sendable {
         _ text: String, _ parameters: QueryParameters, _ options: Options
     ) async throws(QueryFailure) -> MetricAnswer {
         let start = clock.monotonicNanoseconds
-        let query: PreparedQuery
-        do { query = try PreparedQuery(try syntax(text), parameters: parameters) } catch {
-            throw Self.preparationFailure(error)
-        }
+        let query = try prepare(text, parameters)
         let timeout = min(
             options.timeoutMilliseconds ?? limits.timeoutMilliseconds, limits.timeoutMilliseconds)
         guard timeout > 0 else {
@@ -216,6 +258,14 @@ package struct MetricQueryService: Sendable {
             answer.statistics.evaluationNanoseconds = clock.monotonicNanoseconds - began
             return answer
         } catch { throw QueryFailure(any: error) }
+    }
+
+    private func prepare(
+        _ text: String, _ parameters: QueryParameters
+    ) throws(QueryFailure) -> PreparedQuery {
+        do { return try PreparedQuery(try syntax(text), parameters: parameters) } catch {
+            throw Self.preparationFailure(error)
+        }
     }
 
     /// What is wrong with the query's own text is said of the parameter that it came in.

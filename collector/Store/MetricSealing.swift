@@ -17,6 +17,7 @@ final class MetricState: Sendable {
     let head = MetricHead()
     let numbers = BatchNumbers()
     let cache = ChunkCache()
+    let history = HistoryLog()
 
     struct Progress: Sendable {
         /// Which writer this collector is in `petrel.metric_seal`; nil: none, it writes no metrics.
@@ -72,6 +73,7 @@ extension CollectorStore {
         let last = try await replay(after: number, through: through)
         // A long replay writes chunks.
         metrics.cache.forget(nil)
+        metrics.history.note(earliest: .min)
         metrics.numbers.start(after: max(number, last))
         metrics.progress.withLock { $0.writer = writer }
     }
@@ -231,6 +233,7 @@ extension CollectorStore {
                 }
             }
         }
+        metrics.history.note(earliest: .min)
         for number in doubtful { metrics.numbers.settle(number) }
     }
 

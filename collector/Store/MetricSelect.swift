@@ -89,6 +89,10 @@ extension CollectorStore: MetricReader {
     /// Reads of more windows pass the cache by: it would not take them in.
     private static let cachedWindowsMax: Int64 = 1024
 
+    package func historyChange(since version: UInt64) -> HistoryChange {
+        metrics.history.change(since: version)
+    }
+
     package func labelNames(_ scope: LabelScope) async throws(StorageError) -> [String] {
         var names: Set<ExactText> = []
         for labels in try await series(scope) {

@@ -146,6 +146,7 @@ extension CollectorStore {
         if !report.dropped.isEmpty {
             partitions.removeAll()
             metrics.cache.forget(nil)
+            metrics.history.note(earliest: .min)
         }
         return report
     }

@@ -183,6 +183,7 @@ extension CollectorStore {
                 scrape.timestamp.rawValue,
                 catalogue.places(of: scrape.series.map(\.rawValue)), scrape.values)
         }
+        if let earliest = scrapes.map(\.timestamp.rawValue).min() { note(earliest: earliest) }
     }
 
     /// Takes committed columns of these series into the head.
@@ -192,6 +193,11 @@ extension CollectorStore {
             zip(catalogue.places(of: series), columns).compactMap { place, column in
                 place.map { (place: $0, column: column) }
             })
+        if let earliest = columns.compactMap(\.first).min() { note(earliest: earliest) }
+    }
+
+    private func note(earliest: Int64) {
+        metrics.history.note(earliest: earliest, now: clock.now.milliseconds.rawValue)
     }
 }
 

@@ -88,6 +88,8 @@ extension PrometheusAPI {
         if !parameters["timeout"].isEmpty {
             options.timeoutMilliseconds = max(0, try duration("timeout", parameters))
         }
+        // A word of ours, by VictoriaMetrics' name for it.
+        options.skipsCache = ["1", "true"].contains(parameters["nocache"])
         let lookback = parameters["lookback_delta"]
         if !lookback.isEmpty {
             guard let delta = milliseconds(lookback) else {

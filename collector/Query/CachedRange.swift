@@ -1,0 +1,87 @@
+import Model
+import PromQL
+import Storage
+
+/// A range query over the steps that the cache knows and those that it does not.
+struct CachedRange {
+    private let key: RangeAnswerCache.Key
+    /// The first and the last step.
+    private let start: Int64
+    private let end: Int64
+    private let stepMS: Int64
+    /// The last step that may be kept.
+    private let settled: Int64
+    private let version: UInt64
+    /// Steps from `start` on that are known.
+    let known: RangeAnswerCache.Answer?
+
+    /// Nil where none of the steps may be kept. `text` is the query; `now` in milliseconds since the epoch.
+    init?(
+        _ text: String, _ parameters: QueryParameters, now: Int64, cache: RangeAnswerCache,
+        history: (UInt64) -> HistoryChange
+    ) {
+        stepMS = parameters.stepMS
+        start = parameters.start.rawValue
+        let span = parameters.end.rawValue - start
+        guard stepMS > 0, span >= 0 else { return nil }
+        end = start + span / stepMS * stepMS
+        let old = now - HistoryChange.settledMilliseconds
+        guard start <= old, start >= 0 else { return nil }
+        settled = min(end, start + (old - start) / stepMS * stepMS)
+        key = RangeAnswerCache.Key(
+            text: text, stepMS: stepMS, phase: start % stepMS,
+            lookbackDeltaMS: parameters.lookbackDeltaMS)
+        let entry = cache.answer(key)
+        // Before anything is read: what changes from here on is told next time.
+        let change = history(entry?.version ?? 0)
+        version = change.version
+        guard let entry, entry.start <= start else {
+            known = nil
+            return
+        }
+        var last = min(entry.end, end)
+        if let earliest = change.earliest?.rawValue {
+            guard earliest > start else {
+                known = nil
+                return
+            }
+            last = min(last, start + (earliest - 1 - start) / stepMS * stepMS)
+        }
+        known = last >= start ? entry.cut(start, last) : nil
+    }
+
+    /// The first step that has to be computed; nil: all are known.
+    var firstUnknown: Int64? {
+        guard let known else { return start }
+        return known.end < end ? known.end + stepMS : nil
+    }
+
+    /// What is known and `computed`, the answer from `firstUnknown` on; keeps what of it is settled.
+    func joined(_ computed: MetricAnswer?, keepingIn cache: RangeAnswerCache) -> MetricAnswer {
+        var later: RangeAnswerCache.Answer?
+        if let computed, let first = firstUnknown, case .matrix(let series) = computed.value {
+            later = RangeAnswerCache.Answer(
+                start: first, end: end, series: series, warnings: computed.warnings,
+                infos: computed.infos, version: version)
+        }
+        cache.count { counts in
+            switch (known, later) {
+            case (nil, _): counts.none += 1
+            case (_, nil): counts.whole += 1
+            default: counts.partial += 1
+            }
+        }
+        guard var whole = known ?? later else {
+            return computed ?? MetricAnswer(value: .matrix([]))
+        }
+        if known != nil, let later { whole = whole.appending(later) }
+        if later != nil {
+            var kept = whole.cut(start, settled)
+            kept.version = version
+            cache.keep(kept, key)
+        }
+        return MetricAnswer(
+            value: .matrix(whole.series), warnings: whole.warnings, infos: whole.infos,
+            statistics: computed?.statistics ?? MetricStatistics())
+    }
+}

@@ -1,0 +1,161 @@
+import Model
+import PromQL
+import Storage
+import Synchronization
+
+/// Answers of range queries that stay true, so that a dashboard which asks again computes its newest steps alone.
+///
+/// Kept are steps that lie `HistoryChange.settledMilliseconds` and more in the past, of queries that are separable
+/// (`PreparedQuery.isSeparable`). An answer serves every later query of the same text, step, lookback delta and phase of
+/// steps that begins within it. Source: the cache of Cortex' and Thanos' query frontends. Safe from any thread.
+final class RangeAnswerCache: Sendable {
+    /// Beyond it the answers that were not used for longest go.
+    static let bytesMax = 8 << 20
+    static let bytesPerAnswerMax = bytesMax / 4
+
+    struct Key: Hashable {
+        var text: String
+        var stepMS: Int64
+        /// The remainder of its times by the step.
+        var phase: Int64
+        var lookbackDeltaMS: Int64
+    }
+
+    struct Answer {
+        /// The first and the last step, milliseconds since the epoch.
+        var start: Int64
+        var end: Int64
+        /// In label order.
+        var series: [SeriesColumns]
+        var warnings: [String]
+        var infos: [String]
+        /// Of the history when it was computed.
+        var version: UInt64
+    }
+
+    private struct Entry {
+        var answer: Answer
+        var byteCount: Int
+        var lastUsed: UInt64
+    }
+
+    private struct State {
+        var entries: [Key: Entry] = [:]
+        var byteCount = 0
+        var uses: UInt64 = 0
+        var counts = Counts()
+    }
+
+    struct Counts: Hashable {
+        /// Queries of which the cache knew all steps, some, and none.
+        var whole = 0
+        var partial = 0
+        var none = 0
+        var byteCount = 0
+    }
+
+    private let state = Mutex(State())
+
+    /// What is known for `key`.
+    func answer(_ key: Key) -> Answer? {
+        state.withLock { state in
+            guard let index = state.entries.index(forKey: key) else { return nil }
+            state.uses += 1
+            state.entries.values[index].lastUsed = state.uses
+            return state.entries.values[index].answer
+        }
+    }
+
+    /// Keeps `answer`, in place of what was known for `key`; not where it is too great.
+    func keep(_ answer: Answer, _ key: Key) {
+        let byteCount = Self.byteCount(answer, key)
+        state.withLock { state in
+            if let old = state.entries.removeValue(forKey: key) { state.byteCount -= old.byteCount }
+            guard byteCount <= Self.bytesPerAnswerMax else { return }
+            state.uses += 1
+            state.entries[key] = Entry(
+                answer: answer, byteCount: byteCount, lastUsed: state.uses)
+            state.byteCount += byteCount
+            guard state.byteCount > Self.bytesMax else { return }
+            for (key, entry) in state.entries.sorted(by: { $0.value.lastUsed < $1.value.lastUsed })
+            {
+                guard state.byteCount > Self.bytesMax / 8 * 7 else { break }
+                state.entries[key] = nil
+                state.byteCount -= entry.byteCount
+            }
+        }
+    }
+
+    func count(_ change: (inout Counts) -> Void) { state.withLock { change(&$0.counts) } }
+
+    var counts: Counts {
+        state.withLock { state in
+            var counts = state.counts
+            counts.byteCount = state.byteCount
+            return counts
+        }
+    }
+
+    /// What it weighs in memory, about.
+    private static func byteCount(_ answer: Answer, _ key: Key) -> Int {
+        answer.series.reduce(400 + key.text.utf8.count) { sum, series in
+            let labels = series.labels.reduce(0) {
+                $0 + $1.name.utf8.count + $1.value.utf8.count + 40
+            }
+            return series.histograms.reduce(sum + labels + 160 + 16 * series.values.count) {
+                $0 + 16 * $1.histogram.weight
+            }
+        }
+    }
+}
+
+extension RangeAnswerCache.Answer {
+    /// Its steps in `start ... end`, which lie within its own.
+    func cut(_ start: Int64, _ end: Int64) -> Self {
+        var cut = self
+        cut.start = start
+        cut.end = end
+        if start == self.start, end == self.end { return cut }
+        cut.series = series.compactMap { $0.cut(start, end) }
+        return cut
+    }
+
+    /// This, and `later` behind it; no step is in both.
+    func appending(_ later: Self) -> Self {
+        var result = self
+        result.end = later.end
+        result.version = min(version, later.version)
+        result.warnings = Set(warnings + later.warnings).sorted(by: bytesPrecede)
+        result.infos = Set(infos + later.infos).sorted(by: bytesPrecede)
+        var indices: [Labels: Int] = [:]
+        for (index, series) in series.enumerated() { indices[series.labels] = index }
+        var isNew = false
+        for series in later.series {
+            guard let index = indices[series.labels] else {
+                result.series.append(series)
+                isNew = true
+                continue
+            }
+            result.series[index].timestamps += series.timestamps
+            result.series[index].values += series.values
+            result.series[index].histograms += series.histograms
+        }
+        if isNew { result.series.sort { $0.labels < $1.labels } }
+        return result
+    }
+}
+
+extension SeriesColumns {
+    /// The samples in `start ... end`; nil where there is none.
+    fileprivate func cut(_ start: Int64, _ end: Int64) -> SeriesColumns? {
+        var cut = SeriesColumns(labels: labels)
+        let low = timestamps.firstIndex { $0 >= start } ?? timestamps.count
+        let past = timestamps.lastIndex { $0 <= end }.map { $0 + 1 } ?? 0
+        if low < past {
+            cut.timestamps = Array(timestamps[low..<past])
+            cut.values = Array(values[low..<past])
+        }
+        cut.histograms = histograms.filter { $0.timestamp >= start && $0.timestamp <= end }
+        return cut.timestamps.isEmpty && cut.histograms.isEmpty ? nil : cut
+    }
+}
