@@ -1,0 +1,31 @@
+/// A rule of OpenMetrics 1.0 that a text breaks beyond the form of its lines. Prometheus scrapes such a text.
+package enum OpenMetricsRule: String, Hashable, Sendable, CaseIterable, CustomStringConvertible {
+    case looseComma = "a comma stands between labels, and none before the closing brace"
+    case repeatedMetadata = "HELP, TYPE and UNIT of a family come once"
+    case metadataAfterSamples = "HELP, TYPE and UNIT come before the samples of their family"
+    case clashingName = "no two families have samples of one name, and a family stands in one piece"
+    case unitOfStates = "an info or a state set has no unit"
+    case stateLabel = "a sample of a state set has a label named as the family"
+    case stateValue = "a state is 0 or 1"
+    case infoValue = "the value of an info is 1"
+    case bucketBound = "a bucket has a label le: a number or +Inf"
+    case quantileBound = "a quantile is a number from 0 to 1"
+    case wholeCount = "counts of buckets and observations are whole numbers"
+    case notANumber = "a counter, a sum or a count is never NaN"
+    case negativeValue = "a counter, a sum of observations, a count or a quantile is never negative"
+    case exemplarPlace = "only counters and buckets have exemplars"
+    case exemplarLength = "names and values of an exemplar's labels have 128 characters at most"
+    case scatteredGroup = "the samples of one metric stand together"
+    case mixedTimestamps = "all samples of a metric have a timestamp, or none"
+    case timestampsBackwards = "the timestamps of a metric do not go back"
+    case duplicateSample = "a series has one sample, or each has its timestamp"
+    case bucketOrder = "buckets come in ascending order of their bounds"
+    case bucketCounts = "the counts of buckets do not fall with their bounds: they are cumulative"
+    case infiniteBucket = "the last bucket is that of +Inf"
+    case countOfBuckets = "the count is that of the bucket +Inf"
+    case sumWithCount = "a sum and a count come together"
+    case sumOfNegatives = "a histogram with negative bounds has no sum: it might fall"
+    case negativeGaugeSum = "a gauge histogram without negative bounds has no negative sum"
+
+    package var description: String { "OpenMetrics: " + rawValue }
+}
