@@ -13,7 +13,8 @@ struct CivilTime {
     /// Source: Howard Hinnant, "chrono-compatible low-level date algorithms", `civil_from_days`.
     init(secondsSinceEpoch seconds: Int64) {
         let days = floorDivision(seconds, 86_400)
-        let ofDay = seconds - days * 86_400
+        let remainder = seconds % 86_400
+        let ofDay = remainder < 0 ? remainder + 86_400 : remainder
         hour = ofDay / 3600
         minute = ofDay % 3600 / 60
         let weekday = (days + 4) % 7
@@ -48,5 +49,6 @@ struct CivilTime {
 }
 
 private func floorDivision(_ a: Int64, _ b: Int64) -> Int64 {
-    a >= 0 ? a / b : -((-a + b - 1) / b)
+    let (quotient, remainder) = a.quotientAndRemainder(dividingBy: b)
+    return remainder < 0 ? quotient - 1 : quotient
 }

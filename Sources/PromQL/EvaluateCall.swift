@@ -166,7 +166,8 @@ private func mathematics(_ function: InstantFunction) -> (Double) -> Double {
 
 private func calendarPart(_ function: InstantFunction) -> (Double) -> Double {
     { seconds in
-        guard seconds.magnitude < 1e15 else { return .nan }
+        // NaN and what no 64 bits hold have no date; Go's conversion of them depends on the processor.
+        guard seconds.magnitude < 0x1p63 else { return .nan }
         let date = CivilTime(secondsSinceEpoch: Int64(seconds))
         return switch function {
         case .year: Double(date.year)

@@ -254,7 +254,7 @@ private struct Join {
         if let taken { seen[group] = taken }
         if isEmpty { return }
         try evaluator.hold(rowAfter: rows.count, grid)
-        rows.append(Row(labels: labels, dropsName: binary.returnsBool, values: values))
+        rows.append(Row(labels: labels, dropsName: dropsName(many), values: values))
     }
 
     /// As `pair`, where histograms are among the samples.
@@ -267,7 +267,7 @@ private struct Join {
         var taken: [Bool]?
         if needsCheck { taken = seen[group] ?? [Bool](repeating: false, count: steps) }
         var row = Row(
-            labels: labels, dropsName: binary.returnsBool,
+            labels: labels, dropsName: dropsName(many),
             values: [Double](repeating: Row.absent, count: steps))
         for step in 0..<steps {
             guard let manyElement = many.element(step), let oneElement = one.element(step) else {
@@ -291,6 +291,13 @@ private struct Join {
         try evaluator.hold(rowAfter: rows.count, grid)
         try evaluator.hold(histogramsOf: row)
         rows.append(row)
+    }
+
+    /// Whether the name goes at the end. A comparison that filters keeps that of `many` only where `many` itself does:
+    /// `rate(a[5m]) > b` is no `a`. Prometheus' own delayed removal forgets that; its immediate one, the default, does not.
+    private func dropsName(_ many: Row) -> Bool {
+        binary.returnsBool
+            || many.dropsName && !matching.included.contains(Labels.metricNameLabel)
     }
 
     /// Source: Prometheus 3.14 `resultMetric`.

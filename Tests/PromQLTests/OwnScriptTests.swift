@@ -53,6 +53,50 @@ struct OwnScriptTests {
           {a="x"} 2
         """,
         """
+        # Dates as far as 64 bits of seconds go; beyond there are none.
+        eval instant at 0 year(vector(9007199254740992))
+          {} 285428751
+
+        eval instant at 0 hour(vector(9007199254740992))
+          {} 7
+
+        eval instant at 0 day_of_month(vector(-9007199254740992))
+          {} 20
+
+        eval instant at 0 year(vector(-9.223372036854775e18))
+          {} -292277022657
+
+        eval instant at 0 minute(vector(1e19))
+          {} NaN
+        """,
+        """
+        load 1m
+          a{x="1"} 0+60x10
+          b{x="1"} 0+30x10
+
+        # A comparison that filters answers with its left side, whose name is gone where a function took it.
+        eval instant at 10m rate(a[5m]) > rate(b[5m])
+          {x="1"} 1
+
+        eval range from 9m to 10m step 1m ceil(a) >= b
+          {x="1"} 540 600
+
+        eval instant at 10m 2 * a > on (x) group_left () b
+          {x="1"} 1200
+
+        eval instant at 10m b < on (x) group_right () abs(a)
+          {x="1"} 300
+
+        eval instant at 10m a > on (x) group_left () rate(b[5m])
+          a{x="1"} 600
+
+        eval instant at 10m rate(a[5m]) > on (x) group_left (__name__) rate(b[5m])
+          b{x="1"} 1
+
+        eval instant at 10m a > bool b
+          {x="1"} 1
+        """,
+        """
         load 1m
           left{host="a",cpu="0"} 1
           left{host="a",cpu="1"} 2
