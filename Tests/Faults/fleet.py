@@ -3,7 +3,8 @@
 
 Scenarios: short (all of them, a few rounds), agent-kills, collector-kills, postgres-restarts, outage, rule, cpu, journal,
 power, control-fsync, control-cursor, hostile (what a broken or hostile peer may send),
-identity (copied, revoked and replaced hosts).
+identity (copied, revoked and replaced hosts), remote-write (Prometheus sends while the collector is killed),
+backup (a day out of SQL and the engine; dumps restored into fresh clusters).
 Each prints sent, stored, gap, in spool, lost, duplicated; the run ends with `N passed, M failed`.
 """
 import argparse
@@ -16,8 +17,10 @@ import time
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import backup  # noqa: E402
 import hostile  # noqa: E402
 import identity  # noqa: E402
+import remote_write  # noqa: E402
 from harness import Fleet, Receiver, Writer, account, expect_exact, pause, wait_until  # noqa: E402
 
 
@@ -275,6 +278,15 @@ def identities(options, _):
         identity.run(fleet)
 
 
+def prometheus_sends(options, kills):
+    remote_write.run(options, kills, 5 if options.scenario == "short" else options.every)
+
+
+def backups(options, _):
+    with Fleet(options.programs).up() as fleet:
+        backup.run(fleet)
+
+
 SCENARIOS = {
     "agent-kills": (agent_kills, 100, 6), "collector-kills": (collector_kills, 50, 4),
     "postgres-restarts": (postgres_restarts, 20, 2), "outage": (outage, 600, 15),
@@ -283,6 +295,7 @@ SCENARIOS = {
     "power": (power, 20, None), "control-fsync": (control_fsync, 10, None),
     "control-cursor": (control_cursor, 0, None),
     "hostile": (hostile_peers, 0, 0), "identity": (identities, 0, 0),
+    "remote-write": (prometheus_sends, 60, 3), "backup": (backups, 0, None),
 }
 
 
@@ -290,6 +303,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--programs", required=True)
     parser.add_argument("--rounds", help="rounds, seconds or `for`, by scenario")
+    parser.add_argument("--every", type=float, default=60, help="seconds between the kills of remote-write")
+    parser.add_argument("--targets", help="HOST:PORT,… that remote-write scrapes instead of an exporter of its own")
+    parser.add_argument("--interval", default="1s", help="at which remote-write scrapes")
     parser.add_argument("--lossyfs", help="lossyfs.py, for power and control-fsync")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     parser.add_argument("scenario", choices=["short", *SCENARIOS])

@@ -88,6 +88,7 @@ class Fleet:
         self.state = agent_state or os.path.join(self.folder, "agent")
         self.lines = os.path.join(self.folder, "app.log")
         open(self.lines, "ab").close()
+        self.socket = None  # where the database is another than the collector's own
         self._write("alerting.yaml", alerting_yaml or "route: {receiver: none}\nreceivers: [{name: none}]\n")
         self._write("rules.yaml", rules_yaml or "groups: []\n")
         collector_config = self._write("collector.yaml", collector_yaml + f"""
@@ -177,6 +178,8 @@ logs:
 
     # The oracle's own way to the database: psql over the private cluster's socket.
     def socket_folder(self):
+        if self.socket:
+            return self.socket
         with open(os.path.join(self.data, "postgres", "data", "postmaster.pid")) as f:
             return f.read().splitlines()[4]
 
