@@ -152,6 +152,24 @@ extension StoreTests {
         }
     }
 
+    @Test("two that make the same partitions at the same moment both go on")
+    func partitionRace() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            let one = try await TestCluster.store(in: cluster, name: "race", clock: clock)
+            let two = try await TestCluster.reopen(cluster, name: "race", clock: clock)
+            for _ in 0..<25 {
+                // Three hours and two days of the log, three days of chunks: none is there yet.
+                clock.advance(nanoseconds: 5 * 86_400_000_000_000)
+                async let first = one.maintain()
+                async let second = two.maintain()
+                _ = try await (first, second)
+            }
+            await one.close()
+            await two.close()
+        }
+    }
+
     @Test("a reader that holds a transaction delays neither writers nor new partitions")
     func rollover() async throws {
         try await TestCluster.with { cluster in

@@ -80,10 +80,11 @@ extension CollectorStore {
     func ensurePartitions(hour: Int32, day: Int32) async throws(StorageError) {
         guard !partitions.contains(hour: hour, day: day) else { return }
         try await write { session in
-            _ = try session.pipeline([
-                PostgresStatement("SELECT petrel.ensure_ingest_partition($1)", [.int4(hour)]),
-                PostgresStatement("SELECT petrel.ensure_log_partition($1)", [.int4(day)]),
-            ])
+            try Self.make(
+                [
+                    PostgresStatement("SELECT petrel.ensure_ingest_partition($1)", [.int4(hour)]),
+                    PostgresStatement("SELECT petrel.ensure_log_partition($1)", [.int4(day)]),
+                ], session)
         }
         partitions.insert(hour: hour, day: day)
     }
@@ -92,7 +93,9 @@ extension CollectorStore {
     func ensureChunkPartition(_ day: Int32) async throws(StorageError) {
         guard !partitions.contains(chunkDay: day) else { return }
         try await write { session in
-            _ = try session.query("SELECT petrel.ensure_chunk_partition($1)", [.int4(day)])
+            try Self.make(
+                [PostgresStatement("SELECT petrel.ensure_chunk_partition($1)", [.int4(day)])],
+                session)
         }
         partitions.insert(chunkDay: day)
     }
@@ -101,9 +104,24 @@ extension CollectorStore {
     func ensureExemplarPartition(_ day: Int32) async throws(StorageError) {
         guard !partitions.contains(exemplarDay: day) else { return }
         try await write { session in
-            _ = try session.query("SELECT petrel.ensure_exemplar_partition($1)", [.int4(day)])
+            try Self.make(
+                [PostgresStatement("SELECT petrel.ensure_exemplar_partition($1)", [.int4(day)])],
+                session)
         }
         partitions.insert(exemplarDay: day)
+    }
+
+    /// Of two that make one partition at the same moment the later waits for the earlier, and still finds none: within
+    /// its transaction the server's own cache says so. Its failure to make another is the sign to look again.
+    private static func make(
+        _ statements: [PostgresStatement], _ session: PostgresSession
+    ) throws(PostgresError) {
+        do throws(PostgresError) {
+            _ = try session.pipeline(statements)
+        } catch {
+            guard ["42P07", "23505"].contains(error.sqlState) else { throw error }
+            _ = try session.pipeline(statements)
+        }
     }
 
     func ensurePartitionsAhead() async throws(StorageError) {
@@ -205,7 +223,8 @@ extension CollectorStore {
     private func drop(_ partition: StalePartition) async throws(StorageError) -> Bool {
         try await own { session in
             do {
-                try session.execute("SET lock_timeout = '2s'")
+                // A detach that is finished waits with a lock for which a new partition, and so a batch, waits too.
+                try session.execute("SET lock_timeout = '800ms'")
                 if partition.isAttached {
                     // Each in a transaction of its own: a concurrent detach allows no other.
                     try session.execute(
@@ -215,7 +234,10 @@ extension CollectorStore {
                 try session.query(
                     "SELECT petrel.drop_detached_partition($1)", [.text(partition.name)])
                 return true
-            } catch let error as PostgresError where error.sqlState == "55P03" {
+            } catch let error as PostgresError
+                where ["55P03", "42P01", "55000"].contains(error.sqlState)
+            {
+                // Held, or another collector is at it or was before us.
                 return false
             }
         }
