@@ -209,13 +209,19 @@ extension CollectorStore {
     private func isSealed(_ partition: StalePartition) async throws(StorageError) -> Bool {
         guard partition.parent == "ingest_batch" else { return true }
         return try await own { session in
-            try session.query(
-                """
-                SELECT NOT EXISTS (
-                    SELECT 1 FROM petrel.\(partition.name) b, petrel.metric_seal m
-                    WHERE b.ts IS NOT NULL AND (b.number > m.number OR b.ts > m.through_ms))
-                """
-            ).bool(0, 0)
+            do throws(PostgresError) {
+                return try session.query(
+                    """
+                    SELECT NOT EXISTS (
+                        SELECT 1 FROM petrel.\(partition.name) b, petrel.metric_seal m
+                        WHERE b.ts IS NOT NULL AND (b.number > m.number OR b.ts > m.through_ms))
+                    """
+                ).bool(0, 0)
+            } catch {
+                // Another collector was before us.
+                guard error.sqlState == "42P01" else { throw error }
+                return false
+            }
         }
     }
 
