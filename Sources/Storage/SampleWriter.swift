@@ -126,10 +126,16 @@ package struct SampleOutcome: Hashable, Sendable {
     package var storedExemplars = 0
     /// Exemplars older than the retention or too far ahead of the collector's clock.
     package var untimelyExemplarCount = 0
-    /// Exemplars past what a series may have a minute, or the whole store a day.
+    /// Exemplars past what a series, or all of them together, may have a minute.
     package var excessExemplarCount = 0
 
     package init() {}
+
+    /// Notes that so many exemplars were left out that `storedExemplars` has.
+    package mutating func leaveOut(exemplars count: Int) {
+        storedExemplars -= count
+        excessExemplarCount += count
+    }
 
     mutating func note(_ time: Int64, _ oldest: Int64) {
         if time < oldest { tooOldCount += 1 } else { tooFarAheadCount += 1 }

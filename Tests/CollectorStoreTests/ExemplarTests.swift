@@ -97,47 +97,38 @@ extension StoreTests {
         }
     }
 
-    @Test("a series has so many exemplars a minute, all together so many a day")
+    @Test(
+        "a series has so many exemplars a minute of theirs, all together so many a minute of ours")
     func exemplarBounds() async throws {
         try await TestCluster.with { cluster in
-            var store = try await TestCluster.store(in: cluster, name: "exemplar_bounds") {
-                $0.exemplarsPerDayMax = 20
-            }
+            let clock = SetClock(TestCluster.start)
+            let store = try await TestCluster.store(
+                in: cluster, name: "exemplar_bounds", clock: clock
+            ) { $0.exemplarsPerMinuteMax = 20 }
             let ids = try await store.internPushed(
                 ["a", "b"].map { definition(["__name__": $0]) }
             ).map { try #require($0) }
             let minute = Self.base / 60_000 * 60_000
-            func push(_ series: Int, _ values: Range<Int>, _ time: Int64) async throws
-                -> SampleOutcome
-            {
-                try await store.storeSamples(
+            func check(
+                _ series: Int, _ values: Range<Int>, _ time: Int64, stored: Int, excess: Int,
+                location: SourceLocation = #_sourceLocation
+            ) async throws {
+                let outcome = try await store.storeSamples(
                     Self.batch(values.map { (ids[series], "t\($0)", Double($0), time) }))
-            }
-            var outcome = try await push(0, 0..<7, minute)
-            #expect(outcome.storedExemplars == 7)
-            // Three have room, and what is known needs none.
-            outcome = try await push(0, 5..<20, minute + 59_999)
-            #expect(outcome.storedExemplars == 3 && outcome.excessExemplarCount == 12)
-            outcome = try await push(0, 0..<7, minute)
-            #expect(outcome.storedExemplars == 7 && outcome.excessExemplarCount == 0)
-            // Another minute and another series have rooms of their own, of 20 a day.
-            outcome = try await push(0, 0..<2, minute - 1)
-            #expect(outcome.storedExemplars == 2)
-            for reopens in [false, true] {
-                if reopens {
-                    await store.close()
-                    store = try await TestCluster.reopen(cluster, name: "exemplar_bounds") {
-                        $0.exemplarsPerDayMax = 20
-                    }
-                }
-                outcome = try await push(1, 0..<10, minute)
                 #expect(
-                    outcome.storedExemplars == (reopens ? 0 : 8)
-                        && outcome.excessExemplarCount == (reopens ? 10 : 2))
+                    outcome.storedExemplars == stored && outcome.excessExemplarCount == excess,
+                    "\(outcome)", sourceLocation: location)
             }
-            // Yesterday has a room of its own.
-            outcome = try await push(1, 0..<5, minute - 86_400_000)
-            #expect(outcome.storedExemplars == 5)
+            try await check(0, 0..<7, minute, stored: 7, excess: 0)
+            // Three more have room beside them; what is there needs none.
+            try await check(0, 5..<18, minute + 59_999, stored: 3, excess: 10)
+            try await check(0, 0..<7, minute, stored: 7, excess: 0)
+            // Another minute and another series have room of their own, and all together ten yet.
+            try await check(0, 0..<2, minute - 1, stored: 2, excess: 0)
+            try await check(1, 0..<10, minute, stored: 8, excess: 2)
+            try await check(1, 0..<5, minute + 60_000, stored: 0, excess: 5)
+            clock.advance(nanoseconds: 60_000_000_000)
+            try await check(1, 0..<5, minute + 60_000, stored: 5, excess: 0)
             #expect(
                 try await TestCluster.number(
                     "SELECT count(*) FROM petrel.exemplar", on: "exemplar_bounds", in: cluster)

@@ -38,6 +38,7 @@ struct CollectorConfiguration: Sendable {
     var querySamplesTotalMax = 40_000_000
     var seriesMax = 1_000_000
     var seriesPerHostMax = 100_000
+    var exemplarsPerMinuteMax = 200
     var logLevel = "info"
     var logFormat = LogFormat.auto
 
@@ -71,6 +72,8 @@ struct CollectorConfiguration: Sendable {
         seriesMax = try limits.int("series_max", default: seriesMax, range: 1000...100_000_000)
         seriesPerHostMax = try limits.int(
             "series_per_host_max", default: seriesPerHostMax, range: 100...100_000_000)
+        exemplarsPerMinuteMax = try limits.int(
+            "exemplars_per_minute", default: exemplarsPerMinuteMax, range: 0...1_000_000)
         try limits.finish()
         try root.finish()
     }

@@ -78,7 +78,7 @@ extension CollectorConfiguration {
                 PrivateClusterConfiguration(
                     stateDirectory: dataDirectory, systemUser: databaseUser))
             : .url(databaseURL)
-        return StoreConfiguration(
+        var store = StoreConfiguration(
             database: database, password: databasePassword,
             writeConnectionsMax: max(2, databaseConnectionsMax / 2),
             readConnectionsMax: max(2, databaseConnectionsMax / 2),
@@ -86,6 +86,8 @@ extension CollectorConfiguration {
             seriesMax: seriesMax, seriesPerHostMax: seriesPerHostMax,
             metricRetentionHours: Int(retention.milliseconds / 3_600_000),
             logRetentionDays: Int(retention.milliseconds / 86_400_000))
+        store.exemplarsPerMinuteMax = exemplarsPerMinuteMax
+        return store
     }
 
     /// Makes the state folder where it is missing; says what is wrong with it.

@@ -21,7 +21,7 @@ package final class CollectorStore: Sendable {
     let ownSamples: OwnSampleState
     let partitions = KnownPartitions()
     let metrics = MetricState()
-    let exemplarDays = ExemplarDays()
+    let exemplarRate = ExemplarRate()
 
     private init(
         configuration: StoreConfiguration, clock: any WorldClock, random: any RandomSource,

@@ -5,42 +5,42 @@ import Synchronization
 
 // Exemplars: rows of `petrel.exemplar`, committed with the samples that they came with.
 
-/// How many exemplars each day has, as far as it was asked for.
-final class ExemplarDays: Sendable {
-    /// Days that are remembered; beyond it all are forgotten, and the database is asked anew.
-    private static let countMax = 1_000
+/// How many exemplars were taken in the running minute. Safe from any thread.
+final class ExemplarRate: Sendable {
+    private let state = Mutex((minute: Int64.min, taken: 0))
 
-    private let counts = Mutex<[Int32: Int]>([:])
-
-    /// Nil where it isn't known.
-    func count(_ day: Int32) -> Int? { counts.withLock { $0[day] } }
-
-    func set(_ day: Int32, _ count: Int) {
-        counts.withLock { counts in
-            if counts.count >= Self.countMax { counts = [:] }
-            counts[day] = count
+    /// As many of `count` as the minute has room for below `max`. Give back what is not stored.
+    func take(_ count: Int, minute: Int64, max: Int) -> Int {
+        state.withLock { state in
+            // A clock that goes back begins anew too.
+            if state.minute != minute { state = (minute, 0) }
+            let granted = Swift.max(0, min(count, max - state.taken))
+            state.taken += granted
+            return granted
         }
     }
 
-    /// Adds to a count that is known.
-    func add(_ day: Int32, _ count: Int) { counts.withLock { $0[day]? += count } }
+    func giveBack(_ count: Int, minute: Int64) {
+        state.withLock { state in
+            if state.minute == minute { state.taken -= count }
+        }
+    }
 }
 
 /// The exemplars of a call, by day, ready to be written.
 struct ExemplarRows: Sendable {
-    /// What became of those of one day.
+    /// What became of those of a call.
     struct Outcome: Sendable {
-        var day: Int32
         /// Those that were not there.
-        var freshCount: Int
-        var storedCount: Int
+        var freshCount = 0
+        var storedCount = 0
     }
 
-    private(set) var days: [(day: Int32, exemplars: [PushedExemplar])] = []
+    let days: [(day: Int32, exemplars: [PushedExemplar])]
 
     var isEmpty: Bool { days.isEmpty }
 
-    init(_ exemplars: [PushedExemplar]) {
+    init(_ exemplars: some Sequence<PushedExemplar>) {
         var byDay: [Int32: [PushedExemplar]] = [:]
         for one in exemplars {
             byDay[dayOf(one.exemplar.timestamp.rawValue), default: []].append(one)
@@ -48,22 +48,13 @@ struct ExemplarRows: Sendable {
         days = byDay.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
     }
 
-    /// Leaves out what of a day is past `room`; how many that were.
-    mutating func keep(_ room: Int, of day: Int32) -> Int {
-        guard let index = days.firstIndex(where: { $0.day == day }) else { return 0 }
-        let excess = max(0, days[index].exemplars.count - max(0, room))
-        days[index].exemplars.removeLast(excess)
-        if days[index].exemplars.isEmpty { days.remove(at: index) }
-        return excess
-    }
-
     /// One statement a day; each answers with the numbers of an `Outcome`.
-    func statements(perMinute: Int) -> [PostgresStatement] {
+    func statements(perSeriesMinute: Int) -> [PostgresStatement] {
         days.map { day, exemplars in
             PostgresStatement(
                 insertExemplarsSQL,
                 [
-                    .int4(day), .int8(Int64(perMinute)),
+                    .int4(day), .int8(Int64(perSeriesMinute)),
                     .int4Array(exemplars.map(\.series.rawValue)),
                     .int8Array(exemplars.map(\.exemplar.timestamp.rawValue)),
                     .float8Array(exemplars.map(\.exemplar.value)),
@@ -75,11 +66,10 @@ struct ExemplarRows: Sendable {
     }
 
     /// Of the answers to `statements`.
-    func outcomes(_ answers: some Sequence<PostgresRows>) throws -> [Outcome] {
-        try zip(days, answers).map { day, rows in
-            Outcome(
-                day: day.day, freshCount: Int(try rows.integer(0, 0)),
-                storedCount: Int(try rows.integer(0, 1)))
+    static func outcome(_ answers: some Sequence<PostgresRows>) throws -> Outcome {
+        try answers.reduce(into: Outcome()) { outcome, rows in
+            outcome.freshCount += Int(try rows.integer(0, 0))
+            outcome.storedCount += Int(try rows.integer(0, 1))
         }
     }
 }
@@ -134,33 +124,6 @@ extension CollectorStore: ExemplarReader {
         return wanted.compactMap { number, labels in
             found[number].map { SeriesExemplars(labels: labels, exemplars: $0) }
         }.sorted { $0.labels < $1.labels }
-    }
-
-    /// Exemplars of days that have room for them, whose partitions are there; `outcome` notes the others.
-    func roomed(
-        _ exemplars: [PushedExemplar], _ outcome: inout SampleOutcome
-    ) async throws(StorageError) -> ExemplarRows {
-        var rows = ExemplarRows(exemplars)
-        for day in rows.days.map(\.day) {
-            try await ensureExemplarPartition(day)
-            let excess = rows.keep(try await exemplarRoom(day), of: day)
-            outcome.storedExemplars -= excess
-            outcome.excessExemplarCount += excess
-        }
-        return rows
-    }
-
-    /// Exemplars that a day may still get.
-    private func exemplarRoom(_ day: Int32) async throws(StorageError) -> Int {
-        if let known = exemplarDays.count(day) { return configuration.exemplarsPerDayMax - known }
-        let count = try await write { session in
-            Int(
-                try session.query(
-                    "SELECT count(*) FROM petrel.exemplar WHERE day = $1", [.int4(day)]
-                ).integer(0, 0))
-        }
-        exemplarDays.set(day, count)
-        return configuration.exemplarsPerDayMax - count
     }
 }
 

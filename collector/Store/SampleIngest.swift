@@ -44,11 +44,18 @@ extension CollectorStore: SampleWriter {
             through: milliseconds.advanced(byMilliseconds: Self.aheadMillisecondsMax).rawValue)
         guard batch.count > 0 || !batch.exemplars.isEmpty else { return outcome }
         try await ensurePartitions(hour: hour(now), day: day(now))
-        let exemplars = try await roomed(batch.exemplars, &outcome)
+        let minute = milliseconds.rawValue / 60_000
+        let granted = exemplarRate.take(
+            batch.exemplars.count, minute: minute, max: configuration.exemplarsPerMinuteMax)
+        outcome.leaveOut(exemplars: batch.exemplars.count - granted)
+        var stored = ExemplarRows.Outcome()
+        defer { exemplarRate.giveBack(granted - stored.storedCount, minute: minute) }
+        let exemplars = ExemplarRows(batch.exemplars.prefix(granted))
+        for day in exemplars.days.map(\.day) { try await ensureExemplarPartition(day) }
         let rows = PushedRows(
             batch, catalogue.places(of: batch.runs.map(\.series.rawValue)))
         let data = rows.entries.isEmpty ? [] : BatchData.encode(rows.entries.map(\.column))
-        let stored = try await numbered(
+        stored = try await numbered(
             { _ in
                 takeIn(rows.scrapes)
                 takeIn(rows.entries.map(\.series.rawValue), rows.entries.map(\.column))
@@ -57,18 +64,14 @@ extension CollectorStore: SampleWriter {
                 try await write(
                     rows, data, exemplars, receivedAt: now, number: number, writer: writer)
             })
-        for one in stored {
-            exemplarDays.add(one.day, one.storedCount)
-            outcome.storedExemplars -= one.freshCount - one.storedCount
-            outcome.excessExemplarCount += one.freshCount - one.storedCount
-        }
+        outcome.leaveOut(exemplars: stored.freshCount - stored.storedCount)
         return outcome
     }
 
     private func write(
         _ rows: PushedRows, _ data: [UInt8], _ exemplars: ExemplarRows,
         receivedAt now: TimestampNS, number: Int64, writer: Int64
-    ) async throws(StorageError) -> [ExemplarRows.Outcome] {
+    ) async throws(StorageError) -> ExemplarRows.Outcome {
         let sequence = ownSamples.next()
         func key(part: Int) -> [PostgresValue] {
             [
@@ -104,11 +107,12 @@ extension CollectorStore: SampleWriter {
         // Last, for others wait from here on.
         if !exemplars.isEmpty { statements.append(PostgresStatement(lockExemplarsSQL)) }
         let first = statements.count
-        statements += exemplars.statements(perMinute: configuration.exemplarsPerMinuteMax)
+        statements += exemplars.statements(
+            perSeriesMinute: configuration.exemplarsPerSeriesMinuteMax)
         statements.append(PostgresStatement("COMMIT"))
         let work = statements
         return try await write { session in
-            try exemplars.outcomes(try session.pipeline(work)[first...])
+            try ExemplarRows.outcome(try session.pipeline(work)[first..<work.count - 1])
         }
     }
 

@@ -31,10 +31,10 @@ package struct StoreConfiguration: Sendable {
     package var headSamplesMax: Int
     /// Age at which samples are dropped, hours; whole days of theirs at a time.
     package var metricRetentionHours: Int
-    /// Exemplars of a series in a minute; further ones are left out.
-    package var exemplarsPerMinuteMax = 10
-    /// Exemplars of all series in a day; further ones are left out.
-    package var exemplarsPerDayMax = 500_000
+    /// Exemplars of a series in a minute of their times; further ones are left out.
+    package var exemplarsPerSeriesMinuteMax = 10
+    /// `limits.exemplars_per_minute`: new exemplars of all series in a minute of the clock; further ones are left out.
+    package var exemplarsPerMinuteMax = 200
     /// Age at which a day of log entries is dropped, days since its receipt.
     package var logRetentionDays: Int
 

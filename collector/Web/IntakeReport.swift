@@ -66,7 +66,7 @@ struct ExemplarProblems {
         case labels
         /// Older than the retention or too far ahead.
         case time
-        /// Past what a series may have a minute, or the whole store a day.
+        /// Past what a series, or all of them together, may have a minute.
         case limit
         /// Its series was not taken.
         case series
