@@ -26,6 +26,8 @@ package final class PostgresSession {
     private var prepared: [String: String] = [:]
     /// Counts every statement ever prepared on the connection: a name is never used twice, whatever failed between.
     private var statementNumber = 0
+    /// libpq goes on giving single rows to the next pipeline where it gave them to the statement before; see `pipeline`.
+    private var givesSingleRows = false
 
     init(connection: OpaquePointer, replyMillisecondsMax: Int) {
         self.connection = connection
@@ -48,6 +50,12 @@ package final class PostgresSession {
     package func pipeline(
         _ statements: [PostgresStatement]
     ) throws(PostgresError) -> [PostgresRows] {
+        if givesSingleRows {
+            // Only a statement outside of a pipeline ends that mode (libpq's PQsendQueryStart): an empty one.
+            guard PQsendQuery(connection, "") == 1 else { throw lost() }
+            try drain()
+            givesSingleRows = false
+        }
         guard PQenterPipelineMode(connection) == 1 else { throw lost() }
         var awaited: [PipelineStep] = []
         for statement in statements {
@@ -109,6 +117,7 @@ package final class PostgresSession {
     ) throws {
         try send(PostgresStatement(sql, values), as: nil)
         guard PQsetSingleRowMode(connection) == 1 else { throw lost() }
+        givesSingleRows = true
         var failure: (any Error)?
         while let result = try nextResult() {
             let status = PQresultStatus(result)

@@ -145,6 +145,16 @@ struct PostgresTests {
                     sum += try $0.integer(0, 0)
                 }
                 #expect(sum == 500_500)
+                // Prepared before, and again behind streamed rows: all rows, not the first alone.
+                for _ in 0..<3 {
+                    #expect(try session.query("SELECT generate_series(1, 3)").count == 3)
+                    try session.forEachRow("SELECT generate_series(1, 5)", []) { _ in }
+                    let both = try session.pipeline([
+                        PostgresStatement("SELECT generate_series(1, 3)"),
+                        PostgresStatement("SELECT generate_series(1, 3)"),
+                    ])
+                    #expect(both.map(\.count) == [3, 3])
+                }
                 var seen = 0
                 #expect(throws: Enough.self) {
                     try session.forEachRow("SELECT generate_series(1, 10000000)", []) { _ in
