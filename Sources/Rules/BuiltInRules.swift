@@ -64,6 +64,21 @@ package enum BuiltInRules {
                     The file system {{ $labels.mountpoint }} ({{ $labels.device }}, {{ $labels.fstype }})
                     on {{ $labels.host }} has {{ printf "%.1f" $value }} % free. What writes there will fail soon:
                     free space now, then look for the cause with: du -xh {{ $labels.mountpoint }} | sort -h | tail.
+              - alert: SeriesLimitReached
+                expr: petrel_series_refused_label_values
+                for: 0s
+                labels:
+                  severity: warning
+                annotations:
+                  summary: >-
+                    New series are refused: {{ with $labels.metric }}{{ . }} has grown{{ else }}the number of metrics has grown{{ end }}
+                  description: >-
+                    A limit of series is reached (scope {{ $labels.scope }}{{ with $labels.host }}, from {{ . }}{{ end }}).
+                    Series that exist go on, new ones are dropped. What grew:
+                    {{ with $labels.metric }}the metric {{ . }}{{ else }}metric names{{ end }}{{ with $labels.label }},
+                    by its label {{ . }} with {{ printf "%.0f" $value }} values{{ end }}. Stop the sender from putting
+                    ids into labels, or raise limits.series_* in collector.yaml. What is stored of it goes with:
+                    POST /prometheus/api/v1/admin/tsdb/delete_series. This ends ten minutes after the last refusal.
               - alert: Watchdog
                 expr: vector(1)
                 labels:

@@ -108,7 +108,8 @@ package protocol IngestWriter: Sendable {
         _ series: [SeriesDefinition], host: HostName
     ) async throws(StorageError) -> [SeriesID?]
     /// Commits the batches in order, cursor included, in one transaction; `result[i]` belongs to `batches[i]`.
-    /// After the first `outOfOrder` or `fenced` the rest have that outcome too.
+    /// After the first `outOfOrder` or `fenced` the rest have that outcome too. Throws `seriesRemoved` where a number is of
+    /// no series any more.
     func store(
         _ batches: [IngestBatch], session: IngestSession
     ) async throws(StorageError) -> [IngestOutcome]

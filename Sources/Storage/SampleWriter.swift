@@ -50,6 +50,13 @@ package struct SampleBatch: Hashable, Sendable {
     /// Values and histograms.
     package var count: Int { values.count + histograms.count }
 
+    /// The earliest time in it, milliseconds since the epoch; nil where it is empty.
+    package var oldest: Int64? {
+        let histogram = histograms.map(\.timestamp).min()
+        guard let sample = timestamps.min() else { return histogram }
+        return min(sample, histogram ?? sample)
+    }
+
     /// Leaves out what is before `oldest` or after `newest`; what that was.
     package mutating func keep(_ oldest: Int64, through newest: Int64) -> SampleOutcome {
         var outcome = SampleOutcome()
@@ -65,11 +72,22 @@ package struct SampleBatch: Hashable, Sendable {
             outcome.storedHistograms = histograms.count
             return outcome
         }
+        outcome.count(keep(through: newest) { _ in oldest })
+        return outcome
+    }
+
+    /// Leaves out samples before the time that `oldest` says of their run, by index, or after `newest`; what that was.
+    package mutating func keep(
+        through newest: Int64, oldest: (Int) -> Int64
+    ) -> SampleOutcome {
+        var outcome = SampleOutcome()
         var kept = SampleBatch(runs: [], timestamps: [], values: [])
         kept.exemplars = exemplars
         var sample = 0
         var histogram = 0
-        for run in runs {
+        for (index, run) in runs.enumerated() {
+            let oldest = oldest(index)
+            func isKept(_ time: Int64) -> Bool { time >= oldest && time <= newest }
             var new = Run(series: run.series, sampleCount: 0)
             for index in sample..<sample + run.sampleCount {
                 let time = timestamps[index]
@@ -137,6 +155,14 @@ package struct SampleOutcome: Hashable, Sendable {
         excessExemplarCount += count
     }
 
+    /// Takes in what became of the samples that were kept before.
+    package mutating func count(_ later: SampleOutcome) {
+        storedSamples = later.storedSamples
+        storedHistograms = later.storedHistograms
+        tooOldCount += later.tooOldCount
+        tooFarAheadCount += later.tooFarAheadCount
+    }
+
     mutating func note(_ time: Int64, _ oldest: Int64) {
         if time < oldest { tooOldCount += 1 } else { tooFarAheadCount += 1 }
     }
@@ -145,14 +171,14 @@ package struct SampleOutcome: Hashable, Sendable {
 /// How samples are stored that senders push over HTTP. Every call that returns normally is committed and durable; the same
 /// call made again changes nothing.
 package protocol SampleWriter: Sendable {
-    /// Numbers for series, made where they are new; nil where `limits.series_max` refuses a new one. `result[i]` belongs
-    /// to `series[i]`. A number stays that series' for ever.
+    /// Numbers for series, made where they are new; nil where a limit of series refuses a new one. `result[i]` belongs to
+    /// `series[i]`. A number never becomes another series'; its own may be removed when it has no samples left.
     func internPushed(
         _ series: [SeriesDefinition]
     ) async throws(StorageError) -> [SeriesID?]
     /// Commits a batch in one transaction. Samples and exemplars older than the retention or more than an hour ahead of the
     /// clock are left out and counted, and so are exemplars past the store's bounds. An exemplar that is there is not
-    /// stored again.
+    /// stored again. Throws `seriesRemoved` where a number is of no series any more.
     func storeSamples(_ batch: SampleBatch) async throws(StorageError) -> SampleOutcome
     /// Makes `metadata`, by metric name, that of series that lack any or were pushed too; of metrics without series
     /// nothing is kept.

@@ -6,6 +6,9 @@ package enum StorageError: Error, Hashable, Sendable {
     case exhausted(String)
     /// A bound was reached: its name as configured, and its value. Nothing partial is returned.
     case limitExceeded(limit: String, maximum: Int)
+    /// A number names a series that was removed since the number was given out, for it had no samples left; nothing was
+    /// stored. Asking for numbers again makes it anew.
+    case seriesRemoved
     /// A matcher's regular expression does not compile.
     case badMatcher(String)
     /// Stored data does not decode; the text says which row.

@@ -179,7 +179,10 @@ enum FakeCollector {
             startedAt: TimestampMS(1_767_322_800_000), workingDirectory: "/data",
             hostName: "watch", coreCount: 2, retention: "30d", flags: ["query.timeout": "2m"],
             configurationYAML: "global:\n  scrape_interval: 15s\n")
-        if deletes { dependencies.deleteSeries = { _ in } }
+        if deletes {
+            dependencies.deleteSeries = { _ in }
+            dependencies.cleanTombstones = {}
+        }
         return WebSite(
             configuration: configuration, dependencies: dependencies, random: FixedRandom(),
             logger: logger)

@@ -121,7 +121,8 @@ struct OTLPAPITests {
             #expect(text.hasPrefix(#"{"partialSuccess":{"rejectedDataPoints":"6","#), "\(text)")
             for part in [
                 #"2 of metric \"d\": its aggregation temporality is not cumulative"#,
-                "2 of new series past limits.series_max", "1 older than the retention",
+                "1 of new series past a limit of series, as of h_bucket",
+                "1 of new series past a limit of series, as of more", "1 older than the retention",
                 "1 more than an hour ahead",
             ] {
                 #expect(text.contains(part), "\(part) in \(text)")

@@ -222,7 +222,7 @@ struct PrometheusPagesTests {
     @Test(
         "what can't be done is said, and nothing pretended",
         arguments: [
-            ("admin/tsdb/delete_series?match[]=up", 501, "series can't be deleted yet"),
+            ("admin/tsdb/delete_series?match[]=up", 501, "this store can't delete series"),
             ("admin/tsdb/delete_series", 400, "no match[] parameter provided"),
             ("admin/tsdb/delete_series?match[]={}", 400, "at least one non-empty matcher"),
             ("admin/tsdb/clean_tombstones", 501, "no tombstones"),
@@ -244,6 +244,23 @@ struct PrometheusPagesTests {
             "PUT /prometheus/api/v1/admin/tsdb/delete_series?match[]=up&start=1&end=2",
             site: FakeCollector.site(deletes: true))
         #expect(answer.status == 204)
+        let cleaned = try await FakeCollector.ask(
+            "POST /prometheus/api/v1/admin/tsdb/clean_tombstones",
+            site: FakeCollector.site(deletes: true))
+        #expect(cleaned.status == 204)
+    }
+
+    @Test("what comes through a proxy may not delete")
+    func deletionThroughProxy() async throws {
+        let site = FakeCollector.site(
+            configuration: WebConfiguration(hostNames: ["watch.example"]), deletes: true)
+        for action in ["delete_series?match[]=up", "clean_tombstones"] {
+            let answer = try await FakeCollector.ask(
+                "POST /prometheus/api/v1/admin/tsdb/\(action)", headers: ["host": "watch.example"],
+                site: site)
+            #expect(answer.status == 403)
+            #expect(answer.body.contains("on the collector's own host alone"))
+        }
     }
 
     @Test("federation has the newest sample of each series with its time")

@@ -122,7 +122,7 @@ struct RemoteWriteAPITests {
                     "7 samples were not stored and should not be sent again, 2 were stored:"),
                 "\(text)")
             #expect(text.contains("3 of a series without __name__"))
-            #expect(text.contains("1 of new series past limits.series_max"))
+            #expect(text.contains("1 of new series past a limit of series, as of too_many "))
             #expect(text.contains("1 older than the retention"))
             #expect(text.contains("2 more than an hour ahead"))
         }

@@ -193,7 +193,10 @@ struct RuleFileTests {
         let groups = try BuiltInRules.groups(validateExpression: Self.validate)
         #expect(groups.map(\.name) == ["petrel"])
         #expect(groups[0].interval.milliseconds == 5000)
-        #expect(groups[0].rules.map(\.name) == ["AgentDown", "DiskFull", "DiskFull", "Watchdog"])
+        #expect(
+            groups[0].rules.map(\.name) == [
+                "AgentDown", "DiskFull", "DiskFull", "SeriesLimitReached", "Watchdog",
+            ])
         for rule in groups[0].rules {
             guard case .alerting(let alerting) = rule.kind else {
                 Issue.record("\(rule.name) is no alerting rule")

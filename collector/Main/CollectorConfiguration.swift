@@ -26,7 +26,7 @@ struct CollectorConfiguration: Sendable {
     var fleetName = "petrel"
     /// Where a person finds the collector; linked in notifications.
     var externalURL = ""
-    var retention = PrometheusDuration(milliseconds: 30 * 86_400_000)
+    var retention = RetentionSection()
     var ruleFiles = ["/etc/petrel/rules.d/*.yaml"]
     var alertingFile = "/etc/petrel/alerting.yaml"
     /// Whether `alertingFile` was named, so that its absence is an error.
@@ -39,6 +39,7 @@ struct CollectorConfiguration: Sendable {
     var seriesMax = 1_000_000
     var seriesPerHostMax = 100_000
     var exemplarsPerMinuteMax = 200
+    var seriesPerMetricMax = 50_000
     var logLevel = "info"
     var logFormat = LogFormat.auto
 
@@ -55,12 +56,7 @@ struct CollectorConfiguration: Sendable {
         try readDatabase(&root)
         try readListeners(&root)
         try readRules(&root)
-        var retention = try root.section("retention")
-        self.retention = try retention.duration(
-            "age", default: self.retention,
-            range: PrometheusDuration(
-                milliseconds: 86_400_000)...PrometheusDuration(milliseconds: 3650 * 86_400_000))
-        try retention.finish()
+        retention = try RetentionSection(&root)
         var limits = try root.section("limits")
         queriesMax = try limits.int("concurrent_queries", default: queriesMax, range: 1...1000)
         queryTimeout = try limits.duration("query_timeout", default: queryTimeout)
@@ -74,6 +70,8 @@ struct CollectorConfiguration: Sendable {
             "series_per_host_max", default: seriesPerHostMax, range: 100...100_000_000)
         exemplarsPerMinuteMax = try limits.int(
             "exemplars_per_minute", default: exemplarsPerMinuteMax, range: 0...1_000_000)
+        seriesPerMetricMax = try limits.int(
+            "series_per_metric_max", default: seriesPerMetricMax, range: 100...100_000_000)
         try limits.finish()
         try root.finish()
     }

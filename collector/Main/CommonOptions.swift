@@ -78,16 +78,20 @@ extension CollectorConfiguration {
                 PrivateClusterConfiguration(
                     stateDirectory: dataDirectory, systemUser: databaseUser))
             : .url(databaseURL)
-        var store = StoreConfiguration(
+        var configuration = StoreConfiguration(
             database: database, password: databasePassword,
             writeConnectionsMax: max(2, databaseConnectionsMax / 2),
             readConnectionsMax: max(2, databaseConnectionsMax / 2),
             queryMillisecondsMax: Int(queryTimeout.milliseconds),
             seriesMax: seriesMax, seriesPerHostMax: seriesPerHostMax,
-            metricRetentionHours: Int(retention.milliseconds / 3_600_000),
-            logRetentionDays: Int(retention.milliseconds / 86_400_000))
-        store.exemplarsPerMinuteMax = exemplarsPerMinuteMax
-        return store
+            seriesPerMetricMax: seriesPerMetricMax,
+            metricRetentionHours: Int(retention.age.milliseconds / 3_600_000),
+            logRetentionDays: Int(retention.age.milliseconds / 86_400_000))
+        configuration.retentionRules = retention.classes
+        configuration.metricBytesMax = retention.metricBytesMax
+        configuration.logBytesMax = retention.logBytesMax
+        configuration.exemplarsPerMinuteMax = exemplarsPerMinuteMax
+        return configuration
     }
 
     /// Makes the state folder where it is missing; says what is wrong with it.

@@ -91,6 +91,7 @@ func explain(_ error: StorageError) -> String {
     case .unavailable(let text): "the database can't be used: \(text)"
     case .exhausted(let text): "the database has no room left: \(text)"
     case .limitExceeded(let limit, let maximum): "the limit \(limit) (\(maximum)) was reached"
+    case .seriesRemoved: "a series was removed while it was written to"
     case .badMatcher(let text): "bad matcher: \(text)"
     case .corrupt(let text): "stored data does not decode: \(text)"
     case .refused(let text): "the database refuses: \(text)"

@@ -197,6 +197,21 @@ struct CollectorWiring {
                     + evaluate.metrics()
                     + outbox.metrics()
             })
+        dependencies.deleteSeries = { scope in
+            _ = try await store.deleteSeries(
+                LabelScope(
+                    matcherSets: scope.matcherSets, start: scope.start ?? TimestampMS(.min),
+                    end: scope.end ?? TimestampMS(.max)))
+        }
+        dependencies.cleanTombstones = { _ = try await store.cleanTombstones() }
+        dependencies.metricExtent = {
+            try await store.chunkExtent().map {
+                MetricExtent(
+                    chunkCount: $0.chunkCount, first: TimestampMS($0.first),
+                    last: TimestampMS($0.last))
+            }
+        }
+        dependencies.seriesLimits = { store.seriesLimitStatus() }
         dependencies.server = ServerFacts(
             configuration, startedAt: LiveClock().now.milliseconds)
         return dependencies

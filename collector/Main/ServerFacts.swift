@@ -6,7 +6,7 @@ import Startup
 extension ServerFacts {
     /// What `configuration` and this process are.
     init(_ configuration: CollectorConfiguration, startedAt: TimestampMS) {
-        let retention = configuration.retention.description
+        let retention = configuration.retention.age.description
         self.init(
             startedAt: startedAt, workingDirectory: configuration.dataDirectory,
             hostName: CollectorConfiguration.machineName,
@@ -19,6 +19,7 @@ extension ServerFacts {
                 "query.max-samples": "\(configuration.querySamplesMax)",
                 "query.timeout": configuration.queryTimeout.description,
                 "storage.tsdb.path": configuration.dataDirectory,
+                "storage.tsdb.retention.size": "\(configuration.retention.metricBytesMax ?? 0)B",
                 "storage.tsdb.retention.time": retention,
                 "web.external-url": configuration.externalURL,
                 "web.listen-address": configuration.http.description,

@@ -54,6 +54,7 @@ package struct QueryFailure: Error, Hashable, Sendable, CustomStringConvertible 
                 .execution,
                 "query reads too much: the limit \(limit) is \(maximum); "
                     + "narrow the selector or the time range")
+        case .seriesRemoved: self.init(.unavailable, "a series was removed meanwhile; ask again")
         case .badMatcher(let text): self.init(.badData, text)
         case .corrupt(let text): self.init(.internal, "stored data does not decode: \(text)")
         case .refused(let text): self.init(.internal, "storage refused the query: \(text)")

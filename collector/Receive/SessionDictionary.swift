@@ -35,6 +35,12 @@ struct SessionDictionary: Sendable {
         numbered = []
     }
 
+    /// Forgets what the storage said of the definitions: it is asked again.
+    mutating func forgetNumbers() {
+        slots = []
+        numbered = []
+    }
+
     /// Takes definitions that were sent ahead of a connection's first batch. Faulty ones stay undefined, and the samples
     /// that name them are refused one by one.
     mutating func define(_ message: Petrel_Fleet_V1_Dictionary) {

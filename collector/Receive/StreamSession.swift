@@ -204,6 +204,7 @@ struct StreamSession {
             try await commit(ingest, session, send)
         } catch let error as StorageError {
             if error == .cancelled { throw CancellationError() }
+            if error == .seriesRemoved { dictionary.forgetNumbers() }
             machine.refused(batches[0].sequence)
             parts.log.warning(
                 "a batch of \(identity.host) can't be stored now: \(error)",
@@ -320,11 +321,13 @@ struct StreamSession {
         _ ids: ArraySlice<UInt32>, _ series: ArraySlice<SeriesDefinition>
     ) async throws {
         let numbers = try await parts.writer.intern(Array(series), host: identity.host)
-        for (id, number) in zip(ids, numbers) {
+        for ((id, number), definition) in zip(zip(ids, numbers), series) {
             dictionary.note(
                 id,
                 number.map(SeriesSlot.numbered)
-                    ?? .refused(.seriesLimited, detail: "a series beyond the limit"))
+                    ?? .refused(
+                        .seriesLimited,
+                        detail: "new series of \(definition.labels.metricName) past a limit"))
         }
     }
 

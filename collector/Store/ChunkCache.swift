@@ -60,15 +60,16 @@ final class ChunkCache: Sendable {
         var chunks: [Int32: [(window: Int64, chunks: [Chunk])]] = [:]
         /// The first and the last window that any group lacks; nil: all are here.
         var missing: ClosedRange<Int64>?
-        /// For `put`.
-        var generation: UInt64
     }
+
+    /// Of the rows of `petrel.chunk`, for `put`.
+    var generation: UInt64 { state.withLock { $0.generation } }
 
     /// The windows of `groups`; of each group in order of time.
     func windows(_ numbers: ClosedRange<Int64>, of groups: [Int32]) -> Found {
         state.withLock { state in
             state.reads += 1
-            var found = Found(generation: state.generation)
+            var found = Found()
             for group in groups {
                 var ofGroup: [(window: Int64, chunks: [Chunk])] = []
                 for number in numbers {

@@ -9,8 +9,12 @@ struct SelectionPlan: Sendable {
     /// The place of a series' column in the answer, by its number.
     var indices: [Int32: Int] = [:]
     var labels: [Int32: Labels] = [:]
+    /// What chunks still have of a group although it is deleted, by slot; mostly nothing.
+    var deletions: [Int32: [(slot: Int, deletion: Deletion)]] = [:]
     /// The wanted slots of each group, and the places of their columns.
     var slotsByGroup: [Int32: [(slot: Int, index: Int)]] = [:]
+    /// Retention classes of the groups.
+    var classes: Set<Int16> = []
     /// Numbers of each selection in label order.
     var bySelection: [[Int32]] = []
 }
@@ -21,6 +25,8 @@ struct ChunkReading {
     /// The samples wanted are in (after, through].
     let after: Int64
     let through: Int64
+    /// Retention classes of the groups that are read.
+    var classes: Set<Int16> { plan.classes }
     /// Windows of which all chunks that are read are kept for the cache.
     var remembers: ClosedRange<Int64>?
     private var columns: [ChunkColumn]
@@ -57,7 +63,7 @@ struct ChunkReading {
         }
     }
 
-    /// Takes a row of `grp, first_ms, data`; those of a group come together, in order of their windows.
+    /// Takes a row of `grp, first_ms, data, seal`; those of a group come together, in order of their windows.
     mutating func take(_ row: PostgresRows) throws {
         let number = try row.int4(0, 0)
         guard plan.slotsByGroup[number] != nil else { return }
@@ -68,8 +74,34 @@ struct ChunkReading {
         do throws(ChunkError) { chunk = try Chunk(row.bytes(0, 2)) } catch {
             throw StorageError.corrupt("a chunk of group \(number): \(error)")
         }
-        remember(chunk, window)
-        try take(chunk)
+        guard let deleted = plan.deletions[number] else {
+            remember(chunk, window)
+            return try take(chunk)
+        }
+        // What is deleted is left out of what is remembered, too.
+        let seal = try row.integer(0, 3)
+        guard let left = try Self.without(deleted.filter { $0.deletion.seal >= seal }, chunk) else {
+            return
+        }
+        remember(left, window)
+        try take(left)
+    }
+
+    /// The chunk without what is deleted; nil where nothing is left.
+    private static func without(
+        _ deleted: [(slot: Int, deletion: Deletion)], _ chunk: Chunk
+    ) throws(StorageError) -> Chunk? {
+        guard !deleted.isEmpty else { return chunk }
+        var columns: [ChunkColumn] = []
+        do throws(ChunkError) {
+            for slot in 0..<chunk.slotCount { columns.append(try chunk.column(slot: slot)) }
+        } catch {
+            throw .corrupt("a chunk from \(chunk.timestamps.first ?? 0) ms: \(error)")
+        }
+        for (slot, deletion) in deleted where slot < columns.count {
+            columns[slot].remove(deletion.from, through: deletion.through)
+        }
+        return columns.allSatisfy(\.isEmpty) ? nil : Chunk(of: columns)
     }
 
     private mutating func remember(_ chunk: Chunk, _ window: ChunkWindow) {

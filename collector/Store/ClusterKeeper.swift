@@ -41,6 +41,7 @@ extension CollectorStore {
     package var services: [any Service] {
         [
             ClusterKeeper(store: self), MaintenanceService(store: self), SealService(store: self),
+            SeriesLimitReporter(store: self),
         ]
     }
 }

@@ -22,6 +22,8 @@ package final class CollectorStore: Sendable {
     let partitions = KnownPartitions()
     let metrics = MetricState()
     let exemplarRate = ExemplarRate()
+    let refusals = Mutex(SeriesRefusals())
+    let retention = Mutex(RetentionCounts())
 
     private init(
         configuration: StoreConfiguration, clock: any WorldClock, random: any RandomSource,
@@ -66,7 +68,8 @@ package final class CollectorStore: Sendable {
             if !applied.isEmpty {
                 logger.info("migrated the database", metadata: ["migrations": "\(applied)"])
             }
-            let catalogue = try await Catalogue.load(pools.owner, configuration: configuration)
+            let catalogue = try await Catalogue.load(
+                pools.owner, configuration, now: hour(clock.now))
             let store = CollectorStore(
                 configuration: configuration, clock: clock, random: random, logger: logger,
                 ownerPool: pools.owner, writePool: pools.write, readPool: pools.read,

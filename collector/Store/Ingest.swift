@@ -1,6 +1,7 @@
 package import Model
 import Postgres
 package import Storage
+import Synchronization
 import World
 
 // The transaction of one `store` call, round trips by line:
@@ -67,7 +68,7 @@ extension CollectorStore: IngestWriter {
             return try await write { try work.run($0, .committing(number: 0, writer: nil)) }
         }
         let outcomes = try await numbered(
-            { takeIn(work.scrapes(stored: $0)) },
+            of: work.seriesNumbers, { takeIn(work.scrapes(stored: $0)) },
             { number, writer throws(StorageError) in
                 try await write { try work.run($0, .committing(number: number, writer: writer)) }
             })
@@ -100,14 +101,37 @@ extension CollectorStore: IngestWriter {
         }
         return IngestTransaction(
             host: try await hostNumber(session.host), session: session, batches: batches,
-            ageMillisecondsMax: configuration.sampleAgeMillisecondsMax, streams: numbers)
+            taken: batches.map(taken), streams: numbers)
+    }
+
+    /// Of each scrape of a batch what is neither too old nor too far ahead; nil where nothing is.
+    private func taken(_ batch: IngestBatch) -> [ScrapeColumns?] {
+        guard case .metrics(let scrapes) = batch.content else { return [] }
+        let now = batch.receivedAt.milliseconds
+        let retained = catalogue.retention.withLock { $0 }
+        let oldest = retained.oldestRange(now: now)
+        return scrapes.map { scrape in
+            let time = scrape.timestamp.rawValue
+            guard scrape.timestamp <= now.advanced(byMilliseconds: Self.aheadMillisecondsMax),
+                time >= oldest.lowerBound
+            else { return nil }
+            if time >= oldest.upperBound { return scrape }
+            let classes = catalogue.retentionClasses(of: scrape.series.map(\.rawValue))
+            let kept = scrape.series.indices.filter {
+                time >= retained.oldest(of: classes[$0] ?? 0, now: now)
+            }
+            guard !kept.isEmpty else { return nil }
+            return ScrapeColumns(
+                timestamp: scrape.timestamp, series: kept.map { scrape.series[$0] },
+                values: kept.map { scrape.values[$0] })
+        }
     }
 
     package func storeOwn(
         _ samples: [(SeriesDefinition, Sample)]
     ) async throws(StorageError) {
         guard !samples.isEmpty else { return }
-        let ids = try await intern(samples.map(\.0), host: Catalogue.collectorHost)
+        let ids = try await intern(samples.map(\.0), from: .own)
         var columns: [Int64: (series: [Int32], values: [Double])] = [:]
         for (id, (_, sample)) in zip(ids, samples) {
             guard let id else { continue }
@@ -122,7 +146,7 @@ extension CollectorStore: IngestWriter {
                 values: column.values)
         }
         try await numbered(
-            { takeIn(scrapes) },
+            of: scrapes.lazy.flatMap(\.series).map(\.rawValue), { takeIn(scrapes) },
             { number, writer throws(StorageError) in
                 try await storeOwn(scrapes, receivedAt: now, number: number, writer: writer)
             })

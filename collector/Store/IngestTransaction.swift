@@ -7,8 +7,8 @@ struct IngestTransaction: Sendable {
     var host: Int32
     var session: IngestSession
     var batches: [IngestBatch]
-    /// How old a scrape may be at its receipt, milliseconds: older ones would be dropped at once.
-    var ageMillisecondsMax: Int64
+    /// By batch and scrape, what of it is stored: the rest is too old and would be dropped at once, or too far ahead.
+    var taken: [[ScrapeColumns?]]
     /// Numbers of the log streams of all batches, in order of appearance.
     var streams: [Int32]
 
@@ -59,8 +59,8 @@ struct IngestTransaction: Sendable {
         }
         try copyLogs(outcomes, database)
         var statements: [PostgresStatement] = []
-        for (_, (batch, _)) in fresh {
-            let (rows, gaps) = statementsFor(batch, purpose)
+        for (index, (batch, _)) in fresh {
+            let (rows, gaps) = statementsFor(batch, taken[index], purpose)
             statements += rows
             cursor.storedRecords += Int64(batch.recordCount)
             for gap in gaps {
@@ -183,25 +183,26 @@ struct IngestTransaction: Sendable {
 
     /// The rows of one batch in `ingest_batch` and `gap`, and its gaps, those of times too far ahead included.
     private func statementsFor(
-        _ batch: IngestBatch, _ purpose: Purpose
+        _ batch: IngestBatch, _ taken: [ScrapeColumns?], _ purpose: Purpose
     ) -> ([PostgresStatement], [GapRecord]) {
         var statements: [PostgresStatement] = []
         var gaps = batch.gaps
         var part: Int32 = 0
         if case .metrics(let scrapes) = batch.content {
-            for scrape in scrapes {
-                guard isTaken(scrape, batch) else {
+            for (scrape, kept) in zip(scrapes, taken) {
+                let lostCount = scrape.series.count - (kept?.series.count ?? 0)
+                if lostCount > 0 {
                     let time = scrape.timestamp.nanoseconds
                     gaps.append(
                         GapRecord(
-                            reason: .clock, count: UInt64(scrape.series.count), from: time,
+                            reason: .clock, count: UInt64(lostCount), from: time,
                             to: time,
                             detail: scrape.timestamp > batch.receivedAt.milliseconds
                                 ? "samples more than an hour ahead of the collector's clock"
                                 : "samples older than the retention by the collector's clock"))
-                    continue
                 }
-                statements.append(row(batch, part: part, scrape, purpose))
+                guard let kept else { continue }
+                statements.append(row(batch, part: part, kept, purpose))
                 part += 1
             }
         }
@@ -212,16 +213,17 @@ struct IngestTransaction: Sendable {
 
     /// The scrapes that `outcomes` says are committed.
     func scrapes(stored outcomes: [IngestOutcome]) -> [ScrapeColumns] {
-        zip(batches, outcomes).flatMap { batch, outcome -> [ScrapeColumns] in
-            guard outcome == .stored, case .metrics(let scrapes) = batch.content else { return [] }
-            return scrapes.filter { isTaken($0, batch) }
+        zip(taken, outcomes).flatMap { scrapes, outcome in
+            outcome == .stored ? scrapes.compactMap { $0 } : []
         }
     }
 
-    private func isTaken(_ scrape: ScrapeColumns, _ batch: IngestBatch) -> Bool {
-        let now = batch.receivedAt.milliseconds
-        return scrape.timestamp <= now.advanced(byMilliseconds: CollectorStore.aheadMillisecondsMax)
-            && scrape.timestamp >= now.advanced(byMilliseconds: -ageMillisecondsMax)
+    /// The numbers of all series in it, in the order of the batches; with repeats.
+    var seriesNumbers: [Int32] {
+        batches.flatMap { batch -> [Int32] in
+            guard case .metrics(let scrapes) = batch.content else { return [] }
+            return scrapes.flatMap(\.series).map(\.rawValue)
+        }
     }
 
     private func row(

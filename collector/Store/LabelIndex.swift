@@ -7,8 +7,7 @@ import Storage
 /// A matcher that the empty string satisfies says nothing about the postings (a set may lack the label); such matchers
 /// are tried last, on each remaining set. Regular expressions run over distinct values, not over sets.
 struct LabelIndex: Sendable {
-    /// Indexed by number; nil where the number is unused.
-    private var sets: [Labels?] = []
+    private var sets = NumberTable<Labels>()
     /// By `Labels.key`: Swift's own equality of strings would take two spellings of `é` for one.
     private var numbers: [[UInt8]: Int32] = [:]
     private var postings: [ExactText: [ExactText: [Int32]]] = [:]
@@ -18,25 +17,71 @@ struct LabelIndex: Sendable {
 
     func number(ofKey key: [UInt8]) -> Int32? { numbers[key] }
 
-    func labels(of number: Int32) -> Labels? {
-        let index = Int(number)
-        return sets.indices.contains(index) ? sets[index] : nil
-    }
+    func labels(of number: Int32) -> Labels? { sets[number] }
 
     /// Adds a set; one that is known already is left as it is.
     mutating func insert(_ labels: Labels, key: [UInt8], number: Int32) {
-        guard numbers.updateValue(number, forKey: key) == nil else { return }
-        let index = Int(number)
-        if index >= sets.count {
-            sets.append(contentsOf: repeatElement(nil, count: index + 1 - sets.count))
-        }
-        sets[index] = labels
+        guard numbers[key] == nil else { return }
+        numbers[key] = number
+        sets[number] = labels
         Self.insert(number, into: &all)
         for label in labels {
             let name = ExactText(label.name)
             let value = ExactText(label.value)
             Self.insert(number, into: &postings[name, default: [:]][value, default: []])
         }
+    }
+
+    /// Takes sets out; numbers that are unknown are passed over. O(the lists of all their labels).
+    mutating func remove(_ gone: Set<Int32>) {
+        var touched: [ExactText: Set<ExactText>] = [:]
+        for number in gone {
+            guard let labels = sets[number] else { continue }
+            sets[number] = nil
+            numbers[labels.key] = nil
+            for label in labels {
+                touched[ExactText(label.name), default: []].insert(ExactText(label.value))
+            }
+        }
+        guard !touched.isEmpty else { return }
+        all.removeAll { gone.contains($0) }
+        for (name, values) in touched {
+            for value in values {
+                postings[name]?[value]?.removeAll { gone.contains($0) }
+                if postings[name]?[value]?.isEmpty == true { postings[name]?[value] = nil }
+            }
+            if postings[name]?.isEmpty == true { postings[name] = nil }
+        }
+    }
+
+    /// Numbers of the sets in which the label `name` is `value`, ascending.
+    func numbers(with name: String, _ value: ExactText) -> [Int32] {
+        postings[ExactText(name)]?[value] ?? []
+    }
+
+    /// Of each value of the label `name`, how many sets have it and count; values without any are left out.
+    func counts(
+        ofValuesOf name: String, where isCounted: (Int32) -> Bool
+    ) -> [ExactText: Int] {
+        var counts: [ExactText: Int] = [:]
+        for (value, numbers) in postings[ExactText(name)] ?? [:] {
+            let count = numbers.reduce(0) { isCounted($1) ? $0 + 1 : $0 }
+            if count > 0 { counts[value] = count }
+        }
+        return counts
+    }
+
+    /// The values of the label `name` in sets that count.
+    func values(of name: String, where isCounted: (Int32) -> Bool) -> [String] {
+        (postings[ExactText(name)] ?? [:]).filter { $0.value.contains(where: isCounted) }
+            .map(\.key.text)
+    }
+
+    /// The label names of sets that count.
+    func names(where isCounted: (Int32) -> Bool) -> [String] {
+        postings.filter { _, values in
+            values.contains { $0.value.contains(where: isCounted) }
+        }.map(\.key.text)
     }
 
     /// Numbers of the sets that satisfy all matchers, ascending. Throws `badMatcher`.
@@ -120,8 +165,8 @@ struct ExactText: Hashable, Sendable {
 }
 
 /// A matcher ready to be tried on values.
-private struct CompiledMatcher {
-    private enum Test {
+struct CompiledMatcher: Sendable {
+    private enum Test: Sendable {
         case equal(String)
         case regex(LinearRegex)
     }

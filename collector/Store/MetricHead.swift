@@ -9,6 +9,8 @@ package struct SealedChunk: Hashable, Sendable {
     package var first: Int64
     package var last: Int64
     package var sampleCount: Int
+    /// Bit n: slot n has samples.
+    package var slots: UInt32
     package var data: [UInt8]
 }
 
@@ -38,6 +40,41 @@ package final class MetricHead: Sendable {
             frozen += MetricHead.windows(of: open).map { Chunk(of: $0.columns) }
             open = []
             openCount = 0
+        }
+
+        /// How many samples were left out.
+        mutating func remove(
+            _ slots: [Int], _ first: Int64, through last: Int64
+        ) throws(ChunkError) -> Int {
+            var removed = 0
+            for slot in slots where slot < open.count {
+                let before = open[slot].count
+                open[slot].remove(first, through: last)
+                removed += before - open[slot].count
+                openCount -= before - open[slot].count
+            }
+            var kept: [Chunk] = []
+            for chunk in frozen {
+                guard first == .min || chunk.overlaps(after: first - 1, through: last) else {
+                    kept.append(chunk)
+                    continue
+                }
+                var columns: [ChunkColumn] = []
+                for slot in 0..<chunk.slotCount { columns.append(try chunk.column(slot: slot)) }
+                let before = columns.reduce(0) { $0 + $1.count }
+                for slot in slots where slot < columns.count {
+                    columns[slot].remove(first, through: last)
+                }
+                let left = columns.reduce(0) { $0 + $1.count }
+                removed += before - left
+                if left == before {
+                    kept.append(chunk)
+                } else if left > 0 {
+                    kept.append(Chunk(of: columns))
+                }
+            }
+            frozen = kept
+            return removed
         }
 
         /// Everything of each slot, merged.
@@ -94,6 +131,25 @@ package final class MetricHead: Sendable {
     /// Samples in memory, those being sealed included.
     package var sampleCount: Int { state.withLock { $0.sampleCount + $0.sealingCount } }
 
+    /// The earliest and the latest time of a sample in memory, milliseconds since the epoch; nil where there is none.
+    package var extent: ClosedRange<Int64>? {
+        state.withLock { state in
+            var result: ClosedRange<Int64>?
+            func take(_ first: Int64?, _ last: Int64?) {
+                guard let first, let last else { return }
+                result =
+                    min(
+                        result?.lowerBound ?? first, first)...max(
+                        result?.upperBound ?? last, last)
+            }
+            for group in state.groups + state.sealing {
+                for column in group.open { take(column.first, column.last) }
+                for chunk in group.frozen { take(chunk.timestamps.first, chunk.timestamps.last) }
+            }
+            return result
+        }
+    }
+
     // MARK: Taking in
 
     /// Says that no chunk in the database holds a sample after `time`, milliseconds since the epoch.
@@ -113,6 +169,29 @@ package final class MetricHead: Sendable {
     package func insert(_ columns: [(place: SeriesPlace, column: ChunkColumn)]) {
         state.withLock { state in
             for (place, column) in columns { state.change(place) { $0.merge(column) } }
+        }
+    }
+
+    /// Leaves out what the series at these places have from `first` through `last`, both inclusive. Not during a seal.
+    package func remove(
+        _ places: [SeriesPlace], _ first: Int64, through last: Int64
+    ) throws(ChunkError) {
+        var slots: [Int: [Int]] = [:]
+        for place in places { slots[Int(place.group), default: []].append(Int(place.slot)) }
+        let wanted = slots
+        try state.withLock { state throws(ChunkError) in
+            precondition(state.sealing.isEmpty, "a seal is under way")
+            // All of it is decoded before anything is changed.
+            var changed: [(number: Int, group: Group, removed: Int)] = []
+            for (number, slots) in wanted where number < state.groups.count {
+                var group = state.groups[number]
+                let removed = try group.remove(slots, first, through: last)
+                if removed > 0 { changed.append((number, group, removed)) }
+            }
+            for (number, group, removed) in changed {
+                state.groups[number] = group
+                state.sampleCount -= removed
+            }
         }
     }
 
@@ -193,6 +272,9 @@ package final class MetricHead: Sendable {
                     SealedChunk(
                         group: Int32(number), first: window.first, last: window.last,
                         sampleCount: window.columns.reduce(0) { $0 + $1.count },
+                        slots: window.columns.enumerated().reduce(0) { bits, column in
+                            column.element.isEmpty ? bits : bits | 1 << UInt32(column.offset)
+                        },
                         data: Chunk.encode(window.columns)))
             }
             let later = columns.map { $0.cut(after: through, through: .max) }

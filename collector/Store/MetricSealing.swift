@@ -18,14 +18,25 @@ final class MetricState: Sendable {
     let numbers = BatchNumbers()
     let cache = ChunkCache()
     let history = HistoryLog()
+    /// One seal at a time; nothing is deleted beside it.
+    let sealing = AsyncLock()
+    /// One deletion or cleaning at a time.
+    let deleting = AsyncLock()
 
     struct Progress: Sendable {
         /// Which writer this collector is in `petrel.metric_seal`; nil: none, it writes no metrics.
         var writer: Int64?
         /// The end of the last window that was sealed, milliseconds since the epoch.
         var sealedThrough = Int64.min
-        var isSealing = false
+        /// What was told last, and when, nanoseconds since the epoch.
+        var extent: (at: Int64, extent: ChunkExtent?)?
+        /// Deletions whose commit was not answered and that are to be taken back.
+        var undoneDeletions: [Int64] = []
         var counts = SealCounts()
+        /// Since the start.
+        var removedSeries = 0
+        /// Samples whose day was dropped while they waited to be sealed.
+        var expiredSamples = 0
     }
 
     let progress = Mutex(Progress())
@@ -62,14 +73,10 @@ extension CollectorStore {
             }
         }
         metrics.head.startSealed(through: sealed)
-        // The writer before may have made series since ours were read.
-        let known = catalogue.series.withLock { $0.index.count }
+        // The writer before may have made or removed series since ours were read.
         let catalogue = catalogue
-        try await own { session in
-            guard try session.query("SELECT count(*) FROM petrel.series").integer(0, 0) != known
-            else { return }
-            try catalogue.load(session)
-        }
+        let now = hour(clock.now)
+        try await own { try catalogue.load($0, now: now) }
         let last = try await replay(after: number, through: through)
         // A long replay writes chunks.
         metrics.cache.forget(nil)
@@ -85,6 +92,7 @@ extension CollectorStore {
         let catalogue = catalogue
         let metrics = metrics
         let sampleMax = configuration.headSamplesMax
+        let now = clock.now.milliseconds
         return try await own { session in
             try session.transaction { session in
                 try session.query(
@@ -103,10 +111,12 @@ extension CollectorStore {
                         last = max(last, of)
                         // What of it is at or before `through` is in chunks, where it may have been replaced since.
                         try Self.insert(
-                            rows, at: row, 1, after: of > number ? .min : through, catalogue,
-                            metrics)
+                            rows, at: row, 1, number: of, after: of > number ? .min : through,
+                            catalogue, metrics)
                     }
-                    if metrics.head.sampleCount > sampleMax { try Self.relieve(metrics, session) }
+                    if metrics.head.sampleCount > sampleMax {
+                        try Self.relieve(metrics, catalogue, now: now, session)
+                    }
                 }
             }
         }
@@ -116,72 +126,122 @@ extension CollectorStore {
     private static let replayRows = 20
 
     /// Writes all of the head as chunks, within the transaction of a replay.
-    private static func relieve(_ metrics: MetricState, _ session: PostgresSession) throws {
-        let (chunks, rest) = try metrics.head.seal(through: .max)
-        for day in Set(chunks.map { dayOf($0.first) }).sorted() {
-            try session.query("SELECT petrel.ensure_chunk_partition($1)", [.int4(day)])
+    private static func relieve(
+        _ metrics: MetricState, _ catalogue: Catalogue, now: TimestampMS,
+        _ session: PostgresSession
+    ) throws {
+        let (all, rest) = try metrics.head.seal(through: .max)
+        let (chunks, expiredCount) = catalogue.kept(all, now: now)
+        metrics.progress.withLock { $0.expiredSamples += expiredCount }
+        for key in partitionKeys(chunks) {
+            try session.query(
+                "SELECT petrel.ensure_chunk_partition($1, $2)",
+                [.int4(key.day), .int2(key.retentionClass)])
         }
         let seal = try session.query(
             "UPDATE petrel.metric_seal SET seal = seal + 1 RETURNING seal"
         ).integer(0, 0)
-        try copy(chunks, seal: seal, session)
-        metrics.head.sealed(chunks, rest)
+        let days = catalogue.unwrittenDays(of: chunks)
+        try copy(chunks, days, seal: seal, session)
+        catalogue.noteWritten(days)
+        metrics.head.sealed(all, rest)
+    }
+
+    /// The partitions of chunks, in order.
+    private static func partitionKeys(
+        _ chunks: [(chunk: SealedChunk, retentionClass: Int16)]
+    ) -> [SeriesDays.Key] {
+        Set(
+            chunks.map {
+                SeriesDays.Key(retentionClass: $0.retentionClass, day: dayOf($0.chunk.first))
+            }
+        ).sorted()
     }
 
     private static func copy(
-        _ chunks: [SealedChunk], seal: Int64, _ session: PostgresSession
+        _ chunks: [(chunk: SealedChunk, retentionClass: Int16)],
+        _ seriesDays: [SeriesDays.Key: NumberSet], seal: Int64,
+        _ session: PostgresSession
     ) throws {
+        for (key, numbers) in seriesDays.sorted(by: { $0.key < $1.key }) {
+            try session.query(
+                "INSERT INTO petrel.series_day (class, day, seal, series) VALUES ($1, $2, $3, $4)",
+                [
+                    .int2(key.retentionClass), .int4(key.day), .int8(seal), .bytea(numbers.bytes),
+                ])
+        }
         guard !chunks.isEmpty else { return }
-        var copy = BinaryCopyRows(columnCount: 7)
-        for chunk in chunks {
+        var copy = BinaryCopyRows(columnCount: 8)
+        for (chunk, retentionClass) in chunks {
             copy.append([
                 .int4(dayOf(chunk.first)), .int4(chunk.group), .int8(chunk.first),
                 .int8(chunk.last), .int8(seal), .int4(Int32(clamping: chunk.sampleCount)),
-                .bytea(chunk.data),
+                .bytea(chunk.data), .int2(retentionClass),
             ])
         }
-        try session.copyIn(
-            """
-            COPY petrel.chunk (day, grp, first_ms, last_ms, seal, sample_count, data)
-            FROM STDIN (FORMAT binary)
-            """, copy)
+        try session.copyIn(copyChunksSQL, copy)
     }
 
-    /// Puts a row of `ts, series, vals, data`, from `column` on, into the head: what of it is after `after`.
+    /// Puts a row of `ts, series, vals, data`, from `column` on, into the head: what of it is after `after` and was not
+    /// deleted since.
     private static func insert(
-        _ row: PostgresRows, at index: Int = 0, _ column: Int, after: Int64 = .min,
+        _ row: PostgresRows, at index: Int, _ column: Int, number: Int64, after: Int64,
         _ catalogue: Catalogue, _ metrics: MetricState
     ) throws {
         let timestamp = try row.integer(index, column)
-        let series = try row.int4Array(index, column + 1)
-        let places = catalogue.places(of: series)
-        if let unknown = places.firstIndex(where: { $0 == nil }) {
-            throw StorageError.corrupt(
-                "a row of petrel.ingest_batch at \(timestamp) ms has series \(series[unknown]), which "
-                    + "petrel.series lacks: was one table restored without the other? "
-                    + "`petrel-collector verify` lists all such rows")
-        }
+        var series = try row.int4Array(index, column + 1)
+        let deleted = catalogue.deleted(series, number: number)
+        // When it was received isn't looked up; its time is near enough.
+        let hour = hour(TimestampMS(timestamp).nanoseconds)
         guard row.isNull(index, column + 3) else {
-            let columns = try BatchData.decode(row.bytes(index, column + 3), count: series.count)
+            var columns = try BatchData.decode(row.bytes(index, column + 3), count: series.count)
+                .map { $0.cut(after: after, through: .max) }
+            for (index, deletions) in deleted {
+                for deletion in deletions {
+                    columns[index].remove(deletion.from, through: deletion.through)
+                }
+            }
+            let places = catalogue.places(of: series, columns, hour: hour)
+            try requireKnown(places, series, timestamp)
             metrics.head.insert(
                 zip(places, columns).compactMap { place, column in
-                    place.map { (place: $0, column: column.cut(after: after, through: .max)) }
+                    place.map { (place: $0, column: column) }
                 })
             return
         }
-        let values = try row.float8Array(index, column + 2)
+        var values = try row.float8Array(index, column + 2)
         guard series.count == values.count else {
             throw StorageError.corrupt(
                 "the scrape at \(timestamp) ms has columns of unequal length")
         }
+        if !deleted.isEmpty {
+            let kept = series.indices.filter { index in
+                !(deleted[index] ?? []).contains { $0.from <= timestamp && timestamp <= $0.through }
+            }
+            series = kept.map { series[$0] }
+            values = kept.map { values[$0] }
+        }
+        let places = catalogue.places(of: series, at: timestamp, hour: hour)
+        try requireKnown(places, series, timestamp)
         metrics.head.insert(timestamp, places, values)
+    }
+
+    private static func requireKnown(
+        _ places: [SeriesPlace?], _ series: [Int32], _ timestamp: Int64
+    ) throws(StorageError) {
+        guard let unknown = places.firstIndex(where: { $0 == nil }) else { return }
+        throw .corrupt(
+            "a row of petrel.ingest_batch at \(timestamp) ms has series \(series[unknown]), which "
+                + "petrel.series lacks: was one table restored without the other? "
+                + "`petrel-collector verify` lists all such rows")
     }
 
     // MARK: Storing
 
-    /// Runs a call that writes rows of `ingest_batch` under a number; `takeIn` puts what it committed into the head.
+    /// Runs a call that writes rows of `ingest_batch` with samples of `series` under a number; `takeIn` puts what it
+    /// committed into the head. Throws `seriesRemoved` where one of the series is gone.
     func numbered<T: Sendable>(
-        _ takeIn: (T) -> Void,
+        of series: some Sequence<Int32>, _ takeIn: (T) -> Void,
         _ body: (_ number: Int64, _ writer: Int64) async throws(StorageError) -> T
     ) async throws(StorageError) -> T {
         guard let writer = metrics.progress.withLock({ $0.writer }) else {
@@ -192,15 +252,16 @@ extension CollectorStore {
                 "too many samples wait to be sealed; where this lasts, the collector's log says why "
                     + "sealing fails")
         }
-        let number = metrics.numbers.begin()
+        let number = await metrics.numbers.begin()
         do throws(StorageError) {
+            try catalogue.requireKept(series)
             let result = try await body(number, writer)
             takeIn(result)
             metrics.numbers.settle(number)
             return result
         } catch {
             switch error {
-            case .refused, .exhausted, .limitExceeded, .badMatcher, .corrupt:
+            case .refused, .exhausted, .limitExceeded, .badMatcher, .corrupt, .seriesRemoved:
                 metrics.numbers.settle(number)
             case .unavailable, .cancelled:
                 // The commit may have been done, or be done still.
@@ -224,12 +285,14 @@ extension CollectorStore {
                 try session.query("LOCK TABLE petrel.ingest_batch IN SHARE MODE")
                 let rows = try session.query(
                     """
-                    SELECT ts, series, vals, data FROM petrel.ingest_batch
+                    SELECT number, ts, series, vals, data FROM petrel.ingest_batch
                     WHERE recv_hour >= $1 AND number = ANY ($2) AND ts IS NOT NULL
                     ORDER BY number, part
                     """, [.int4(hourMin), .int8Array(doubtful)])
                 for row in 0..<rows.count {
-                    try Self.insert(rows, at: row, 0, catalogue, metrics)
+                    try Self.insert(
+                        rows, at: row, 1, number: try rows.integer(row, 0), after: .min, catalogue,
+                        metrics)
                 }
             }
         }
@@ -243,6 +306,7 @@ extension CollectorStore {
     @discardableResult
     package func sealWhereDue() async throws(StorageError) -> Int {
         try await settleDoubts()
+        try await undoDeletions()
         let now = clock.now.milliseconds.rawValue
         let window = MetricHead.windowMilliseconds
         let end = MetricHead.windowEnd(now - Self.sealGraceMilliseconds) - window
@@ -259,22 +323,21 @@ extension CollectorStore {
 
     /// Writes the head's samples at or before `through` as chunks. The number of chunks written.
     func seal(through: Int64) async throws(StorageError) -> Int {
-        let writer = metrics.progress.withLock { progress in
-            defer { progress.isSealing = true }
-            return progress.isSealing ? nil : progress.writer
-        }
-        guard let writer else { return 0 }
-        defer { metrics.progress.withLock { $0.isSealing = false } }
+        await metrics.sealing.acquire()
+        defer { metrics.sealing.release() }
+        guard let writer = metrics.progress.withLock({ $0.writer }) else { return 0 }
+        try await undoDeletions()
         // Numbers that settle from here on may be in these chunks and will be read again after a crash: no harm.
         let number = metrics.numbers.settledThrough
-        let chunks: [SealedChunk]
+        let all: [SealedChunk]
         let rest: MetricHead.SealRest
         do throws(ChunkError) {
-            (chunks, rest) = try metrics.head.seal(through: through)
+            (all, rest) = try metrics.head.seal(through: through)
         } catch {
             metrics.head.unsealed()
             throw .corrupt("the head: \(error)")
         }
+        let (chunks, expiredCount) = catalogue.kept(all, now: clock.now.milliseconds)
         do throws(StorageError) {
             try await write(chunks, writer: writer, number: number, through: through)
         } catch {
@@ -283,22 +346,24 @@ extension CollectorStore {
             throw error
         }
         metrics.cache.forget(
-            Set(chunks.map { ChunkWindow(group: $0.group, holding: $0.first) }))
-        metrics.head.sealed(chunks, rest)
+            Set(chunks.map { ChunkWindow(group: $0.chunk.group, holding: $0.chunk.first) }))
+        metrics.head.sealed(all, rest)
         metrics.progress.withLock { progress in
+            progress.expiredSamples += expiredCount
             progress.counts.seals += 1
             progress.counts.chunks += chunks.count
-            progress.counts.samples += chunks.reduce(0) { $0 + $1.sampleCount }
-            progress.counts.bytes += chunks.reduce(0) { $0 + $1.data.count }
+            progress.counts.samples += chunks.reduce(0) { $0 + $1.chunk.sampleCount }
+            progress.counts.bytes += chunks.reduce(0) { $0 + $1.chunk.data.count }
         }
         return chunks.count
     }
 
     private func write(
-        _ chunks: [SealedChunk], writer: Int64, number: Int64, through: Int64
+        _ chunks: [(chunk: SealedChunk, retentionClass: Int16)], writer: Int64, number: Int64,
+        through: Int64
     ) async throws(StorageError) {
-        let days = Set(chunks.map { dayOf($0.first) })
-        for day in days.sorted() { try await ensureChunkPartition(day) }
+        for key in Self.partitionKeys(chunks) { try await ensureChunkPartition(key) }
+        let seriesDays = catalogue.unwrittenDays(of: chunks)
         try await write { session in
             try session.transaction { session in
                 let rows = try session.query(
@@ -307,9 +372,10 @@ extension CollectorStore {
                     WHERE writer = $1 RETURNING seal
                     """, [.int8(writer), .int8(number), .int8(through)])
                 guard rows.count == 1 else { throw Self.anotherWriter }
-                try Self.copy(chunks, seal: try rows.integer(0, 0), session)
+                try Self.copy(chunks, seriesDays, seal: try rows.integer(0, 0), session)
             }
         }
+        catalogue.noteWritten(seriesDays)
     }
 
     static var anotherWriter: StorageError {
@@ -317,6 +383,12 @@ extension CollectorStore {
             "another collector took over this database: stop one of the two, or give each its own")
     }
 }
+
+/// Rows of `petrel.chunk` in the order of `copy`.
+let copyChunksSQL = """
+    COPY petrel.chunk (day, grp, first_ms, last_ms, seal, sample_count, data, class)
+    FROM STDIN (FORMAT binary)
+    """
 
 /// Days since the Unix epoch of a time in milliseconds.
 func dayOf(_ milliseconds: Int64) -> Int32 {

@@ -12,6 +12,8 @@ extension CollectorStore: MetricReader {
     package func select(
         _ selections: [SeriesSelection], limits: ReadLimits, share: SampleShare
     ) async throws(StorageError) -> [[SeriesColumns]] {
+        // Before the plan, which knows what is deleted: what is read by it may be older than that.
+        let generation = metrics.cache.generation
         let plan = try planned(selections, limits)
         guard plan.wantedCount > 0, let after = selections.map(\.after).min(),
             let through = selections.map(\.through).max(), after < through
@@ -23,7 +25,8 @@ extension CollectorStore: MetricReader {
             plan: plan, head: head, after: after.rawValue, through: through.rawValue,
             samplesMax: limits.samplesMax, share: share)
         let columns = try await columns(
-            reading, groups, sealedThrough: min(sealedThrough ?? .max, through.rawValue))
+            reading, groups, sealedThrough: min(sealedThrough ?? .max, through.rawValue),
+            generation: generation)
         return zip(selections, plan.bySelection).map { selection, numbers in
             numbers.compactMap { number -> SeriesColumns? in
                 guard let index = plan.indices[number] else { return nil }
@@ -40,7 +43,7 @@ extension CollectorStore: MetricReader {
 
     /// The columns that `reading` wants of `groups`, out of the cache and, where windows lack there, the database.
     private func columns(
-        _ reading: ChunkReading, _ groups: [Int32], sealedThrough: Int64
+        _ reading: ChunkReading, _ groups: [Int32], sealedThrough: Int64, generation: UInt64
     ) async throws(StorageError) -> [ChunkColumn] {
         // Samples are neither older than the epoch nor newer than the year 9999.
         let first = ChunkWindow.number(of: max(reading.after, -1) + 1)
@@ -57,7 +60,7 @@ extension CollectorStore: MetricReader {
         guard let missing = found.missing else { return try cached.finished() }
         cached.remembers = missing
         let complete = try await fetched(cached, groups, missing)
-        metrics.cache.put(complete.remembered(groups), generation: found.generation)
+        metrics.cache.put(complete.remembered(groups), generation: generation)
         return try complete.finished()
     }
 
@@ -71,13 +74,15 @@ extension CollectorStore: MetricReader {
             var reading = reading
             try session.forEachRow(
                 """
-                SELECT grp, first_ms, data FROM petrel.chunk
-                WHERE day >= $1 AND day <= $2 AND grp = ANY ($3) AND first_ms >= $4 AND first_ms <= $5
+                SELECT grp, first_ms, data, seal FROM petrel.chunk
+                WHERE class = ANY ($7) AND day >= $1 AND day <= $2 AND grp = ANY ($3)
+                    AND first_ms >= $4 AND first_ms <= $5
                 ORDER BY grp, first_ms / $6, seal, first_ms
                 """,
                 [
                     .int4(dayOf(from)), .int4(dayOf(through)), .int4Array(groups), .int8(from),
                     .int8(through), .int8(MetricHead.windowMilliseconds),
+                    .int4Array(reading.classes.sorted().map { Int32($0) }),
                 ]
             ) { row in try reading.take(row) }
             try reading.finish()
@@ -94,27 +99,41 @@ extension CollectorStore: MetricReader {
     }
 
     package func labelNames(_ scope: LabelScope) async throws(StorageError) -> [String] {
-        var names: Set<ExactText> = []
-        for labels in try await series(scope) {
-            for label in labels { names.insert(ExactText(label.name)) }
-        }
-        return names.map(\.text).sorted(by: bytesPrecede)
+        try catalogue.series.withLock { state throws(StorageError) in
+            let stored = state.days.union(scope.days)
+            if scope.matcherSets.isEmpty { return state.index.names { stored.contains($0) } }
+            var names: Set<ExactText> = []
+            for number in try state.index.matching(scope) where stored.contains(number) {
+                for label in state.index.labels(of: number) ?? .empty {
+                    names.insert(ExactText(label.name))
+                }
+            }
+            return names.map(\.text)
+        }.sorted(by: bytesPrecede)
     }
 
     package func labelValues(
         _ name: String, _ scope: LabelScope
     ) async throws(StorageError) -> [String] {
-        var values: Set<ExactText> = []
-        for labels in try await series(scope) {
-            let value = labels[name]
-            if !value.isEmpty { values.insert(ExactText(value)) }
-        }
-        return values.map(\.text).sorted(by: bytesPrecede)
+        try catalogue.series.withLock { state throws(StorageError) in
+            let stored = state.days.union(scope.days)
+            if scope.matcherSets.isEmpty {
+                return state.index.values(of: name) { stored.contains($0) }
+            }
+            var values: Set<ExactText> = []
+            for number in try state.index.matching(scope) where stored.contains(number) {
+                let value = state.index.labels(of: number)?[name] ?? ""
+                if !value.isEmpty { values.insert(ExactText(value)) }
+            }
+            return values.map(\.text)
+        }.sorted(by: bytesPrecede)
     }
 
     package func series(_ scope: LabelScope) async throws(StorageError) -> [Labels] {
         try catalogue.series.withLock { state throws(StorageError) in
-            try state.index.matching(scope).compactMap { state.index.labels(of: $0) }
+            let stored = state.days.union(scope.days)
+            return try state.index.matching(scope).filter { stored.contains($0) }
+                .compactMap { state.index.labels(of: $0) }
         }.sorted()
     }
 
@@ -134,7 +153,14 @@ extension CollectorStore: MetricReader {
             var plan = SelectionPlan()
             var seriesCount = 0
             for selection in selections {
-                let numbers = try state.index.matching(selection.matchers)
+                // A series without a sample on these days costs nothing, not even its share of the limit.
+                let stored = state.days.union(
+                    dayOf(
+                        selection.after.rawValue)...max(
+                            dayOf(selection.after.rawValue), dayOf(selection.through.rawValue)))
+                let numbers = try state.index.matching(selection.matchers).filter {
+                    stored.contains($0)
+                }
                 seriesCount += numbers.count
                 guard seriesCount <= limits.seriesMax else {
                     throw .limitExceeded(
@@ -142,6 +168,7 @@ extension CollectorStore: MetricReader {
                 }
                 for number in numbers where plan.indices[number] == nil {
                     guard let place = state.places[number] else { continue }
+                    plan.classes.insert(state.places.retentionClass(of: place.group))
                     plan.slotsByGroup[place.group, default: []].append(
                         (Int(place.slot), plan.wantedCount))
                     plan.indices[number] = plan.wantedCount
@@ -153,7 +180,15 @@ extension CollectorStore: MetricReader {
                         (plan.labels[a] ?? .empty) < (plan.labels[b] ?? .empty)
                     })
             }
+            plan.deletions = state.deletions(in: plan.slotsByGroup.keys)
             return plan
         }
+    }
+}
+
+extension LabelScope {
+    /// The days that it touches, since the Unix epoch.
+    fileprivate var days: ClosedRange<Int32> {
+        dayOf(start.rawValue)...max(dayOf(start.rawValue), dayOf(end.rawValue))
     }
 }

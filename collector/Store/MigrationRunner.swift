@@ -39,6 +39,14 @@ package enum MigrationRunner {
         Migration(
             number: 11, name: "create_exemplar_functions",
             sql: PackageResources._011_create_exemplar_functions_sql),
+        Migration(
+            number: 12, name: "add_series_days",
+            sql: PackageResources._012_add_series_days_sql),
+        Migration(
+            number: 13, name: "partition_chunks_by_class",
+            sql: PackageResources._013_partition_chunks_by_class_sql),
+        Migration(
+            number: 14, name: "add_deletions", sql: PackageResources._014_add_deletions_sql),
     ]
 
     /// Applies what is missing and returns the numbers applied, ascending. Any number of callers may race.

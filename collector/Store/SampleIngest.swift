@@ -28,7 +28,7 @@ extension CollectorStore: SampleWriter {
                 SeriesDefinition(
                     labels: series[index].labels, metadata: known[index] ?? series[index].metadata)
             }
-            result += try await intern(part, host: Catalogue.collectorHost)
+            result += try await intern(part, from: .pushed)
         }
         return result
     }
@@ -39,9 +39,18 @@ extension CollectorStore: SampleWriter {
         let now = clock.now
         let milliseconds = now.milliseconds
         var batch = batch
-        var outcome = batch.keep(
-            max(0, milliseconds.rawValue - configuration.sampleAgeMillisecondsMax),
-            through: milliseconds.advanced(byMilliseconds: Self.aheadMillisecondsMax).rawValue)
+        let retained = catalogue.retention.withLock { $0 }
+        let oldest = retained.oldestRange(now: milliseconds)
+        let newest = milliseconds.advanced(byMilliseconds: Self.aheadMillisecondsMax).rawValue
+        var outcome = batch.keep(oldest.lowerBound, through: newest)
+        if let first = batch.oldest, first < oldest.upperBound {
+            // Not all classes keep what is as old as that.
+            let classes = catalogue.retentionClasses(of: batch.runs.map(\.series.rawValue))
+            outcome.count(
+                batch.keep(through: newest) { run in
+                    retained.oldest(of: classes[run] ?? 0, now: milliseconds)
+                })
+        }
         guard batch.count > 0 || !batch.exemplars.isEmpty else { return outcome }
         try await ensurePartitions(hour: hour(now), day: day(now))
         let minute = milliseconds.rawValue / 60_000
@@ -56,6 +65,7 @@ extension CollectorStore: SampleWriter {
             batch, catalogue.places(of: batch.runs.map(\.series.rawValue)))
         let data = rows.entries.isEmpty ? [] : BatchData.encode(rows.entries.map(\.column))
         stored = try await numbered(
+            of: batch.runs.lazy.map(\.series.rawValue),
             { _ in
                 takeIn(rows.scrapes)
                 takeIn(rows.entries.map(\.series.rawValue), rows.entries.map(\.column))
@@ -182,10 +192,13 @@ extension CollectorStore: SampleWriter {
 extension CollectorStore {
     /// Takes committed scrapes into the head.
     func takeIn(_ scrapes: [ScrapeColumns]) {
+        let hour = hour(clock.now)
         for scrape in scrapes {
+            let timestamp = scrape.timestamp.rawValue
             metrics.head.insert(
-                scrape.timestamp.rawValue,
-                catalogue.places(of: scrape.series.map(\.rawValue)), scrape.values)
+                timestamp,
+                catalogue.places(
+                    of: scrape.series.map(\.rawValue), at: timestamp, hour: hour), scrape.values)
         }
         if let earliest = scrapes.map(\.timestamp.rawValue).min() { note(earliest: earliest) }
     }
@@ -194,9 +207,8 @@ extension CollectorStore {
     func takeIn(_ series: [Int32], _ columns: [ChunkColumn]) {
         guard !series.isEmpty else { return }
         metrics.head.insert(
-            zip(catalogue.places(of: series), columns).compactMap { place, column in
-                place.map { (place: $0, column: column) }
-            })
+            zip(catalogue.places(of: series, columns, hour: hour(clock.now)), columns)
+                .compactMap { place, column in place.map { (place: $0, column: column) } })
         if let earliest = columns.compactMap(\.first).min() { note(earliest: earliest) }
     }
 

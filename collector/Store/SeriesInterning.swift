@@ -2,47 +2,121 @@ package import Model
 import Postgres
 package import Storage
 import Synchronization
+import World
+
+/// Who sends series: what limits them depends on it.
+enum SeriesSender: Sendable {
+    case host(Int32, HostName)
+    /// Over HTTP, from anywhere.
+    case pushed
+    /// The collector itself.
+    case own
+
+    /// As rows have it.
+    var hostNumber: Int32 {
+        if case .host(let number, _) = self { number } else { Catalogue.collectorHost }
+    }
+
+    /// Whose limit counts; nil: no host's.
+    var limitedHost: Int32? { if case .host(let number, _) = self { number } else { nil } }
+
+    var isOwn: Bool { if case .own = self { true } else { false } }
+}
 
 extension CollectorStore {
     package func intern(
         _ series: [SeriesDefinition], host: HostName
     ) async throws(StorageError) -> [SeriesID?] {
-        try await intern(series, host: try await hostNumber(host))
+        try await intern(series, from: .host(try await hostNumber(host), host))
     }
 
-    /// Numbers of series; see `IngestWriter.intern`. `host` is 0 for the collector itself.
+    /// What memory knows of the series that a call asks for.
+    private struct Answers {
+        var numbers: [SeriesID?]
+        /// Indexes of those to be made.
+        var missing: [Int] = []
+        /// Counted until they are made.
+        var reserved = SeriesCounts()
+        var shared: [Int32] = []
+        var refused = SeriesRefusals.Tally()
+        /// Of the first series that was refused.
+        var refusedHost = ""
+    }
+
+    /// Numbers of series; see `IngestWriter.intern`.
     func intern(
-        _ series: [SeriesDefinition], host: Int32
+        _ series: [SeriesDefinition], from sender: SeriesSender
     ) async throws(StorageError) -> [SeriesID?] {
         let keys = series.map(\.labels.key)
-        var result = [SeriesID?](repeating: nil, count: series.count)
-        var missing: [Int] = []
-        var shared: [Int32] = []
-        catalogue.series.withLock { state in
-            var room = configuration.seriesMax - state.index.count
-            // What the collector makes itself or is pushed from anywhere is no host's.
-            if host != Catalogue.collectorHost {
-                room = min(
-                    room, configuration.seriesPerHostMax - (state.countByHost[host] ?? 0))
-            }
-            var fresh: Set<[UInt8]> = []
-            for (index, key) in keys.enumerated() {
-                if let number = state.index.number(ofKey: key) {
-                    result[index] = SeriesID(rawValue: number)
-                    if let known = state.hosts[number], let sender = known, sender != host {
-                        shared.append(number)
-                    }
-                } else if fresh.contains(key) || room > 0 {
-                    if fresh.insert(key).inserted { room -= 1 }
-                    missing.append(index)
-                }
-            }
+        var answers = try catalogue.series.withLock { state throws(StorageError) -> Answers in
+            try self.answers(series, keys, sender, &state)
         }
-        if !shared.isEmpty { try await markShared(shared) }
-        guard !missing.isEmpty else { return result }
-        let numbers = try await makeSeries(missing.map { (series[$0], keys[$0]) }, host: host)
-        for index in missing { result[index] = numbers[keys[index]].map { SeriesID(rawValue: $0) } }
-        return result
+        let reserved = answers.reserved
+        defer { catalogue.series.withLock { $0.budget.reserved.subtract(reserved) } }
+        if !answers.shared.isEmpty { try await markShared(answers.shared) }
+        guard !answers.missing.isEmpty else {
+            note(answers, sender)
+            return answers.numbers
+        }
+        let numbers = try await makeSeries(
+            answers.missing.map { (series[$0], keys[$0]) }, host: sender.hostNumber)
+        for index in answers.missing {
+            answers.numbers[index] = numbers[keys[index]].map { SeriesID(rawValue: $0) }
+        }
+        // What grew is looked at with what was just made.
+        note(answers, sender)
+        return answers.numbers
+    }
+
+    private func note(_ answers: Answers, _ sender: SeriesSender) {
+        var host = answers.refusedHost
+        if case .host(_, let name) = sender { host = name.text }
+        note(answers.refused, host: host)
+    }
+
+    private func answers(
+        _ series: [SeriesDefinition], _ keys: [[UInt8]], _ sender: SeriesSender,
+        _ state: inout Catalogue.SeriesState
+    ) throws(StorageError) -> Answers {
+        state.countWhereDue(hour(clock.now))
+        let maxima = seriesMaxima
+        var answers = Answers(numbers: Array(repeating: nil, count: series.count))
+        var fresh: Set<[UInt8]> = []
+        for (index, key) in keys.enumerated() {
+            if let number = state.index.number(ofKey: key) {
+                guard !state.removing.contains(number) else {
+                    // Before anything is reserved for good.
+                    state.budget.reserved.subtract(answers.reserved)
+                    throw .unavailable("a series is being removed that comes again: send it again")
+                }
+                if state.leaving.remove(number) != nil {
+                    state.see([number], hour: hour(clock.now))
+                }
+                answers.numbers[index] = SeriesID(rawValue: number)
+                if let host = state.lives[number]?.host, host != sender.hostNumber {
+                    answers.shared.append(number)
+                }
+                continue
+            }
+            if fresh.contains(key) {
+                answers.missing.append(index)
+                continue
+            }
+            let metric = ExactText(series[index].labels.metricName)
+            if let scope = state.budget.refusal(
+                host: sender.limitedHost, metric: metric, isOwn: sender.isOwn,
+                knownCount: state.index.count, maxima)
+            {
+                if answers.refused.isEmpty { answers.refusedHost = series[index].labels["host"] }
+                answers.refused.add(scope, host: sender.limitedHost, metric: metric)
+                continue
+            }
+            fresh.insert(key)
+            answers.missing.append(index)
+            answers.reserved.add(host: sender.limitedHost, metric: metric)
+            state.budget.reserved.add(host: sender.limitedHost, metric: metric)
+        }
+        return answers
     }
 
     /// Makes rows for sets that memory does not know, and takes them into memory once they are committed.
@@ -58,7 +132,8 @@ extension CollectorStore {
                 }
                 // Another collector gave a place to a series of its own: learn what it made, and take others.
                 let catalogue = catalogue
-                try await write { try catalogue.load($0) }
+                let now = hour(clock.now)
+                try await write { try catalogue.loadNew($0, now: now) }
             }
         }
         return try await attemptSeries(wanted, host: host)
@@ -73,8 +148,11 @@ extension CollectorStore {
         // Ordered, so that two writers that make the same series wait for each other in one order.
         let ordered = wanted.sorted { $0.1.lexicographicallyPrecedes($1.1) }
         let catalogue = catalogue
+        let now = hour(clock.now)
+        let retained = catalogue.retention.withLock { $0 }
+        let classes = ordered.map { retained.number(for: $0.0.labels) }
         let places = catalogue.series.withLock { state in
-            ordered.map { state.places.reserve($0.0.labels, host: host) }
+            zip(ordered, classes).map { state.places.reserve($0.0.labels, host: host, $1) }
         }
         let hasShared = try await write { session in
             try session.pipeline([
@@ -82,11 +160,11 @@ extension CollectorStore {
                     """
                     INSERT INTO petrel.series
                         (fingerprint, label_key, labels, metric, host_id, type, help, unit, grp,
-                            slot)
-                    SELECT f, k, l::jsonb, m, $5, t, h, u, g, s
+                            slot, class)
+                    SELECT f, k, l::jsonb, m, $5, t, h, u, g, s, c
                     FROM unnest($1::int8[], $2::bytea[], $3::text[], $4::text[], $6::text[],
-                        $7::text[], $8::text[], $9::int4[], $10::int4[])
-                        AS new (f, k, l, m, t, h, u, g, s)
+                        $7::text[], $8::text[], $9::int4[], $10::int4[], $11::int4[])
+                        AS new (f, k, l, m, t, h, u, g, s, c)
                     ON CONFLICT (digest) DO NOTHING
                     """,
                     [
@@ -98,16 +176,16 @@ extension CollectorStore {
                         .textArray(ordered.map { withoutNUL($0.0.metadata.help) }),
                         .textArray(ordered.map { withoutNUL($0.0.metadata.unit) }),
                         .int4Array(places.map(\.group)), .int4Array(places.map { Int32($0.slot) }),
+                        .int4Array(classes.map { Int32($0) }),
                     ])
             ])
             let rows = try session.query(
-                """
-                SELECT id, label_key, host_id, type, help, unit, grp, slot FROM petrel.series
-                WHERE digest IN (SELECT sha256(k) FROM unnest($1::bytea[]) AS wanted (k))
-                """, [.byteaArray(ordered.map(\.1))])
+                Catalogue.seriesSQL
+                    + " WHERE digest IN (SELECT sha256(k) FROM unnest($1::bytea[]) AS wanted (k))",
+                [.byteaArray(ordered.map(\.1))])
             var foreign: [Int32] = []
             for row in 0..<rows.count {
-                try catalogue.addSeries(rows, at: row)
+                try catalogue.addSeries(rows, at: row, seenHour: now)
                 if !rows.isNull(row, 2), try rows.int4(row, 2) != host {
                     foreign.append(try rows.int4(row, 0))
                 }
@@ -129,9 +207,7 @@ extension CollectorStore {
                 "UPDATE petrel.series SET host_id = NULL WHERE id = ANY ($1)",
                 [.int4Array(numbers)])
         }
-        catalogue.series.withLock { state in
-            for number in numbers { state.hosts[number] = .some(nil) }
-        }
+        catalogue.series.withLock { $0.share(numbers) }
     }
 
     /// Numbers of log streams. Throws `limitExceeded` past `log_streams_max`.

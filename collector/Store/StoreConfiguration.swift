@@ -21,10 +21,12 @@ package struct StoreConfiguration: Sendable {
     package var waitMilliseconds: Int
     /// Longest run of one query's statement, milliseconds.
     package var queryMillisecondsMax: Int
-    /// `limits.series_max`: series known at all; further ones are refused.
+    /// `limits.series_max`: active series; new ones past it are refused.
     package var seriesMax: Int
-    /// `limits.series_per_host_max`: series of one host.
+    /// `limits.series_per_host_max`: active series of one host.
     package var seriesPerHostMax: Int
+    /// `limits.series_per_metric_max`: active series of one metric name.
+    package var seriesPerMetricMax: Int
     /// `limits.log_streams_max`: log streams known at all.
     package var logStreamsMax: Int
     /// Samples that stay in memory before they are sealed at once; twice as many are the most.
@@ -35,6 +37,12 @@ package struct StoreConfiguration: Sendable {
     package var exemplarsPerSeriesMinuteMax = 10
     /// `limits.exemplars_per_minute`: new exemplars of all series in a minute of the clock; further ones are left out.
     package var exemplarsPerMinuteMax = 200
+    /// Which series are kept for another time; the first that fits counts. At most `RetentionRule.countMax`.
+    package var retentionRules: [RetentionRule] = []
+    /// What metrics may take, bytes on disk with indexes; beyond it the oldest days go. Nil: no bound.
+    package var metricBytesMax: Int?
+    /// The same of logs.
+    package var logBytesMax: Int?
     /// Age at which a day of log entries is dropped, days since its receipt.
     package var logRetentionDays: Int
 
@@ -42,7 +50,8 @@ package struct StoreConfiguration: Sendable {
         database: Database, password: PostgresPassword? = nil, writeConnectionsMax: Int = 6,
         readConnectionsMax: Int = 6,
         waitMilliseconds: Int = 10_000, queryMillisecondsMax: Int = 30_000,
-        seriesMax: Int = 1_000_000, seriesPerHostMax: Int = 100_000, logStreamsMax: Int = 100_000,
+        seriesMax: Int = 1_000_000, seriesPerHostMax: Int = 100_000,
+        seriesPerMetricMax: Int = 50_000, logStreamsMax: Int = 100_000,
         headSamplesMax: Int = 12_000_000,
         metricRetentionHours: Int = 15 * 24, logRetentionDays: Int = 15
     ) {
@@ -54,12 +63,10 @@ package struct StoreConfiguration: Sendable {
         self.queryMillisecondsMax = queryMillisecondsMax
         self.seriesMax = seriesMax
         self.seriesPerHostMax = seriesPerHostMax
+        self.seriesPerMetricMax = seriesPerMetricMax
         self.logStreamsMax = logStreamsMax
         self.headSamplesMax = headSamplesMax
         self.metricRetentionHours = metricRetentionHours
         self.logRetentionDays = logRetentionDays
     }
-
-    /// How old a sample may be when it is received, milliseconds.
-    var sampleAgeMillisecondsMax: Int64 { Int64(metricRetentionHours) * 3_600_000 }
 }

@@ -11,6 +11,8 @@ package struct StoreReport: Hashable, Sendable, CustomStringConvertible {
     package var chunkCount = 0
     package var chunkSampleCount = 0
     package var chunkBytes = 0
+    /// Samples in chunks that are deleted and not cleaned yet.
+    package var deletedSampleCount = 0
     package var logStreamCount = 0
     package var logEntryCount = 0
     package var logBytes = 0
@@ -27,7 +29,8 @@ package struct StoreReport: Hashable, Sendable, CustomStringConvertible {
     package var description: String {
         var lines = [
             "\(seriesCount) series, \(sampleCount) samples in \(scrapeCount) scrapes of the log",
-            "\(chunkSampleCount) samples in \(chunkCount) chunks of \(chunkBytes) bytes",
+            "\(chunkSampleCount) samples in \(chunkCount) chunks of \(chunkBytes) bytes, "
+                + "\(deletedSampleCount) of them deleted",
             "\(logStreamCount) log streams, \(logEntryCount) entries of \(logBytes) bytes",
             "\(gapRecordCount) records accounted for as gaps, \(outboxCount) notifications",
         ]
@@ -129,6 +132,7 @@ package struct StoreVerifier: Sendable {
 
     /// Every column of every chunk decodes, belongs to a series and lies where its row says.
     private func verifyChunks(_ session: PostgresSession, _ report: inout StoreReport) throws {
+        let deleted = try deletions(session, &report)
         var places: Set<SeriesPlace> = []
         try session.forEachRow("SELECT grp, slot FROM petrel.series", []) { row in
             places.insert(
@@ -157,6 +161,13 @@ package struct StoreVerifier: Sendable {
                     let column = try chunk.column(slot: slot)
                     count += column.count
                     let place = SeriesPlace(group: group, slot: Int16(slot))
+                    if let deletions = deleted[place] {
+                        var left = column
+                        for deletion in deletions where deletion.seal >= (try row.integer(0, 4)) {
+                            left.remove(deletion.from, through: deletion.through)
+                        }
+                        report.deletedSampleCount += column.count - left.count
+                    }
                     if !column.isEmpty, !places.contains(place) {
                         report.note("\(name): slot \(slot) belongs to no series")
                     }
@@ -169,6 +180,30 @@ package struct StoreVerifier: Sendable {
                 report.note("\(name): \(error)")
             }
         }
+    }
+
+    /// What is deleted at each place.
+    private func deletions(
+        _ session: PostgresSession, _ report: inout StoreReport
+    ) throws -> [SeriesPlace: [(from: Int64, through: Int64, seal: Int64)]] {
+        var found: [SeriesPlace: [(from: Int64, through: Int64, seal: Int64)]] = [:]
+        try session.forEachRow(
+            """
+            SELECT t.series_id, s.grp, s.slot, d.from_ms, d.to_ms, d.seal FROM petrel.tombstone t
+            JOIN petrel.deletion d ON d.id = t.deletion_id
+            LEFT JOIN petrel.series s ON s.id = t.series_id
+            """, []
+        ) { row in
+            guard !row.isNull(0, 1) else {
+                report.note("a tombstone of series \(try row.integer(0, 0)), which is unknown")
+                return
+            }
+            let place = SeriesPlace(
+                group: try row.int4(0, 1), slot: Int16(clamping: try row.integer(0, 2)))
+            found[place, default: []].append(
+                (try row.integer(0, 3), try row.integer(0, 4), try row.integer(0, 5)))
+        }
+        return found
     }
 
     private func verifyEntries(

@@ -97,6 +97,8 @@ struct IngestRefusal: Error {
         case .unavailable(let text): self.init(503, text, retryAfter: 5)
         case .exhausted(let text): self.init(503, text, retryAfter: 30)
         case .cancelled: self.init(503, "the collector is stopping", retryAfter: 5)
+        case .seriesRemoved:
+            self.init(503, "a series was removed meanwhile: send it again", retryAfter: 1)
         // Sent again until it is mended: nothing is lost.
         case .refused(let text), .corrupt(let text): self.init(500, text)
         case .limitExceeded(let limit, let maximum):

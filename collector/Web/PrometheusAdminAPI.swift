@@ -2,7 +2,7 @@ import CollectorQuery
 import Model
 
 // What changes the store, and reading by remote read. The server listens on loopback alone, and `WebGate` keeps other
-// sites' pages away.
+// sites' pages away, and what comes through a proxy.
 extension PrometheusAPI {
     func admin(
         _ action: String, _ parameters: FormParameters
@@ -10,9 +10,11 @@ extension PrometheusAPI {
         switch action {
         case "delete_series": return try await deleteSeries(parameters)
         case "clean_tombstones":
-            return Self.notImplemented(
-                "there are no tombstones to clean: what is deleted goes with its partition, "
-                    + "see retention.age in collector.yaml")
+            guard let clean = dependencies.cleanTombstones else {
+                return Self.notImplemented("this store has no tombstones to clean")
+            }
+            do { try await clean() } catch { throw QueryFailure(any: error) }
+            return WebResponse(status: 204)
         default:
             return Self.notImplemented(
                 "there are no snapshots: all data is in PostgreSQL, so back it up with pg_dump")
@@ -34,7 +36,7 @@ extension PrometheusAPI {
         }
         guard let delete = dependencies.deleteSeries else {
             return Self.notImplemented(
-                "series can't be deleted yet: nothing was changed; data ends with retention.age "
+                "this store can't delete series: nothing was changed; data ends with retention.age "
                     + "in collector.yaml")
         }
         do {

@@ -98,6 +98,7 @@ extension PrometheusAPI {
         do { extent = try await dependencies.metricExtent() } catch {
             throw QueryFailure(any: error)
         }
+        let limits = await dependencies.seriesLimits()
         return PrometheusEnvelope.success { json in
             json.object { json in
                 json.member("headStats") { json in
@@ -118,8 +119,44 @@ extension PrometheusAPI {
                     ("memoryInBytesByLabelName", cardinality.bytesByLabel),
                     ("seriesCountByLabelValuePair", cardinality.seriesByPair),
                 ] { json.member(key) { Self.write(entries, to: &$0) } }
+                if let limits { json.member("seriesLimits") { Self.write(limits, to: &$0) } }
             }
         }
+    }
+
+    /// Of our own: the limits of series and what they refused in the last ten minutes.
+    private static func write(_ status: SeriesLimitStatus, to json: inout JSONWriter) {
+        json.object { json in
+            json.member("active") { $0.number(Int64(status.activeCount)) }
+            json.member("known") { $0.number(Int64(status.knownCount)) }
+            json.member("maxima") { json in
+                json.object { json in
+                    for scope in SeriesRefusal.Scope.allCases {
+                        json.member(scope.rawValue) {
+                            $0.number(Int64(status.maxima[scope] ?? 0))
+                        }
+                    }
+                }
+            }
+            json.member("refused") { json in
+                json.array { json in
+                    for refusal in status.refusals { json.object { write(refusal, to: &$0) } }
+                }
+            }
+        }
+    }
+
+    private static func write(_ refusal: SeriesRefusal, to json: inout JSONWriter) {
+        json.member("scope", refusal.scope.rawValue)
+        json.member("limit", refusal.scope.limit)
+        json.member("metric", refusal.metric)
+        json.member("label", refusal.label)
+        json.member("labelValues") { $0.number(Int64(refusal.labelValueCount)) }
+        json.member("host", refusal.host)
+        json.member("maximum") { $0.number(Int64(refusal.maximum)) }
+        json.member("refused") { $0.number(Int64(clamping: refusal.refusedCount)) }
+        json.member("since", RFC3339.text(refusal.firstAt))
+        json.member("last", RFC3339.text(refusal.lastAt))
     }
 
     private static func write(_ entries: [Cardinality.Entry], to json: inout JSONWriter) {

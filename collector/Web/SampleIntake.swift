@@ -28,6 +28,17 @@ struct SampleIntake: Sendable {
 
     /// Stores what can be stored, in one transaction. The same request again changes nothing.
     func store(_ request: WriteRequest) async throws(StorageError) -> IntakeReport {
+        do throws(StorageError) {
+            return try await attempt(request)
+        } catch {
+            guard error == .seriesRemoved else { throw error }
+        }
+        // The cache knows numbers of series that are gone: once more with new ones.
+        cache.removeAll()
+        return try await attempt(request)
+    }
+
+    private func attempt(_ request: WriteRequest) async throws(StorageError) -> IntakeReport {
         var report = IntakeReport()
         let numbers = try await numbers(of: request, &report)
         var batch = Self.batch(request, numbers, &report)
@@ -54,12 +65,14 @@ struct SampleIntake: Sendable {
             let (indexes, definitions) = Self.definitions(request, unknown, &report)
             let made = try await writer.internPushed(definitions)
             var fresh: [(index: Int, entry: SeriesNumberCache.Entry)] = []
-            for (index, number) in zip(indexes, made) {
+            for ((index, number), definition) in zip(zip(indexes, made), definitions) {
                 guard let number else {
                     let series = request.series[index]
                     report.refuse(
                         index, series.sampleCount + series.histogramCount, .limit,
-                        "of new series past limits.series_max")
+                        "of new series past a limit of series, as of "
+                            + definition.labels.metricName
+                            + " (status/tsdb says what grew; see limits in collector.yaml)")
                     continue
                 }
                 // What metadata it was made with, or had before, is found out below.

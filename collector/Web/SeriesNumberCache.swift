@@ -6,7 +6,7 @@ import Synchronization
 /// any thread.
 ///
 /// Two generations: what is found in the older one moves to the newer, and when the newer is full the older one is
-/// forgotten. A number never becomes another series', so that nothing need be taken back.
+/// forgotten. A number never becomes another series'; where the storage has removed its own, everything is forgotten.
 package final class SeriesNumberCache: Sendable {
     /// Series of a generation, and bytes of their label sets.
     package struct Limits: Hashable, Sendable {
@@ -116,6 +116,9 @@ package final class SeriesNumberCache: Sendable {
 
     /// Series in memory, those of both generations.
     package var count: Int { state.withLock { $0.newer.count + $0.older.count } }
+
+    /// Forgets everything.
+    package func removeAll() { state.withLock { $0 = State() } }
 
     /// What is known of each series of `request`; nil where nothing is.
     package func entries(of request: WriteRequest) -> [Entry?] {

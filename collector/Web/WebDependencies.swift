@@ -155,6 +155,10 @@ package struct WebDependencies: Sendable {
     package var server = ServerFacts()
     /// Nil while there are no samples.
     package var metricExtent: @Sendable () async throws -> MetricExtent? = { nil }
+    /// What limits the number of series; nil where nothing does.
+    package var seriesLimits: @Sendable () async -> SeriesLimitStatus? = { nil }
+    /// Takes deleted samples out of storage; nil where the store can't.
+    package var cleanTombstones: (@Sendable () async throws -> Void)?
     /// Deletes the samples in a scope for good; nil where the store can't.
     package var deleteSeries: (@Sendable (MetricQueryService.Scope) async throws -> Void)?
 

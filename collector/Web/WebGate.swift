@@ -24,6 +24,11 @@ struct WebGate: Sendable {
         guard ["POST", "PUT"].contains(request.method), Self.changesState(request.path) else {
             return
         }
+        if Self.isAdministration(request.path), !LoopbackName.contains(name) {
+            throw WebRefusal(
+                403, "data is deleted on the collector's own host alone: ask 127.0.0.1 or localhost"
+            )
+        }
         if let origin = request.headers["origin"], !allows(origin) {
             throw WebRefusal(403, "a page of \(origin) may not do this")
         }
@@ -62,6 +67,10 @@ struct WebGate: Sendable {
     private static func changesState(_ path: [String]) -> Bool {
         guard path.first == "prometheus" else { return ["api", "otlp"].contains(path.first) }
         return path.count > 3 && ["admin", "write", "otlp"].contains(path[3])
+    }
+
+    private static func isAdministration(_ path: [String]) -> Bool {
+        path.count > 3 && path[0] == "prometheus" && path[3] == "admin"
     }
 
     /// `[::1]:9600` → `::1`; nil where it is no authority.
