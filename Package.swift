@@ -139,10 +139,16 @@ let shared: [Target] = [
         ]),
 ]
 
-// Layer 4, agent: read, batch, spool, stream; export.
+// Layer 4, agent: read and scrape, batch, spool, stream; export.
 let agentStages: [Target] = [
     .target(name: "CJournal", path: "Sources/CJournal", publicHeadersPath: "include"),
     library("AgentRead", at: "agent/Read", ["Model", "World", "Exposition", "CJournal", log]),
+    library(
+        "AgentScrape", at: "agent/Scrape",
+        [
+            "Model", "World", "Exposition", "Gzip", "LinearRegex", "YAMLDocument", nioCore,
+            nioPosix, nioHTTP1, nioSSL, log, lifecycle,
+        ]),
     library("AgentBatch", at: "agent/Batch", ["Model", "Storage", "Wire"]),
     library("AgentSpool", at: "agent/Spool", ["Model", "World", "Storage", "Wire"]),
     library(
@@ -211,8 +217,9 @@ let programs: [Target] = [
         "petrel-agent", at: "agent/Main",
         [
             "Model", "World", "WorldLive", "Storage", "Identity", "YAMLDocument", "Exposition",
-            "Startup", "AgentRead", "AgentBatch", "AgentSpool", "AgentStream", "AgentExport",
-            "AgentHelper", "AgentSetup", nioCore, nioPosix, arguments, log, lifecycle, signals,
+            "Startup", "AgentRead", "AgentScrape", "AgentBatch", "AgentSpool", "AgentStream",
+            "AgentExport", "AgentHelper", "AgentSetup", nioCore, nioPosix, arguments, log,
+            lifecycle, signals,
         ]),
     program(
         "petrel-collector", at: "collector/Main",
@@ -266,6 +273,12 @@ let checks: [Target] = [
         ]),
     tests("ExpositionTests", ["Model", "Exposition"]),
     tests("AgentReadTests", ["Model", "World", "Exposition", "AgentRead"]),
+    tests(
+        "AgentScrapeTests",
+        [
+            "Model", "World", "Exposition", "Gzip", "LinearRegex", "YAMLDocument", "Simulation",
+            "AgentScrape", nioCore, nioPosix, nioHTTP1, nioSSL, log, lifecycle,
+        ]),
     tests(
         "AgentExportTests",
         ["AgentExport", nioCore, nioPosix, nioHTTP1, log, lifecycle]),

@@ -1,7 +1,7 @@
 import FoundationEssentials
 package import Model
 
-/// Writes the payload of one metrics batch: definitions, and samples of one scrape.
+/// Writes the payload of one metrics batch: definitions, and samples of one scrape or several.
 package struct MetricsPayloadBuilder: Sendable {
     private var message = Petrel_Fleet_V1_MetricsBatch()
     private var scrape = Petrel_Fleet_V1_Scrape()
@@ -12,10 +12,32 @@ package struct MetricsPayloadBuilder: Sendable {
     package init(timestamp: TimestampMS) { scrape.timestampMs = timestamp.rawValue }
 
     /// Samples so far.
-    package var count: Int { scrape.seriesDeltas.count }
+    package var count: Int { earlier + scrape.seriesDeltas.count }
+
+    /// Samples that follow have another time.
+    package mutating func next(timestamp: TimestampMS) {
+        guard timestamp.rawValue != scrape.timestampMs else { return }
+        if !scrape.seriesDeltas.isEmpty { close() }
+        scrape = Petrel_Fleet_V1_Scrape()
+        scrape.timestampMs = timestamp.rawValue
+        lastID = 0
+        values = []
+    }
+
+    private mutating func close() {
+        scrape.values = .init(values)
+        message.scrapes.append(scrape)
+        earlier += scrape.seriesDeltas.count
+        earlierBytes += values.count + 16
+    }
+
+    /// Scrapes that have been closed, and their samples and bytes.
+    package var closedScrapes: Int { message.scrapes.count }
+    private var earlier = 0
+    private var earlierBytes = 0
 
     /// At least the bytes that `finish` will give.
-    package var bytesBound: Int { 64 + definitionBytes + values.count + count * 6 }
+    package var bytesBound: Int { 64 + definitionBytes + earlierBytes + values.count + count * 6 }
 
     /// Why the labels of a series can't be sent; nil where they can.
     package static func problem(with labels: Labels) -> String? {
@@ -50,7 +72,7 @@ package struct MetricsPayloadBuilder: Sendable {
         var message = message
         var scrape = scrape
         scrape.values = .init(values)
-        message.scrapes = [scrape]
+        message.scrapes.append(scrape)
         return serialized(message)
     }
 }

@@ -14,7 +14,8 @@ struct LayerTests {
         ["PromQL", "LogQLSyntax", "WireRPC", "OTLP", "Simulation"],
         ["LogQL", "ProbeClients", "Rules", "Routing", "PromQLScript", "Startup"],
         [
-            "CJournal", "AgentRead", "AgentProbe", "AgentBatch", "AgentSpool", "AgentStream",
+            "CJournal", "AgentRead", "AgentScrape", "AgentProbe", "AgentBatch", "AgentSpool",
+            "AgentStream",
             "AgentExport", "AgentHelper", "AgentSetup", "CollectorReceive", "CollectorCheck",
             "CollectorStore", "CollectorQuery", "CollectorEvaluate", "CollectorNotify",
         ],

@@ -8,24 +8,32 @@ import Wire
 /// (mostly the same storage) without hashing them. Series a dictionary: `WireLimits.dictionaryIDMax`; what exceeds it or
 /// breaks another wire limit becomes a gap record.
 package struct MetricsBatchWriter: Sendable {
-    /// Ids of a dictionary, and what the last scrape looked like.
-    private struct Interned: Sendable {
+    /// Ids of a dictionary, and what the last scrapes looked like.
+    struct Interned: Sendable {
         var dictionary: SpoolDictionary?
         var ids: [Labels: UInt32] = [:]
         var familiesWithHelp: Set<String> = []
         /// By family index of the last scrape.
         var shape: [Shape] = []
         var targetLabels = Labels.empty
+        /// Of scraped targets: by target, then by slot.
+        var targets: [Int: [KnownSeries]] = [:]
     }
 
-    private struct Shape: Sendable {
+    /// The id of the series in a target's slot; 0 where it can't be sent.
+    struct KnownSeries: Sendable {
+        var labels = Labels.empty
+        var id: UInt32 = 0
+    }
+
+    struct Shape: Sendable {
         var name: String
         var labels: [Labels]
         /// 0 where the point could not be sent.
         var ids: [UInt32]
     }
 
-    private var interned = Interned()
+    var interned = Interned()
 
     package init() {}
 
@@ -70,8 +78,9 @@ package struct MetricsBatchWriter: Sendable {
         }
     }
 
-    private struct Part {
-        var next: Cursor
+    /// What became of a part of a scrape; `next` is where the one after it begins.
+    struct Part<Place> {
+        var next: Place
         var records = 0
         var refused = 0
         var firstProblem = ""
@@ -79,13 +88,21 @@ package struct MetricsBatchWriter: Sendable {
 
     private mutating func writePart(
         of scrape: MetricScrape, from cursor: Cursor, to sink: some SpoolSink
-    ) throws(BatchError) -> Part {
+    ) throws(BatchError) -> Part<Cursor> {
+        try append(to: sink) { Self.encode(scrape, from: cursor, &$0) }
+    }
+
+    /// Hands what `encode` makes to the sink, anew for each dictionary that the sink begins meanwhile. The ids that it
+    /// gave stay where the payload was taken.
+    mutating func append<Place>(
+        to sink: some SpoolSink, _ encode: (inout Interned) -> (Part<Place>, [UInt8])
+    ) throws(BatchError) -> Part<Place> {
         do {
             var dictionary = try interned.dictionary ?? sink.dictionary(forPayloadBytes: 0)
             for _ in 0..<BatchError.attemptsMax {
                 var next = interned
                 if next.dictionary != dictionary { next = Interned(dictionary: dictionary) }
-                var (part, payload) = Self.encode(scrape, from: cursor, &next)
+                var (part, payload) = encode(&next)
                 guard part.records > 0 else {
                     interned = next
                     return part
@@ -111,7 +128,7 @@ package struct MetricsBatchWriter: Sendable {
 
     private static func encode(
         _ scrape: MetricScrape, from start: Cursor, _ interned: inout Interned
-    ) -> (Part, [UInt8]) {
+    ) -> (Part<Cursor>, [UInt8]) {
         if interned.targetLabels != scrape.targetLabels {
             interned.targetLabels = scrape.targetLabels
             interned.shape = []
@@ -146,7 +163,7 @@ package struct MetricsBatchWriter: Sendable {
     }
 
     /// Bytes that one sample with its definition can add.
-    private static let sampleBytesMax =
+    static let sampleBytesMax =
         WireLimits.labelsMax * (WireLimits.labelNameBytesMax + WireLimits.labelValueBytesMax + 8)
         + WireLimits.helpBytesMax + 1024
 
@@ -161,13 +178,15 @@ package struct MetricsBatchWriter: Sendable {
             return interned.shape[at.family].ids[at.point]
         }
         let labels = fullLabels(family, point, interned.targetLabels)
-        let id = interned.ids[labels] ?? define(labels, family, &interned, &builder)
+        let id =
+            interned.ids[labels]
+            ?? define(labels, family.name, family.metadata, &interned, &builder)
         remember(id, family.name, point.labels, at, &interned)
         return id
     }
 
-    private static func define(
-        _ labels: Labels, _ family: MetricFamily, _ interned: inout Interned,
+    static func define(
+        _ labels: Labels, _ family: String, _ metadata: MetricMetadata, _ interned: inout Interned,
         _ builder: inout MetricsPayloadBuilder
     ) -> UInt32 {
         guard interned.ids.count < WireLimits.dictionaryIDMax,
@@ -175,10 +194,11 @@ package struct MetricsBatchWriter: Sendable {
         else { return 0 }
         let id = UInt32(interned.ids.count + 1)
         interned.ids[labels] = id
-        let isFirst = interned.familiesWithHelp.insert(family.name).inserted
+        let isFirst =
+            !metadata.help.isEmpty && interned.familiesWithHelp.insert(family).inserted
         builder.define(
-            id, labels, family.metadata.type,
-            help: isFirst ? LogPayload.withoutNUL(family.metadata.help) : nil)
+            id, labels, metadata.type,
+            help: isFirst ? LogPayload.withoutNUL(metadata.help) : nil)
         return id
     }
 

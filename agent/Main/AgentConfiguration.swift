@@ -1,3 +1,4 @@
+import AgentScrape
 import Model
 import Startup
 import YAMLDocument
@@ -23,6 +24,8 @@ struct AgentConfiguration: Sendable {
     /// What a first start reads of the journal: everything, or only what comes after.
     var readsJournalFromHead = false
     var files: [LogFile] = []
+    /// What is scraped beside the host's own readers, after relabeling.
+    var scrapeTargets: [ScrapeTarget] = []
     var spoolBytesMax = 512 << 20
     /// Wait of the group commit: a record is durable at most this long after it was read.
     var spoolFlush = PrometheusDuration(milliseconds: 200)
@@ -41,6 +44,10 @@ struct AgentConfiguration: Sendable {
             "log_level", ["debug", "info", "warning", "error"], default: logLevel)
         logFormat = try root.logFormat(default: logFormat)
         try readMetrics(&root)
+        let jobs = try ScrapeJob.readAll(&root, interval: interval)
+        do throws(TargetProblem) {
+            scrapeTargets = try ScrapeTarget.all(jobs)
+        } catch { throw root.error(at: "scrape", "\(error)") }
         try readLogs(&root)
         try readSpool(&root)
         try root.finish()

@@ -58,6 +58,8 @@ extension StartFiles {
 extension AgentConfiguration {
     var identityFolder: String { stateDirectory + "/identity" }
     var spoolFolder: String { stateDirectory + "/spool" }
+    /// What scraped targets had at the last stop.
+    var scrapeFolder: String { stateDirectory + "/scrape" }
 
     /// Makes the state folder where it is missing; says what is wrong with it.
     func prepareStateDirectory(_ files: LiveFileTree) throws(StartError) {

@@ -1,5 +1,6 @@
 import AgentExport
 import AgentRead
+import AgentScrape
 import AgentSpool
 import AgentStream
 import ArgumentParser
@@ -62,6 +63,7 @@ struct AgentWiring {
     private let streamMetrics = StreamMetrics()
     private let logs: LogService
     private let scrape: ScrapeService
+    private let targets: TargetScraping
     private let streams: [any Service]
     private let liveness: AgentLiveness
     private let identity: IdentityStore
@@ -90,12 +92,18 @@ struct AgentWiring {
             spool: logSpool, spoolThread: try DedicatedThread(),
             flushMilliseconds: configuration.spoolFlush.milliseconds, mark: liveness.logs,
             clock: clock, logger: logger)
-        let own = OwnFamilies(spools: spools, streams: streamMetrics, logs: logs)
+        let spooler = MetricsSpooler(
+            spool: metricsSpool, thread: try DedicatedThread(), logger: logger)
+        targets = try TargetScraping(
+            configuration.scrapeTargets, folder: configuration.scrapeFolder, spooler: spooler,
+            eventLoops: eventLoops, clock: clock,
+            logger: logger)
+        let own = OwnFamilies(
+            spools: spools, streams: streamMetrics, logs: logs, targets: targets.figures)
         scrape = ScrapeService(
-            readers: readers, ownFamilies: { own.families() }, spool: metricsSpool,
-            spoolThread: try DedicatedThread(),
+            readers: readers, ownFamilies: { own.families() }, spooler: spooler,
             intervalMilliseconds: configuration.interval.milliseconds,
-            instance: HostReading.nodeName(), mark: liveness.scrape, clock: clock, logger: logger)
+            instance: HostReading.nodeName(), mark: liveness.scrape, clock: clock)
         let store = IdentityStore(files: LiveFileTree(), folder: configuration.identityFolder)
         identity = store
         statusThread = try DedicatedThread()
@@ -155,7 +163,8 @@ struct AgentWiring {
     func export() async -> ExportServer? {
         guard let place = AddressAndPort(configuration.listen) else { return nil }
         let readers = readers
-        let own = OwnFamilies(spools: spools, streams: streamMetrics, logs: logs)
+        let own = OwnFamilies(
+            spools: spools, streams: streamMetrics, logs: logs, targets: targets.figures)
         do throws(ExportError) {
             return try await ExportServer.bind(
                 ExportConfiguration(host: place.address, port: place.port),
@@ -171,7 +180,8 @@ struct AgentWiring {
 
     /// Every long life, in data order; shut down in reverse.
     func group(_ export: ExportServer?, _ notifier: SystemdNotifier) -> ServiceGroup {
-        var services: [any Service] = [scrape, logs] + streams + [MemoryTrim(clock: clock)]
+        var services: [any Service] =
+            [scrape, targets.service, logs] + streams + [MemoryTrim(clock: clock)]
         if let export { services.append(export) }
         let (spools, metrics, identity) = (spools, streamMetrics, identity)
         services.append(
@@ -187,58 +197,5 @@ struct AgentWiring {
 
     func close() {
         for spool in spools { spool.close() }
-    }
-}
-
-/// What the agent says of itself: both in `/metrics` and in the stream.
-struct OwnFamilies: Sendable {
-    let spools: [Spool]
-    let streams: StreamMetrics
-    let logs: LogService
-
-    func families() -> [MetricFamily] {
-        let states = spools.map { ($0.kind.name, $0.status(), $0.isDegraded) }
-        func family(
-            _ name: String, _ type: MetricType, _ help: String,
-            _ value: (SpoolStatusFigures) -> Double
-        ) -> MetricFamily {
-            MetricFamily(
-                name, type, help: help,
-                points: states.map { name, status, degraded in
-                    MetricFamily.Point(
-                        ["stream": name],
-                        value(
-                            SpoolStatusFigures(
-                                produced: status.producedRecords, gap: status.gapRecords,
-                                held: status.spoolRecords, bytes: status.spoolBytes,
-                                isDegraded: degraded)))
-                })
-        }
-        return streams.families() + logs.families() + [
-            family(
-                "petrel_agent_records_produced_total", .counter,
-                "Samples or log entries that entered the spool.", { Double($0.produced) }),
-            family(
-                "petrel_agent_gap_records_total", .counter,
-                "Records lost and accounted for by a gap record.", { Double($0.gap) }),
-            family(
-                "petrel_agent_spool_records", .gauge,
-                "Records spooled and not yet acknowledged.", { Double($0.held) }),
-            family(
-                "petrel_agent_spool_bytes", .gauge, "Bytes of the spool on disk.",
-                { Double($0.bytes) }),
-            family(
-                "petrel_agent_spool_degraded", .gauge,
-                "1 while the disk refuses and what is read is held in memory.",
-                { $0.isDegraded ? 1 : 0 }),
-        ]
-    }
-
-    private struct SpoolStatusFigures {
-        var produced: UInt64
-        var gap: UInt64
-        var held: UInt64
-        var bytes: UInt64
-        var isDegraded: Bool
     }
 }

@@ -1,7 +1,4 @@
-import AgentBatch
 import AgentRead
-import AgentSpool
-import Logging
 import Model
 import ServiceLifecycle
 import Startup
@@ -14,28 +11,24 @@ import World
 final class ScrapeService: Service {
     private let readers: NodeReaderSet
     private let ownFamilies: @Sendable () -> [MetricFamily]
-    private let spool: Spool
-    private let spoolThread: DedicatedThread
+    private let spooler: MetricsSpooler
     private let intervalMilliseconds: Int64
     private let targetLabels: Labels
     private let mark: ProgressMark
     private let clock: any WorldClock
-    private let logger: Logger
 
     init(
         readers: NodeReaderSet, ownFamilies: @escaping @Sendable () -> [MetricFamily],
-        spool: Spool, spoolThread: DedicatedThread, intervalMilliseconds: Int64, instance: String,
-        mark: ProgressMark, clock: any WorldClock, logger: Logger
+        spooler: MetricsSpooler, intervalMilliseconds: Int64, instance: String,
+        mark: ProgressMark, clock: any WorldClock
     ) {
         self.readers = readers
         self.ownFamilies = ownFamilies
-        self.spool = spool
-        self.spoolThread = spoolThread
+        self.spooler = spooler
         self.intervalMilliseconds = intervalMilliseconds
         targetLabels = ["job": "node", "instance": instance]
         self.mark = mark
         self.clock = clock
-        self.logger = logger
     }
 
     func run() async throws {
@@ -43,7 +36,6 @@ final class ScrapeService: Service {
     }
 
     private func scrapeOnGrid() async {
-        var writer = MetricsBatchWriter()
         // The first scrape waits for its grid point: a sample must not claim a time before it was read.
         var last = clock.now.milliseconds.rawValue / intervalMilliseconds * intervalMilliseconds
         while !Task.isCancelled {
@@ -52,7 +44,7 @@ final class ScrapeService: Service {
             // A clock set back repeats no grid point: the collector has that one already.
             if tick > last || tick < last - 10 * intervalMilliseconds {
                 last = tick
-                writer = await scrape(writer, tick: TimestampMS(tick), now: now)
+                await scrape(tick: TimestampMS(tick), now: now)
             }
             mark.advance()
             let wait = intervalMilliseconds - clock.now.milliseconds.rawValue % intervalMilliseconds
@@ -62,31 +54,10 @@ final class ScrapeService: Service {
         }
     }
 
-    private func scrape(
-        _ writer: MetricsBatchWriter, tick: TimestampMS, now: TimestampNS
-    ) async -> MetricsBatchWriter {
+    private func scrape(tick: TimestampMS, now: TimestampNS) async {
         let families = await readers.scrape(now: now) + ownFamilies()
-        guard !Task.isCancelled else { return writer }
-        let scrape = MetricScrape(
-            timestamp: tick, targetLabels: targetLabels, families: families)
-        let spool = spool
-        let logger = logger
-        return await spoolThread.run {
-            var writer = writer
-            do throws(BatchError) {
-                let written = try writer.write(scrape, to: spool)
-                if written.refused > 0 {
-                    logger.warning(
-                        "samples of a scrape can't be sent",
-                        metadata: ["stream": "metrics", "count": "\(written.refused)"])
-                }
-            } catch {
-                logger.error(
-                    "a scrape could not be spooled",
-                    metadata: ["stream": "metrics", "error": "\(error)"])
-            }
-            spool.flush()
-            return writer
-        }
+        guard !Task.isCancelled else { return }
+        await spooler.write(
+            MetricScrape(timestamp: tick, targetLabels: targetLabels, families: families))
     }
 }

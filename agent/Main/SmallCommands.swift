@@ -31,7 +31,10 @@ struct CheckConfigCommand: AsyncParsableCommand {
     func run() async throws {
         let configuration = try options.configuration()
         print(
-            "ok: metrics every \(configuration.interval), journal \(configuration.readsJournal ? "read" : "not read"), \(configuration.files.count) log files"
+            """
+            ok: metrics every \(configuration.interval), \(configuration.scrapeTargets.count) scrape targets, journal \
+            \(configuration.readsJournal ? "read" : "not read"), \(configuration.files.count) log files
+            """
         )
     }
 }

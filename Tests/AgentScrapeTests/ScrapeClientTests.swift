@@ -1,0 +1,352 @@
+import AgentScrape
+import Exposition
+import Gzip
+import Model
+import NIOCore
+import NIOSSL
+import Simulation
+import Testing
+import World
+
+@Suite("Scrape client")
+struct ScrapeClientTests {
+    /// Files with what `contents` says.
+    static func tree(_ contents: [String: String] = [:]) throws -> SimulatedFileTree {
+        let tree = SimulatedFileTree(random: SeededRandom(seed: 1))
+        for (path, text) in contents {
+            let file = try tree.open(path, .createNew)
+            try file.write(Array(text.utf8), at: 0)
+            file.close()
+        }
+        return tree
+    }
+
+    static func client(
+        _ files: [String: String] = [:], budget: ByteBudget = ByteBudget(),
+        offload: @escaping @Sendable (@escaping @Sendable () -> Void) -> Bool = { work in
+            work()
+            return true
+        }
+    ) throws -> ScrapeClient {
+        ScrapeClient(
+            group: RawServer.group, files: try tree(files), version: "1", budget: budget,
+            offload: offload)
+    }
+
+    static func target(
+        _ address: String, _ change: (inout ScrapeJob) -> Void = { _ in }
+    ) throws -> ScrapeTarget {
+        var job = ScrapeJob(name: "app")
+        job.staticConfigs = [.init(targets: [address])]
+        change(&job)
+        return try #require(try ScrapeTarget.all([job]).first)
+    }
+
+    /// What a scrape of a server that answers so comes to: the number of samples, or the failure.
+    static func scrape(
+        _ answer: RawServer.Answer, _ change: (inout ScrapeJob) -> Void = { _ in }
+    ) async throws -> Result<Int, ScrapeFailure> {
+        let server = try await RawServer.start { _ in answer }
+        let target = try target("127.0.0.1:\(server.port)", change)
+        let result = await read(try client(), target)
+        try await server.stop()
+        return result
+    }
+
+    static func read(
+        _ client: ScrapeClient, _ target: ScrapeTarget
+    ) async -> Result<Int, ScrapeFailure> {
+        do throws(ScrapeFailure) {
+            let body = try await client.fetch(target)
+            return .success(try ScrapeFormats.read(body, target.job).values.count)
+        } catch { return .failure(error) }
+    }
+
+    static let text = "# TYPE a counter\na 1\nb{c=\"d\"} 2\n"
+
+    static let taken: [(name: String, answer: RawServer.Answer, count: Int)] = [
+        ("text", .ok(text), 2),
+        ("nothing", .ok(""), 0),
+        (
+            "OpenMetrics", .ok("a 1\n# EOF\n", type: "application/openmetrics-text; version=1.0.0"),
+            1
+        ),
+        (
+            "chunks",
+            .init(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n"
+                    + "4\r\na 1\n\r\n4\r\nb 2\n\r\n0\r\n\r\n"), 2
+        ),
+        ("until the end", .init("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\na 1\n"), 1),
+        (
+            "an early hint",
+            .init(
+                "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
+                    + "Content-Length: 4\r\n\r\na 1\n"), 1
+        ),
+        (
+            "an answer behind which the connection stays open",
+            .init(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 4\r\n\r\na 1\n",
+                closes: false), 1
+        ),
+    ]
+
+    @Test("answers that are taken", arguments: taken)
+    func takes(_ name: String, _ answer: RawServer.Answer, _ count: Int) async throws {
+        #expect(try await Self.scrape(answer) == .success(count), "\(name)")
+    }
+
+    @Test("gzip, in as many members as there are")
+    func gzip() async throws {
+        let bytes = try Gzip.compress(Array("a 1\n".utf8)) + Gzip.compress(Array("b 2\n".utf8))
+        #expect(try await Self.scrape(.ok(bytes, encoding: "gzip")) == .success(2))
+        // What is small packed may be large: the limit is of what it opens to.
+        let bomb = try Gzip.compress([UInt8](repeating: 10, count: 2 << 20))
+        let result = try await Self.scrape(.ok(bomb, encoding: "gzip")) {
+            $0.bodyBytesMax = 1 << 20
+        }
+        #expect(result == .failure(.bodyTooLarge(max: 1 << 20)))
+        let cut = try await Self.scrape(.ok(Array(bytes.dropLast(4)), encoding: "gzip"))
+        #expect(Self.reason(cut) == "exposition")
+    }
+
+    static func reason(_ result: Result<Int, ScrapeFailure>) -> String {
+        switch result {
+        case .success(let count): "\(count) samples"
+        case .failure(let failure): failure.reason
+        }
+    }
+
+    static let long = String(repeating: "x", count: 100_000)
+
+    static let refused: [(name: String, answer: RawServer.Answer, reason: String)] = [
+        ("status", .init("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"), "status"),
+        ("a redirect", .init("HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\n"), "status"),
+        ("HTML", .ok("<html>", type: "text/html"), "content_type"),
+        ("protobuf", .ok("x", type: "application/vnd.google.protobuf"), "content_type"),
+        ("no type", .init("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\na 1\n"), "content_type"),
+        ("another encoding", .ok(Array("a 1\n".utf8), encoding: "br"), "content_encoding"),
+        ("no HTTP", .init("SSH-2.0-OpenSSH_9.2\r\n"), "malformed"),
+        ("an endless head", .init("HTTP/1.1 200 OK\r\nX: \(long)\r\n\r\n"), "malformed"),
+        (
+            "a body cut off", .init("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\na 1\n"),
+            "connection"
+        ),
+        ("nothing at all", .init(""), "connection"),
+        ("garbage", .ok([98, 0xff, 0xfe, 0, 10]), "exposition"),
+        (
+            "half an OpenMetrics text", .ok("a 1\n", type: "application/openmetrics-text"),
+            "exposition"
+        ),
+        ("a large body", .ok("a 1\n# \(long)"), "body_size_limit"),
+        (
+            "a large body that does not say so",
+            .init("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\n# \(long)", closes: false),
+            "body_size_limit"
+        ),
+        (
+            "silence", .init("", closes: false), "timeout"
+        ),
+        (
+            "a body that never ends",
+            .init("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\na 1\n", closes: false),
+            "timeout"
+        ),
+    ]
+
+    @Test("answers that fail, each for its reason", arguments: refused)
+    func refuses(_ name: String, _ answer: RawServer.Answer, _ reason: String) async throws {
+        let result = try await Self.scrape(answer) {
+            $0.bodyBytesMax = 50_000
+            $0.timeout = PrometheusDuration(milliseconds: 300)
+        }
+        #expect(Self.reason(result) == reason, "\(name): \(result)")
+    }
+
+    @Test("a fallback reads what says no known type")
+    func fallback() async throws {
+        let result = try await Self.scrape(.ok("a 1\n", type: "text/html")) {
+            $0.fallbackFormat = .prometheusText
+        }
+        #expect(result == .success(1))
+    }
+
+    @Test("nobody listens")
+    func closed() async throws {
+        let server = try await RawServer.start { _ in .ok("") }
+        let target = try Self.target("127.0.0.1:\(server.port)")
+        try await server.stop()
+        #expect(Self.reason(await Self.read(try Self.client(), target)) == "connection")
+    }
+
+    @Test("what a target is asked")
+    func request() async throws {
+        let server = try await RawServer.start { _ in .ok(Self.text) }
+        let target = try Self.target("127.0.0.1:\(server.port)") {
+            $0.metricsPath = "/a b"
+            $0.params = [("name", ["x&y"])]
+            $0.authorization = .basic(user: "petrel", passwordFile: "/password")
+        }
+        #expect(await Self.read(try Self.client(["/password": "s3cret\n"]), target) == .success(2))
+        let credentials = try Self.target("127.0.0.1:\(server.port)") {
+            $0.authorization = .credentials(type: "Bearer", file: "/token")
+        }
+        #expect(await Self.read(try Self.client(["/token": "tok"]), credentials) == .success(2))
+        let missing = await Self.read(try Self.client(), credentials)
+        #expect(Self.reason(missing) == "preparation")
+        let torn = await Self.read(try Self.client(["/token": "a\nHost: b"]), credentials)
+        #expect(Self.reason(torn) == "preparation")
+        let requests = server.requests
+        try await server.stop()
+        try #require(requests.count == 2)
+        #expect(requests[0].hasPrefix("GET /a%20b?name=x%26y HTTP/1.1\r\n"))
+        #expect(requests[0].contains("Host: 127.0.0.1:\(server.port)\r\n"))
+        #expect(requests[0].contains("Accept: application/openmetrics-text;version=1.0.0"))
+        #expect(requests[0].contains("Accept-Encoding: gzip\r\n"))
+        #expect(requests[0].contains("X-Prometheus-Scrape-Timeout-Seconds: 10.0\r\n"))
+        #expect(requests[0].contains("Authorization: Basic cGV0cmVsOnMzY3JldA==\r\n"))
+        #expect(requests[1].contains("Authorization: Bearer tok\r\n"))
+    }
+
+    @Test("bodies share a budget, and give it back")
+    func budget() async throws {
+        let server = try await RawServer.start { _ in .ok(Self.text) }
+        let target = try Self.target("127.0.0.1:\(server.port)")
+        let budget = ByteBudget(max: Self.text.utf8.count + 10)
+        let client = try Self.client(budget: budget)
+        do {
+            let held = try await client.fetch(target)
+            #expect(budget.count == Self.text.utf8.count)
+            #expect(Self.reason(await Self.read(client, target)) == "bodies_total")
+            withExtendedLifetime(held) {}
+        }
+        #expect(await Self.read(client, target) == .success(2))
+        try await server.stop()
+    }
+
+    @Test("a name that never resolves hangs its own target alone, once")
+    func hanging() async throws {
+        let server = try await RawServer.start { _ in .ok(Self.text) }
+        // The work is taken and never done.
+        let client = try Self.client(offload: { _ in true })
+        let named = try Self.target("some.name:80") {
+            $0.timeout = PrometheusDuration(milliseconds: 50)
+        }
+        var plain = try Self.target("127.0.0.1:\(server.port)")
+        plain.number = 1
+        #expect(Self.reason(await Self.read(client, named)) == "timeout")
+        #expect(Self.reason(await Self.read(client, named)) == "preparation")
+        #expect(await Self.read(client, plain) == .success(2))
+        let threadless = try Self.client(offload: { _ in false })
+        #expect(Self.reason(await Self.read(threadless, named)) == "preparation")
+        try await server.stop()
+    }
+
+    struct TLSCase: Sendable, CustomStringConvertible {
+        var description: String
+        var pair: (certificate: String, key: String)
+        var change: @Sendable (inout ScrapeTLSFiles) -> Void
+        var reason: String
+    }
+
+    static let tlsCases: [TLSCase] = [
+        TLSCase(
+            description: "for the address", pair: addressed, change: { $0.caFile = "/ca.pem" },
+            reason: "2 samples"),
+        TLSCase(
+            description: "not for the address", pair: named, change: { $0.caFile = "/ca.pem" },
+            reason: "tls"),
+        TLSCase(
+            description: "for the name", pair: named,
+            change: {
+                $0.caFile = "/ca.pem"
+                $0.serverName = "app.internal"
+            }, reason: "2 samples"),
+        TLSCase(
+            description: "for another name", pair: named,
+            change: {
+                $0.caFile = "/ca.pem"
+                $0.serverName = "other.internal"
+            }, reason: "tls"),
+        TLSCase(
+            description: "of an authority that the system does not know", pair: addressed,
+            change: { _ in }, reason: "tls"),
+        TLSCase(
+            description: "of anybody, unverified", pair: named,
+            change: { $0.isUnverified = true }, reason: "2 samples"),
+        TLSCase(
+            description: "no file", pair: addressed, change: { $0.caFile = "/none.pem" },
+            reason: "preparation"),
+    ]
+
+    @Test("TLS: whose certificate is taken", arguments: tlsCases)
+    func tls(_ entry: TLSCase) async throws {
+        let certificates = try NIOSSLCertificate.fromPEMBytes(Array(entry.pair.certificate.utf8))
+        let key = try NIOSSLPrivateKey(bytes: Array(entry.pair.key.utf8), format: .pem)
+        let context = try NIOSSLContext(
+            configuration: .makeServerConfiguration(
+                certificateChain: certificates.map { .certificate($0) },
+                privateKey: .privateKey(key)))
+        let server = try await RawServer.start(tls: context) { _ in .ok(Self.text) }
+        let target = try Self.target("127.0.0.1:\(server.port)") {
+            $0.scheme = "https"
+            entry.change(&$0.tls)
+        }
+        let client = try Self.client(["/ca.pem": entry.pair.certificate])
+        #expect(Self.reason(await Self.read(client, target)) == entry.reason)
+        try await server.stop()
+    }
+
+    /// Self-signed, for a hundred years; nothing trusts them but these tests. For app.internal and 127.0.0.1:
+    static let addressed = (
+        certificate: """
+        -----BEGIN CERTIFICATE-----
+        MIIBozCCAUigAwIBAgIUZH9Ptfq8ycdnlPOpYmV2Tu7B5IEwCgYIKoZIzj0EAwIw
+        FjEUMBIGA1UEAwwLc2NyYXBlIHRlc3QwIBcNMjYxMTI2MDQ1NTI3WhgPMjEyNjEx
+        MDIwNDU1MjdaMBYxFDASBgNVBAMMC3NjcmFwZSB0ZXN0MFkwEwYHKoZIzj0CAQYI
+        KoZIzj0DAQcDQgAEyS/jThkjqIPqVJrw+741yL2p3eTksW0IoNlwIXCg4Nkayce4
+        Hfge/QqGJp4p4HY9k2aHJ/awHxv/jly6/uK69KNyMHAwHQYDVR0OBBYEFNaBlpwP
+        Q/L8CFN9Ae28u64wENNYMB8GA1UdIwQYMBaAFNaBlpwPQ/L8CFN9Ae28u64wENNY
+        MA8GA1UdEwEB/wQFMAMBAf8wHQYDVR0RBBYwFIIMYXBwLmludGVybmFshwR/AAAB
+        MAoGCCqGSM49BAMCA0kAMEYCIQDjNYGWoMCaoUm72l7OoZmTkTHGPpKG3W4eykPE
+        R/hSfQIhANnt/vMqE0+qJyQaDCemdzOj9rAvjpPW9s+XBLBBRR6M
+        -----END CERTIFICATE-----
+
+        """,
+        key: """
+        -----BEGIN PRIVATE KEY-----
+        MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQghSi02OoOtO4Zif1W
+        ZlE1Im1WlXn1E5qGZdA/u5nIBQ+hRANCAATJL+NOGSOog+pUmvD7vjXIvand5OSx
+        bQig2XAhcKDg2RrJx7gd+B79CoYmningdj2TZocn9rAfG/+OXLr+4rr0
+        -----END PRIVATE KEY-----
+
+        """
+    )
+
+    /// For app.internal alone.
+    static let named = (
+        certificate: """
+        -----BEGIN CERTIFICATE-----
+        MIIBnDCCAUKgAwIBAgIUFPp7R37lWIwqN8zsZa7ykZkshPcwCgYIKoZIzj0EAwIw
+        FjEUMBIGA1UEAwwLc2NyYXBlIHRlc3QwIBcNMjYxMTI2MDUxODIxWhgPMjEyNjEx
+        MDIwNTE4MjFaMBYxFDASBgNVBAMMC3NjcmFwZSB0ZXN0MFkwEwYHKoZIzj0CAQYI
+        KoZIzj0DAQcDQgAE3VMPuZB5HB/DaYH7vz2pECqw4TI3aqSFeC6UOVr+kX+zddAf
+        rQbuN7IqHe/mCtf56p2uUxfNJqf/x3dfrjLhTqNsMGowHQYDVR0OBBYEFHv2nZhA
+        5GzUBEvau0wifCEm7W+5MB8GA1UdIwQYMBaAFHv2nZhA5GzUBEvau0wifCEm7W+5
+        MA8GA1UdEwEB/wQFMAMBAf8wFwYDVR0RBBAwDoIMYXBwLmludGVybmFsMAoGCCqG
+        SM49BAMCA0gAMEUCIQCzKR+awBhww4ZYHwUuvvPpAoB7H9EpM8b+NMfW8DUtZgIg
+        ePXfVsjcoDA3oeJdSXa7/CHMLvFTkKTN+CjWjO8xlxU=
+        -----END CERTIFICATE-----
+
+        """,
+        key: """
+        -----BEGIN PRIVATE KEY-----
+        MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgbSZNJmqwsQRov9BD
+        EsdZnShDGVJabLkqgSgyvAt8B4ShRANCAATdUw+5kHkcH8Npgfu/PakQKrDhMjdq
+        pIV4LpQ5Wv6Rf7N10B+tBu43siod7+YK1/nqna5TF80mp//Hd1+uMuFO
+        -----END PRIVATE KEY-----
+
+        """
+    )
+}

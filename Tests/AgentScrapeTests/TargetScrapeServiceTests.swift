@@ -1,0 +1,144 @@
+import AgentScrape
+import Logging
+import Model
+import NIOCore
+import Simulation
+import Synchronization
+import Testing
+import World
+
+@Suite("Scraping on the grid")
+struct TargetScrapeServiceTests {
+    /// Scrapes a server until `count` scrapes were delivered; returns them and what the agent says of itself.
+    static func run(
+        _ count: Int, _ clock: VirtualClock,
+        _ answer: @escaping @Sendable (Int) -> RawServer.Answer,
+        tree: SimulatedFileTree = SimulatedFileTree(random: SeededRandom(seed: 1)),
+        duringScrape: @escaping @Sendable () -> Void = {}
+    ) async throws -> (scrapes: [TargetScrape], families: [MetricFamily], target: ScrapeTarget) {
+        let asked = Mutex(0)
+        let server = try await RawServer.start { _ in
+            duringScrape()
+            return answer(
+                asked.withLock { asked in
+                    asked += 1
+                    return asked
+                })
+        }
+        let target = try ScrapeClientTests.target("127.0.0.1:\(server.port)")
+        let (series, bodies) = (SeriesBudget(), ByteBudget())
+        let figures = ScrapeFigures([target], series: series, bodies: bodies)
+        let (stream, continuation) = AsyncStream.makeStream(of: TargetScrape.self)
+        let service = TargetScrapeService(
+            targets: [target], client: try ScrapeClientTests.client(budget: bodies),
+            budget: series, figures: figures,
+            memory: TargetMemory(tree: tree, folder: "/state/scrape"), clock: clock,
+            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
+            compute: { work in
+                work()
+                return true
+            }, deliver: { continuation.yield($0) })
+        var scrapes: [TargetScrape] = []
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { try? await service.run() }
+            for await scrape in stream {
+                scrapes.append(scrape)
+                if scrapes.count == count { break }
+            }
+            group.cancelAll()
+        }
+        try await server.stop()
+        return (scrapes, figures.families(), target)
+    }
+
+    @Test("samples have the grid's times; a failure is told and counted")
+    func grid() async throws {
+        let clock = VirtualClock()
+        let (scrapes, families, target) = try await Self.run(4, clock) { number in
+            number == 3 ? .init("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n") : .ok("a 1\n")
+        }
+        let first = target.next(after: TimestampMS(1_700_000_000_000))
+        for (index, scrape) in scrapes.enumerated() {
+            let time = first.advanced(byMilliseconds: Int64(index) * 15_000)
+            #expect(scrape.rows.allSatisfy { $0.timestamp == time })
+            #expect(scrape.rows.count == 6)
+            let up = scrape.rows.first { scrape.series[$0.slot].labels.metricName == "up" }
+            #expect(up?.value == (index == 2 ? 0 : 1))
+        }
+        let failures = families.first { $0.name == "petrel_agent_scrape_failures_total" }
+        #expect(failures?.points.map(\.value) == [1])
+        #expect(failures?.points.first?.labels["reason"] == "status")
+        let held = families.first { $0.name == "petrel_agent_scrape_series" }
+        #expect(held?.points.map(\.value) == [1])
+        #expect(
+            families.first { $0.name == "petrel_agent_scrape_body_bytes" }?.points[0].value == 0)
+    }
+
+    @Test("a time that passes during a scrape is skipped and counted")
+    func skips() async throws {
+        let clock = VirtualClock()
+        let (scrapes, families, _) = try await Self.run(
+            2, clock, { _ in .ok("a 1\n") },
+            duringScrape: { clock.advance(nanoseconds: 31_000_000_000) })
+        let times = scrapes.map { $0.rows[0].timestamp.rawValue }
+        #expect(times[1] - times[0] == 45_000)
+        let skipped = families.first { $0.name == "petrel_agent_scrape_skipped_total" }
+        #expect((skipped?.points.first?.value ?? 0) >= 2)
+    }
+
+    @Test("a clock that is set back repeats no time")
+    func setBack() async throws {
+        let clock = VirtualClock()
+        let times = Mutex(0)
+        let (scrapes, _, _) = try await Self.run(
+            3, clock, { _ in .ok("a 1\n") },
+            duringScrape: {
+                let isFirst = times.withLock { times in
+                    times += 1
+                    return times == 1
+                }
+                guard isFirst else { return }
+                clock.jump(to: clock.now.advanced(byNanoseconds: -40_000_000_000))
+            })
+        let stamps = scrapes.map { $0.rows[0].timestamp }
+        #expect(stamps == stamps.sorted() && Set(stamps).count == 3)
+    }
+
+    @Test("a target that is gone at the next start ends with markers, one that is not goes on")
+    func removed() async throws {
+        let clock = VirtualClock()
+        let tree = SimulatedFileTree(random: SeededRandom(seed: 1))
+        let (_, _, old) = try await Self.run(
+            2, clock, { _ in .ok("a{b=\"x\\\"y\"} 1\nc 2\n") }, tree: tree)
+        #expect(try tree.list("/state/scrape").count == 1)
+        // Its server is another, on another port: the old target is no longer there.
+        let now = clock.now.milliseconds
+        let (scrapes, _, new) = try await Self.run(2, clock, { _ in .ok("a 1\n") }, tree: tree)
+        try #require(old.key != new.key)
+        let end = scrapes[0]
+        #expect(end.rows.count == 7 && end.rows.allSatisfy { StalenessMarker.isMarker($0.value) })
+        #expect(end.rows.allSatisfy { $0.timestamp == now })
+        let ended = Set(end.rows.map { end.series[$0.slot].labels })
+        #expect(ended.contains(old.labels.setting("__name__", "up")))
+        #expect(
+            ended.contains(old.labels.setting("__name__", "a").setting("b", "x\"y")))
+        #expect(scrapes[1].target != end.target)
+        // What is still scraped gets no markers.
+        let memory = TargetMemory(tree: tree, folder: "/state/scrape")
+        #expect(try tree.list("/state/scrape") == [new.key + ".prom"])
+        #expect(memory.takeRemoved([new], at: now).isEmpty)
+        #expect(try tree.list("/state/scrape").isEmpty)
+    }
+
+    @Test("a damaged memory ends nothing and goes away")
+    func damaged() throws {
+        let tree = SimulatedFileTree(random: SeededRandom(seed: 1))
+        try tree.makeDirectory("/scrape")
+        let file = try tree.open("/scrape/1.prom", .createNew)
+        try file.write(Array("a 0 0\nb{".utf8), at: 0)
+        file.close()
+        let memory = TargetMemory(tree: tree, folder: "/scrape")
+        #expect(memory.takeRemoved([], at: TimestampMS(1)).isEmpty)
+        #expect(try tree.list("/scrape").isEmpty)
+    }
+}

@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+"""Petrel's agent and a Prometheus scrape the same targets; what both stored is compared.
+
+    scrape.py --programs FOLDER [--prometheus prometheus] [--target HOST:PORT …] [--seconds 90] [--interval 5s]
+
+FOLDER holds petrel-agent and petrel-collector. Targets of its own are good and bad: a steady one whose series come and
+go, one of many series past its sample limit, one of garbage, one that never ends, one that does not listen. More are
+named by --target. Both scrape all of them in one run; then `up`, the scrape_* counts and, for every series, labels and
+the times it began and ended by staleness are held against each other, and of the steady target every value.
+"""
+import argparse
+import collections
+import http.server
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.parse
+import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "Faults"))
+import harness  # noqa: E402
+
+MANY = 3000
+
+
+class Targets(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    hold = 10.0
+
+    def log_message(self, *_):
+        pass
+
+    def steady(self):
+        """The same answer within a hold of 10 s, so that both scrapers see it; a third of the series at a time is away."""
+        step = int(time.time() / self.hold)
+        lines = ["# HELP steady A counter.", "# TYPE steady counter"]
+        lines += [f'steady{{n="{n}",job="own"}} {step * n}' for n in range(100) if n < 50 or (n + step) % 3]
+        lines += ["# TYPE h histogram", f'h_bucket{{le="1"}} {step}', f'h_bucket{{le="+Inf"}} {step}',
+                  f"h_sum {step / 3}", f"h_count {step}", "go_gone 1", 'odd{a="x\\"y\\\\z",b="ü"} NaN', "inf -Inf"]
+        return "\n".join(lines) + "\n"
+
+    def do_GET(self):
+        path = urllib.parse.urlsplit(self.path).path
+        if path == "/steady":
+            body = self.steady().encode()
+        elif path == "/many":
+            body = "".join(f'many{{n="{n}"}} 1\n' for n in range(MANY)).encode()
+        elif path == "/garbage":
+            body = b'good 1\nbad{l="\xff\xfe"} 1\n'
+        elif path == "/endless":
+            self.send_response(200)
+            self.send_header("Content-Type", "text/plain")
+            self.end_headers()
+            try:
+                for _ in range(60):
+                    self.wfile.write(b"slow 1\n")
+                    self.wfile.flush()
+                    time.sleep(0.5)
+            except OSError:
+                pass
+            self.close_connection = True
+            return
+        else:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def jobs(port, extra, interval):
+    own = f'["127.0.0.1:{port}"]'
+    closed = harness.free_port()
+    every = f"scrape_interval: {interval}, scrape_timeout: 2s"
+    lines = [
+        f"- {{job_name: steady, metrics_path: /steady, {every}, static_configs: [{{targets: {own}, labels: {{team: a}}}}],"
+        " metric_relabel_configs: [{action: drop, source_labels: [__name__], regex: 'go_.*'},"
+        " {action: labelmap, regex: 'n', replacement: number}]}",
+        f"- {{job_name: honest, metrics_path: /steady, honor_labels: true, {every}, static_configs: [{{targets: {own}}}]}}",
+        f"- {{job_name: many, metrics_path: /many, sample_limit: 1000, {every}, static_configs: [{{targets: {own}}}]}}",
+        f"- {{job_name: garbage, metrics_path: /garbage, {every}, static_configs: [{{targets: {own}}}]}}",
+        f"- {{job_name: endless, metrics_path: /endless, {every}, static_configs: [{{targets: {own}}}]}}",
+        f"- {{job_name: missing, metrics_path: /none, {every}, static_configs: [{{targets: {own}}}]}}",
+        f"- {{job_name: closed, {every}, static_configs: [{{targets: ['127.0.0.1:{closed}']}}]}}",
+    ]
+    if extra:
+        lines.append(f"- {{job_name: extra, {every}, static_configs: [{{targets: {json.dumps(extra)}}}]}}")
+    return lines
+
+
+def ask(url, path, **parameters):
+    with urllib.request.urlopen(f"{url}{path}?{urllib.parse.urlencode(parameters)}", timeout=30) as answer:
+        return json.loads(answer.read())["data"]
+
+
+def key(metric):
+    """Labels as both should have them: without the collector's own, bounds as Prometheus 3 spells them (2.42 does not)."""
+    def spelled(name, value):
+        if name in ("le", "quantile") and value.lstrip("-").isdigit():
+            return value + ".0"
+        return value
+    return tuple(sorted((n, spelled(n, v)) for n, v in metric.items() if n not in ("host", "role")))
+
+
+def series(url, selector, start, end):
+    """Raw samples by labels, without the labels that the collector sets."""
+    data = ask(url, "/api/v1/query", query=f"{selector}[{int(end - start)}s]", time=f"{end:.3f}")
+    return {key(r["metric"]): [(t, v) for t, v in r["values"]] for r in data["result"]}
+
+
+class Check:
+    def __init__(self):
+        self.problems, self.counts = [], collections.Counter()
+
+    def equal(self, what, ours, theirs):
+        self.counts["compared"] += 1
+        if ours != theirs:
+            self.problems.append(f"{what}: ours {ours!r}, Prometheus' {theirs!r}")
+
+
+def compare(ours, theirs, start, end, check):
+    scraped = ["up", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling"]
+    for name in scraped:
+        a, b = (series(u, f'{name}{{job!="node"}}', start, end) for u in (ours, theirs))
+        check.equal(f"targets with {name}", sorted(a), sorted(b))
+        for labels in sorted(set(a) & set(b)):
+            job = dict(labels).get("job")
+            if (name != "up" and job == "garbage") or job == "extra" and name != "up":
+                continue  # ours counts nothing of a text that can't be read; an exporter's own series come and go
+            if job in ("steady", "honest") and name != "up":
+                continue  # moves; compared sample by sample
+            check.equal(f"{name} {labels}", {v for _, v in a[labels]}, {v for _, v in b[labels]})
+    for job in ("steady", "honest", "own", "extra", "many", "garbage", "endless", "missing"):
+        a, b = (series(u, f'{{job="{job}",__name__!~"up|scrape_.*"}}', start, end) for u in (ours, theirs))
+        for labels in sorted(set(a) ^ set(b)):
+            check.problems.append(f"series of one side: {labels} {'ours' if labels in a else 'theirs'}")
+        check.counts[f"series of {job}"] = len(set(a) & set(b))
+        if job == "extra":
+            continue
+        for labels in sorted(set(a) & set(b)):
+            at = {int(t / Targets.hold): v for t, v in b[labels]}
+            for t, value in a[labels]:
+                # A scrape near the edge of a hold may see the neighbour's value.
+                if not 1 < t % Targets.hold < Targets.hold - 1:
+                    continue
+                if int(t / Targets.hold) in at:
+                    inside = [v for u, v in b[labels]
+                              if int(u / Targets.hold) == int(t / Targets.hold) and 1 < u % Targets.hold < Targets.hold - 1]
+                    if inside:
+                        check.counts["values"] += 1
+                        check.equal(f"value {labels} at {t}", value, inside[0])
+    return check
+
+
+def stale(ours, theirs, times, check):
+    """Which series an instant query finds, in the middle of holds: staleness markers decide."""
+    for t in times:
+        found = []
+        for url in (ours, theirs):
+            data = ask(url, "/api/v1/query", query='{__name__=~"steady|good|many|slow"}', time=f"{t:.3f}")
+            found.append({key(r["metric"]) for r in data["result"]})
+        check.counts["instants"] += 1
+        check.equal(f"series at {t}", sorted(found[0] - found[1])[:3], [])
+        check.equal(f"series at {t}", sorted(found[1] - found[0])[:3], [])
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--programs", required=True)
+    p.add_argument("--prometheus", default="prometheus")
+    p.add_argument("--target", action="append", default=[])
+    p.add_argument("--seconds", type=int, default=90)
+    p.add_argument("--interval", default="2s")
+    a = p.parse_args()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Targets)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    lines = jobs(server.server_address[1], a.target, a.interval)
+    folder = tempfile.mkdtemp(prefix="petrel-scrape-")
+    port = harness.free_port()
+    with open(f"{folder}/prometheus.yml", "w") as f:
+        f.write("scrape_configs:\n" + "\n".join(lines) + "\n")
+    agent = "metrics: {interval: 5s}\nlogs: {journal: {enabled: false}}\nscrape:\n" + "\n".join(lines) + "\n"
+    theirs = subprocess.Popen(
+        [a.prometheus, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
+         f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"], start_new_session=True)
+    try:
+        with harness.Fleet(a.programs, agent_yaml=agent) as fleet:
+            fleet.up()
+            start = time.time() + 15
+            time.sleep(15 + a.seconds)
+            end = time.time() - 3
+            check = Check()
+            ours = fleet.url + "/prometheus"
+            compare(ours, f"http://127.0.0.1:{port}", start, end, check)
+            hold = Targets.hold
+            first = (int(start / hold) + 2) * hold + 0.8 * hold
+            stale(ours, f"http://127.0.0.1:{port}", [t for t in
+                  (first + n * hold for n in range(100)) if t < end - hold], check)
+            own = fleet.agent_metrics()
+            for name in sorted(own):
+                if name.startswith("petrel_agent_scrape"):
+                    print(f"  {name} {own[name]:g}")
+            with open(f"/proc/{fleet.agent.process.pid}/status") as f:
+                print("  agent " + " ".join(next(l for l in f if l.startswith("VmRSS")).split()))
+            for line in open(fleet.agent.log):
+                if "target" in line:
+                    print("  " + line.strip())
+            for what, count in check.counts.items():
+                print(f"  {what}: {count}")
+            for problem in check.problems[:20]:
+                print(f"  DIFFERENT {problem}")
+            print(f"{check.counts['compared'] - len(check.problems)} equal, {len(check.problems)} different")
+            if not check.counts["values"] or not check.counts["series of own"]:
+                sys.exit("nothing was compared")
+            if check.problems:
+                sys.exit(1)
+    finally:
+        theirs.terminate()
+        theirs.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()

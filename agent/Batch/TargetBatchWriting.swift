@@ -1,0 +1,84 @@
+package import Model
+package import Storage
+import Wire
+
+// Scrapes of targets. Their series share the dictionary, and so the numbers, with those of the host's own readers.
+extension MetricsBatchWriter {
+    /// Times of one payload: the collector's work for each is not small.
+    static let timesMax = 64
+
+    /// Hands a target's scrape to the spool in as few batches as the limits allow. Throws where the spool refuses; the
+    /// batches handed over before stay, the rest is not held. A slot whose labels are those of the last scrape costs one
+    /// comparison of storage.
+    package mutating func write(
+        _ scrape: TargetScrape, to sink: some SpoolSink
+    ) throws(BatchError) -> WrittenBatch {
+        var written = WrittenBatch()
+        var firstProblem = ""
+        var row = 0
+        while row < scrape.rows.count {
+            let from = row
+            let part = try append(to: sink) { Self.encode(scrape, from: from, &$0) }
+            row = part.next
+            written.records += part.records
+            written.refused += part.refused
+            written.batches += part.records > 0 ? 1 : 0
+            if firstProblem.isEmpty { firstProblem = part.firstProblem }
+        }
+        guard written.refused > 0 else { return written }
+        let times = scrape.rows.map(\.timestamp)
+        let gap = GapRecord(
+            reason: .seriesLimited, count: UInt64(written.refused),
+            from: times.min()?.nanoseconds, to: times.max()?.nanoseconds, source: scrape.name,
+            detail: firstProblem)
+        do { try sink.append(gap, positions: []) } catch { throw .spool(error) }
+        return written
+    }
+
+    private static func encode(
+        _ scrape: TargetScrape, from start: Int, _ interned: inout Interned
+    ) -> (Part<Int>, [UInt8]) {
+        var part = Part(next: start)
+        var builder = MetricsPayloadBuilder(timestamp: scrape.rows[start].timestamp)
+        while part.next < scrape.rows.count, builder.count < WireLimits.recordsMax,
+            builder.bytesBound < WireLimits.payloadBytesMax - sampleBytesMax,
+            builder.closedScrapes < timesMax
+        {
+            let row = scrape.rows[part.next]
+            builder.next(timestamp: row.timestamp)
+            let id = id(scrape, row.slot, &interned, &builder)
+            if id != 0 {
+                builder.add(id, row.value)
+                part.records += 1
+            } else {
+                part.refused += 1
+                if part.firstProblem.isEmpty {
+                    let name = scrape.series[row.slot].labels.metricName
+                    part.firstProblem = "\(name): past a limit of labels or series"
+                }
+            }
+            part.next += 1
+        }
+        return (part, builder.finish())
+    }
+
+    private static func id(
+        _ scrape: TargetScrape, _ slot: Int, _ interned: inout Interned,
+        _ builder: inout MetricsPayloadBuilder
+    ) -> UInt32 {
+        let series = scrape.series[slot]
+        if let known = interned.targets[scrape.target], slot < known.count,
+            known[slot].id != 0, known[slot].labels == series.labels
+        {
+            return known[slot].id
+        }
+        let id =
+            interned.ids[series.labels]
+            ?? define(series.labels, series.family, series.metadata, &interned, &builder)
+        var known = interned.targets.removeValue(forKey: scrape.target) ?? []
+        while known.count <= slot { known.append(KnownSeries()) }
+        known[slot] = KnownSeries(labels: series.labels, id: id)
+        interned.targets[scrape.target] = known
+        return id
+    }
+}

@@ -1,0 +1,194 @@
+package import NIOCore
+import NIOHTTP1
+import NIOPosix
+import NIOSSL
+import Synchronization
+package import World
+
+/// An answer as it came: not yet decompressed, not yet read.
+package struct ScrapedBody: Sendable {
+    package var bytes: [UInt8]
+    package var contentType: String
+    package var isGzip: Bool
+    /// Holds the body's share of the budget.
+    let lease: ByteLease
+}
+
+/// Asks targets for their metrics, by HTTP/1.1, a connection a scrape.
+///
+/// Nothing is kept between scrapes: no buffers, no connections that the target may have closed. What waits for a disk or a
+/// name server (secrets, certificates, `getaddrinfo`) is done by `offload`, which must never block its caller and says
+/// false where it can't take the work; where it hangs, the target's scrapes fail, at most one piece of work a target
+/// waits, and no other target is delayed.
+package final class ScrapeClient: Sendable {
+    private let group: any EventLoopGroup
+    private let files: any WorldFileTree
+    private let offload: @Sendable (@escaping @Sendable () -> Void) -> Bool
+    private let budget: ByteBudget
+    private let userAgent: String
+    /// TLS by target; made anew after a failure, so that replaced files are taken.
+    private let contexts = Mutex<[Int: NIOSSLContext]>([:])
+    /// Targets whose preparation has not returned; at most `preparationsMax`.
+    private let preparing = Mutex<Set<Int>>([])
+
+    package init(
+        group: any EventLoopGroup, files: any WorldFileTree, version: String,
+        budget: ByteBudget = ByteBudget(),
+        offload: @escaping @Sendable (@escaping @Sendable () -> Void) -> Bool
+    ) {
+        self.group = group
+        self.files = files
+        self.budget = budget
+        self.offload = offload
+        userAgent = "petrel-agent/\(version)"
+    }
+
+    /// The target's answer, within its timeout; at once where the task is cancelled.
+    package func fetch(_ target: ScrapeTarget) async throws(ScrapeFailure) -> ScrapedBody {
+        let promise = group.next().makePromise(of: ScrapedBody.self)
+        let timeout = target.timeoutMilliseconds
+        let alarm = promise.futureResult.eventLoop.scheduleTask(in: .milliseconds(timeout)) {
+            promise.fail(ScrapeFailure.timeout(seconds: Double(timeout) / 1000))
+        }
+        promise.futureResult.whenComplete { _ in alarm.cancel() }
+        prepare(target, promise)
+        do {
+            return try await withTaskCancellationHandler {
+                try await promise.futureResult.get()
+            } onCancel: {
+                promise.fail(ScrapeFailure.cancelled)
+            }
+        } catch {
+            let failure = error as? ScrapeFailure ?? .connection("\(error)")
+            if case .tls = failure { contexts.withLock { $0[target.number] = nil } }
+            throw failure
+        }
+    }
+
+    // MARK: - Before the connection
+
+    /// What a connection needs.
+    private struct Prepared: Sendable {
+        var address: SocketAddress
+        var authorization: String?
+        var context: NIOSSLContext?
+    }
+
+    private func prepare(_ target: ScrapeTarget, _ promise: EventLoopPromise<ScrapedBody>) {
+        let context = contexts.withLock { $0[target.number] }
+        if target.job.authorization.isNone, !target.isTLS || context != nil,
+            let address = try? SocketAddress(ipAddress: target.host, port: target.port)
+        {
+            connect(target, Prepared(address: address, context: context), promise)
+            return
+        }
+        let mayBegin = preparing.withLock {
+            $0.count < Self.preparationsMax && $0.insert(target.number).inserted
+        }
+        guard mayBegin else {
+            promise.fail(
+                ScrapeFailure.preparation(
+                    "the name \(target.host) or a file of the job is still being read, or "
+                        + "\(Self.preparationsMax) others are"))
+            return
+        }
+        let isTaken = offload { [self] in
+            let result: Result<Prepared, any Error>
+            do throws(ScrapeFailure) {
+                result = .success(try prepared(target, context))
+            } catch { result = .failure(error) }
+            _ = preparing.withLock { $0.remove(target.number) }
+            promise.futureResult.eventLoop.execute {
+                switch result {
+                case .success(let prepared): self.connect(target, prepared, promise)
+                case .failure(let error): promise.fail(error)
+                }
+            }
+        }
+        guard !isTaken else { return }
+        _ = preparing.withLock { $0.remove(target.number) }
+        promise.fail(
+            ScrapeFailure.preparation("the system has no thread for reading a file or name"))
+    }
+
+    /// Names and files that are being read at once: each has a thread.
+    private static let preparationsMax = 16
+
+    /// Blocks.
+    private func prepared(
+        _ target: ScrapeTarget, _ known: NIOSSLContext?
+    ) throws(ScrapeFailure) -> Prepared {
+        var context = known
+        if target.isTLS, context == nil {
+            context = try ScrapeTLS.context(target.job.tls, files)
+            contexts.withLock { $0[target.number] = context }
+        }
+        let authorization = try ScrapeSecrets.header(target.job.authorization, files)
+        let address: SocketAddress
+        do {
+            address = try SocketAddress.makeAddressResolvingHost(target.host, port: target.port)
+        } catch {
+            throw .preparation("the name \(target.host) leads to no address: \(error)")
+        }
+        return Prepared(address: address, authorization: authorization, context: context)
+    }
+
+    // MARK: - The connection
+
+    private func connect(
+        _ target: ScrapeTarget, _ prepared: Prepared, _ promise: EventLoopPromise<ScrapedBody>
+    ) {
+        let head = head(target, prepared.authorization)
+        let budget = budget
+        let bodyBytesMax = target.job.bodyBytesMax
+        // An address is no name to ask for; the certificate is held against the address then.
+        let name = target.job.tls.serverName ?? target.host
+        let isAddress = (try? SocketAddress(ipAddress: name, port: 1)) != nil
+        ClientBootstrap(group: promise.futureResult.eventLoop)
+            .connectTimeout(.milliseconds(target.timeoutMilliseconds))
+            .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    // A scrape that is over needs no connection, whichever came first.
+                    promise.futureResult.whenComplete { _ in channel.close(promise: nil) }
+                    let pipeline = channel.pipeline.syncOperations
+                    if let context = prepared.context {
+                        try pipeline.addHandler(
+                            NIOSSLClientHandler(
+                                context: context, serverHostname: isAddress ? nil : name))
+                    }
+                    var limits = NIOHTTPDecoderLimitConfiguration()
+                    limits.maxHeaderFieldSize = ScrapeLimits.headBytesMax
+                    limits.maxHeaderListSize = ScrapeLimits.headBytesMax
+                    try pipeline.addHandler(
+                        RawBytesLimitHandler(bodyBytesMax: bodyBytesMax, promise: promise))
+                    try pipeline.addHandler(HTTPRequestEncoder())
+                    try pipeline.addHandler(
+                        ByteToMessageHandler(
+                            HTTPResponseDecoder(
+                                leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)))
+                    try pipeline.addHandler(
+                        ScrapeResponseHandler(
+                            head: head, bodyBytesMax: bodyBytesMax, lease: ByteLease(budget),
+                            promise: promise))
+                }
+            }
+            .connect(to: prepared.address)
+            .whenFailure { promise.fail(ScrapeResponseHandler.failure($0)) }
+    }
+
+    /// Source: Prometheus 3.14 `targetScraper.scrape`.
+    private func head(_ target: ScrapeTarget, _ authorization: String?) -> HTTPRequestHead {
+        var headers = HTTPHeaders([
+            ("Host", target.address), ("Accept", ScrapeFormats.acceptHeader),
+            ("Accept-Encoding", "gzip"), ("User-Agent", userAgent),
+            (
+                "X-Prometheus-Scrape-Timeout-Seconds",
+                "\(Double(target.timeoutMilliseconds) / 1000)"
+            ), ("Connection", "close"),
+        ])
+        if let authorization { headers.add(name: "Authorization", value: authorization) }
+        return HTTPRequestHead(
+            version: .http1_1, method: .GET, uri: target.requestPath, headers: headers)
+    }
+}

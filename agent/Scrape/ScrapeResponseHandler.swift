@@ -1,0 +1,187 @@
+import NIOCore
+import NIOHTTP1
+import NIOSSL
+
+/// Sends the request of one scrape and collects the answer, within its limits.
+final class ScrapeResponseHandler: ChannelInboundHandler {
+    typealias InboundIn = HTTPClientResponsePart
+    typealias OutboundOut = HTTPClientRequestPart
+
+    private let head: HTTPRequestHead
+    private let bodyBytesMax: Int
+    /// Handed over with the body, or given back at the end.
+    private var lease: ByteLease?
+    private let promise: EventLoopPromise<ScrapedBody>
+    private var isDone = false
+    private var bytes: [UInt8] = []
+    private var contentType = ""
+    private var isGzip = false
+
+    init(
+        head: HTTPRequestHead, bodyBytesMax: Int, lease: ByteLease,
+        promise: EventLoopPromise<ScrapedBody>
+    ) {
+        self.head = head
+        self.bodyBytesMax = bodyBytesMax
+        self.lease = lease
+        self.promise = promise
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        context.write(wrapOutboundOut(.head(head)), promise: nil)
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+        context.fireChannelActive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !isDone else { return }
+        switch unwrapInboundIn(data) {
+        case .head(let head): begin(head)
+        case .body(var buffer): add(&buffer)
+        case .end:
+            guard let lease else { return }
+            finish(
+                .success(
+                    ScrapedBody(
+                        bytes: bytes, contentType: contentType, isGzip: isGzip, lease: lease)))
+        }
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        finish(.failure(.connection(Self.cutOff)))
+        context.fireChannelInactive()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // A peer that closes TLS without saying so has sent what it sent: the length of the answer tells whether it is whole.
+        if let error = error as? NIOSSLError, case .uncleanShutdown = error { return }
+        finish(.failure(Self.failure(error)))
+    }
+
+    private func begin(_ head: HTTPResponseHead) {
+        guard head.status == .ok else {
+            finish(
+                .failure(
+                    .status(code: Int(head.status.code), reason: head.status.reasonPhrase)))
+            return
+        }
+        contentType = head.headers.first(name: "Content-Type") ?? ""
+        switch head.headers[canonicalForm: "Content-Encoding"].map({ $0.lowercased() }) {
+        case [], ["identity"]: isGzip = false
+        case ["gzip"]: isGzip = true
+        case let names:
+            finish(.failure(.contentEncoding(names.joined(separator: ", "))))
+            return
+        }
+        if let length = head.headers.first(name: "Content-Length").flatMap({ Int($0) }) {
+            guard length <= bodyBytesMax else {
+                finish(.failure(.bodyTooLarge(max: bodyBytesMax)))
+                return
+            }
+            guard lease?.grow(by: length) ?? false else {
+                finish(.failure(.bodiesTooLarge(max: ScrapeLimits.bodyBytesTotalMax)))
+                return
+            }
+            leased = length
+            bytes.reserveCapacity(length)
+        }
+    }
+
+    /// Bytes that the lease has; taken in steps where the length was not said.
+    private var leased = 0
+    private static let leaseBytes = 64 << 10
+
+    private func add(_ buffer: inout ByteBuffer) {
+        let count = bytes.count + buffer.readableBytes
+        guard count <= bodyBytesMax else {
+            finish(.failure(.bodyTooLarge(max: bodyBytesMax)))
+            return
+        }
+        if count > leased {
+            // Growing by doubling may hold the old and the new at once.
+            let more = max(count - leased, leased, Self.leaseBytes)
+            guard lease?.grow(by: more) ?? false else {
+                finish(.failure(.bodiesTooLarge(max: ScrapeLimits.bodyBytesTotalMax)))
+                return
+            }
+            leased += more
+        }
+        buffer.readWithUnsafeReadableBytes { part in
+            bytes.append(contentsOf: part)
+            return part.count
+        }
+    }
+
+    private func finish(_ result: Result<ScrapedBody, ScrapeFailure>) {
+        guard !isDone else { return }
+        isDone = true
+        bytes = []
+        lease = nil
+        switch result {
+        case .success(let body): promise.succeed(body)
+        case .failure(let failure): promise.fail(failure)
+        }
+    }
+
+    private static let cutOff = "the target closed it before the answer was whole"
+
+    /// What an error of the channel means.
+    static func failure(_ error: any Error) -> ScrapeFailure {
+        switch error {
+        case let failure as ScrapeFailure: failure
+        case let error as NIOHTTPDecoderError: .malformed("\(error)")
+        case let error as NIOSSLError: .tls("\(error)")
+        case let error as NIOSSLExtraError: .tls("\(error)")
+        case HTTPParserError.invalidEOFState: .connection(cutOff)
+        case let error as HTTPParserError: .malformed("\(error)")
+        case is ChannelError: .connection(channelText(error))
+        case let error as IOError: .connection(systemText(error))
+        default: .connection("\(error)")
+        }
+    }
+
+    /// Source: errno.h of Linux.
+    private static func systemText(_ error: IOError) -> String {
+        switch error.errnoCode {
+        case 111: "refused: nothing listens there"
+        case 110: "nobody answers"
+        case 104, 32: cutOff
+        case 101, 113: "there is no route to the host"
+        case let code: "errno \(code)"
+        }
+    }
+
+    private static func channelText(_ error: any Error) -> String {
+        if case .connectTimeout? = error as? ChannelError { return "nobody answers" }
+        return "\(error)"
+    }
+}
+
+/// Ends a scrape whose answer has more bytes than any body within the limit needs: framing without content is no way
+/// around it.
+final class RawBytesLimitHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+
+    /// Bytes of framing that one byte of a body may take: chunks of one byte, `1\r\nx\r\n`.
+    private static let framingRatio = 6
+    private let bytesMax: Int
+    private let promise: EventLoopPromise<ScrapedBody>
+    private let bodyBytesMax: Int
+    private var bytes = 0
+
+    init(bodyBytesMax: Int, promise: EventLoopPromise<ScrapedBody>) {
+        self.bodyBytesMax = bodyBytesMax
+        self.promise = promise
+        bytesMax = Self.framingRatio * bodyBytesMax + ScrapeLimits.headBytesMax
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        bytes += unwrapInboundIn(data).readableBytes
+        guard bytes <= bytesMax else {
+            promise.fail(ScrapeFailure.bodyTooLarge(max: bodyBytesMax))
+            return
+        }
+        context.fireChannelRead(data)
+    }
+}
