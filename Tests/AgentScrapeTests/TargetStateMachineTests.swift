@@ -201,10 +201,15 @@ struct TargetStateMachineTests {
         #expect(try rig.scrape("a{b=\"1\"} 2\n").failure?.reason == "exposition")
     }
 
-    @Test("a limit fails the whole scrape and leaves no trace of what was new")
-    func limits() throws {
+    @Test(
+        "a limit fails the whole scrape and leaves no trace of what was new",
+        arguments: [false, true])
+    func limits(hasRules: Bool) throws {
         var job = Self.job()
         job.sampleLimit = 3
+        if hasRules {
+            job.metricRelabelRules = [RelabelingTests.rule(.drop, from: ["__name__"], "go_.*")]
+        }
         var rig = try Rig(job)
         _ = try rig.scrape("a 1\nb 2\nc 3\n")
         let bomb = (0..<500).map { "bomb{id=\"\($0)\"} 1\n" }.joined()
@@ -214,7 +219,7 @@ struct TargetStateMachineTests {
         #expect(
             Self.shown(outcome, own: true)[...3] == [
                 "up{} 0.0", "scrape_duration_seconds{} 0.25", "scrape_samples_scraped{} 501.0",
-                "scrape_samples_post_metric_relabeling{} 501.0",
+                "scrape_samples_post_metric_relabeling{} \(hasRules ? 4.0 : 501.0)",
             ])
         #expect(rig.budget.count == 3)
         #expect(try rig.scrape("a 1\nb 2\nc 3\n").failure == nil)
@@ -223,6 +228,10 @@ struct TargetStateMachineTests {
     @Test("the series of all targets are bounded; those that are there go on")
     func budget() throws {
         var rig = try Rig(Self.job(), budget: 4)
+        // As many lines as there is room for, and one series more than that.
+        _ = try rig.scrape("x 1\n")
+        #expect(try rig.scrape("a 1\nb 1\nc 1\nd 1\n").failure == .seriesTotal(max: 4))
+        #expect(rig.budget.count == 1)
         _ = try rig.scrape("a 1\nb 2\n")
         let outcome = try rig.scrape("a 1\nb 2\nc 1\nd 1\ne 1\n")
         #expect(outcome.failure == .seriesTotal(max: 4) && rig.budget.count == 2)

@@ -124,10 +124,11 @@ package struct TargetStateMachine: Sendable {
         _ text: ScrapedText, _ time: TimestampMS, _ outcome: inout Outcome,
         _ figures: inout Figures
     ) throws(ScrapeFailure) {
+        figures.scraped = text.values.count
+        try refuseBomb(text, &figures)
         var families: FamilyIndex?
         var previous = -1
         outcome.scrape.rows.reserveCapacity(text.values.count + own.count)
-        figures.scraped = text.values.count
         for index in text.values.indices {
             let range = text.series[index]
             let known = text.bytes.withUnsafeBytes {
@@ -144,14 +145,27 @@ package struct TargetStateMachine: Sendable {
             figures.afterRelabeling += 1
             if known == nil { figures.added += 1 }
             let limit = target.job.sampleLimit
+            // Nobody looks at the rest, so that it costs nothing.
             guard limit == 0 || figures.afterRelabeling <= limit else {
-                // Nobody looks at the rest, so that it costs nothing; without rules it counts as it is.
-                if target.job.metricRelabelRules.isEmpty {
-                    figures.afterRelabeling = text.values.count
-                }
                 throw .sampleLimit(max: limit)
             }
             addRow(slot, text, index, time, &outcome)
+        }
+    }
+
+    /// Refuses a text that is bound to pass a limit before anything is made of its lines. A line that is there many times
+    /// counts as often.
+    private func refuseBomb(
+        _ text: ScrapedText, _ figures: inout Figures
+    ) throws(ScrapeFailure) {
+        let count = text.values.count
+        let limit = target.job.sampleLimit
+        if limit > 0, count > limit, target.job.metricRelabelRules.isEmpty {
+            figures.afterRelabeling = count
+            throw .sampleLimit(max: limit)
+        }
+        guard count - table.lineCount <= budget.max - budget.count else {
+            throw .seriesTotal(max: budget.max)
         }
     }
 
