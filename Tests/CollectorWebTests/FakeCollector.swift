@@ -3,6 +3,7 @@ import CollectorWeb
 import Logging
 import Model
 import Storage
+import Synchronization
 import World
 
 /// A clock that stands at 2026-01-02T03:04:05Z; its sleeps end when they are cancelled.
@@ -103,6 +104,22 @@ struct FakeLogReader: LogReader {
     }
 }
 
+/// Remembers what it was told to delete and clean.
+final class FakeSeriesDeleter: SeriesDeleter {
+    let scopes = Mutex<[LabelScope]>([])
+    let cleanings = Mutex(0)
+
+    func deleteSeries(_ scope: LabelScope) async throws(StorageError) -> Int {
+        scopes.withLock { $0.append(scope) }
+        return 1
+    }
+
+    func cleanTombstones() async throws(StorageError) -> Int {
+        cleanings.withLock { $0 += 1 }
+        return 1
+    }
+}
+
 /// A whole `WebSite` over the fakes.
 enum FakeCollector {
     static let alert = AlertRecord(
@@ -130,7 +147,8 @@ enum FakeCollector {
         clock: any WorldClock = FixedClock(), sampleWriter: any SampleWriter = FakeSampleWriter(),
         exemplars: any ExemplarReader = FakeExemplarReader(),
         ruleGroups: [RuleGroupStatus] = [group],
-        deletes: Bool = false, metricReader: any MetricReader = FakeMetricReader(),
+        deleter: any SeriesDeleter = FakeSeriesDeleter(),
+        metricReader: any MetricReader = FakeMetricReader(),
         logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     ) -> WebSite {
         var dependencies = WebDependencies(
@@ -138,7 +156,7 @@ enum FakeCollector {
             metrics: MetricQueryService(
                 reader: metricReader, clock: clock, executor: globalConcurrentExecutor),
             logs: LogQueryService(reader: FakeLogReader(), clock: clock),
-            sampleWriter: sampleWriter, exemplars: exemplars,
+            sampleWriter: sampleWriter, exemplars: exemplars, deleter: deleter,
             ruleGroups: { ruleGroups },
             alerts: { [alert] },
             hosts: {
@@ -179,10 +197,6 @@ enum FakeCollector {
             startedAt: TimestampMS(1_767_322_800_000), workingDirectory: "/data",
             hostName: "watch", coreCount: 2, retention: "30d", flags: ["query.timeout": "2m"],
             configurationYAML: "global:\n  scrape_interval: 15s\n")
-        if deletes {
-            dependencies.deleteSeries = { _ in }
-            dependencies.cleanTombstones = {}
-        }
         return WebSite(
             configuration: configuration, dependencies: dependencies, random: FixedRandom(),
             logger: logger)

@@ -1,6 +1,8 @@
 import CollectorWeb
 import Gzip
 import Model
+import Storage
+import Synchronization
 import Testing
 
 /// Parts of one text: long sums of literals take the compiler long.
@@ -222,10 +224,8 @@ struct PrometheusPagesTests {
     @Test(
         "what can't be done is said, and nothing pretended",
         arguments: [
-            ("admin/tsdb/delete_series?match[]=up", 501, "this store can't delete series"),
             ("admin/tsdb/delete_series", 400, "no match[] parameter provided"),
             ("admin/tsdb/delete_series?match[]={}", 400, "at least one non-empty matcher"),
-            ("admin/tsdb/clean_tombstones", 501, "no tombstones"),
             ("admin/tsdb/snapshot", 501, "pg_dump"), ("read", 501, "remote read is not offered"),
         ])
     func refusals(path: String, status: Int, text: String) async throws {
@@ -238,22 +238,35 @@ struct PrometheusPagesTests {
         #expect(foreign.status == 403)
     }
 
-    @Test("series are deleted where the store can")
+    @Test("what is asked to be deleted or cleaned is")
     func deletion() async throws {
-        let answer = try await FakeCollector.ask(
-            "PUT /prometheus/api/v1/admin/tsdb/delete_series?match[]=up&start=1&end=2",
-            site: FakeCollector.site(deletes: true))
-        #expect(answer.status == 204)
+        let deleter = FakeSeriesDeleter()
+        let site = FakeCollector.site(deleter: deleter)
+        for range in ["&start=1&end=2", ""] {
+            let answer = try await FakeCollector.ask(
+                "PUT /prometheus/api/v1/admin/tsdb/delete_series?match[]=up\(range)", site: site)
+            #expect(answer.status == 204)
+        }
+        let scopes = deleter.scopes.withLock { $0 }
+        #expect(
+            scopes.map(\.matcherSets)
+                == [
+                    [[LabelMatcher("__name__", .equal, "up")]],
+                    [[LabelMatcher("__name__", .equal, "up")]],
+                ])
+        #expect(scopes.map(\.start.rawValue) == [1_000, .min])
+        #expect(scopes.map(\.end.rawValue) == [2_000, .max])
         let cleaned = try await FakeCollector.ask(
-            "POST /prometheus/api/v1/admin/tsdb/clean_tombstones",
-            site: FakeCollector.site(deletes: true))
+            "POST /prometheus/api/v1/admin/tsdb/clean_tombstones", site: site)
         #expect(cleaned.status == 204)
+        #expect(deleter.cleanings.withLock { $0 } == 1)
     }
 
     @Test("what comes through a proxy may not delete")
     func deletionThroughProxy() async throws {
+        let deleter = FakeSeriesDeleter()
         let site = FakeCollector.site(
-            configuration: WebConfiguration(hostNames: ["watch.example"]), deletes: true)
+            configuration: WebConfiguration(hostNames: ["watch.example"]), deleter: deleter)
         for action in ["delete_series?match[]=up", "clean_tombstones"] {
             let answer = try await FakeCollector.ask(
                 "POST /prometheus/api/v1/admin/tsdb/\(action)", headers: ["host": "watch.example"],
@@ -261,6 +274,7 @@ struct PrometheusPagesTests {
             #expect(answer.status == 403)
             #expect(answer.body.contains("on the collector's own host alone"))
         }
+        #expect(deleter.scopes.withLock(\.isEmpty) && deleter.cleanings.withLock { $0 } == 0)
     }
 
     @Test("federation has the newest sample of each series with its time")

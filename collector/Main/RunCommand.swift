@@ -181,7 +181,7 @@ struct CollectorWiring {
     ) -> WebDependencies {
         var dependencies = WebDependencies(
             version: PetrelCollector.version, clock: LiveClock(), metrics: metrics, logs: logs,
-            sampleWriter: store, exemplars: store,
+            sampleWriter: store, exemplars: store, deleter: store,
             ruleGroups: { evaluate.snapshot.map(RuleGroupStatus.init) },
             alerts: {
                 evaluate.snapshot.flatMap { machine in
@@ -197,13 +197,6 @@ struct CollectorWiring {
                     + evaluate.metrics()
                     + outbox.metrics()
             })
-        dependencies.deleteSeries = { scope in
-            _ = try await store.deleteSeries(
-                LabelScope(
-                    matcherSets: scope.matcherSets, start: scope.start ?? TimestampMS(.min),
-                    end: scope.end ?? TimestampMS(.max)))
-        }
-        dependencies.cleanTombstones = { _ = try await store.cleanTombstones() }
         dependencies.metricExtent = {
             try await store.chunkExtent().map {
                 MetricExtent(

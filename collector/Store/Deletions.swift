@@ -137,7 +137,7 @@ extension Catalogue {
     }
 }
 
-extension CollectorStore {
+extension CollectorStore: SeriesDeleter {
     /// Deletions in force at most; cleaning ends them.
     static let deletionsMax = 1_000
 

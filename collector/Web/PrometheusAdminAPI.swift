@@ -1,5 +1,6 @@
 import CollectorQuery
 import Model
+import Storage
 
 // What changes the store, and reading by remote read. The server listens on loopback alone, and `WebGate` keeps other
 // sites' pages away, and what comes through a proxy.
@@ -10,13 +11,12 @@ extension PrometheusAPI {
         switch action {
         case "delete_series": return try await deleteSeries(parameters)
         case "clean_tombstones":
-            guard let clean = dependencies.cleanTombstones else {
-                return Self.notImplemented("this store has no tombstones to clean")
+            do { _ = try await dependencies.deleter.cleanTombstones() } catch {
+                throw QueryFailure(error)
             }
-            do { try await clean() } catch { throw QueryFailure(any: error) }
             return WebResponse(status: 204)
         default:
-            return Self.notImplemented(
+            return Self.notOffered(
                 "there are no snapshots: all data is in PostgreSQL, so back it up with pg_dump")
         }
     }
@@ -34,24 +34,21 @@ extension PrometheusAPI {
         do { sets = try matcherSets(parameters) } catch {
             throw Self.invalid("match[]", error.message)
         }
-        guard let delete = dependencies.deleteSeries else {
-            return Self.notImplemented(
-                "this store can't delete series: nothing was changed; data ends with retention.age "
-                    + "in collector.yaml")
+        let scope = LabelScope(
+            matcherSets: sets, start: start ?? TimestampMS(.min), end: end ?? TimestampMS(.max))
+        do { _ = try await dependencies.deleter.deleteSeries(scope) } catch {
+            throw QueryFailure(error)
         }
-        do {
-            try await delete(MetricQueryService.Scope(matcherSets: sets, start: start, end: end))
-        } catch { throw QueryFailure(any: error) }
         return WebResponse(status: 204)
     }
 
     func remoteRead() -> WebResponse {
-        Self.notImplemented(
+        Self.notOffered(
             "remote read is not offered; ask /prometheus/api/v1/query_range, or read "
                 + "petrel.sample with SQL")
     }
 
-    private static func notImplemented(_ message: String) -> WebResponse {
+    private static func notOffered(_ message: String) -> WebResponse {
         PrometheusEnvelope.failure(501, "unavailable", message)
     }
 }

@@ -138,6 +138,7 @@ package struct WebDependencies: Sendable {
     /// Where samples go that senders push.
     package var sampleWriter: any SampleWriter
     package var exemplars: any ExemplarReader
+    package var deleter: any SeriesDeleter
     /// Every rule group, in the order of files and of groups in them.
     package var ruleGroups: @Sendable () async -> [RuleGroupStatus]
     /// Alerts that are pending, firing or freshly resolved.
@@ -157,15 +158,11 @@ package struct WebDependencies: Sendable {
     package var metricExtent: @Sendable () async throws -> MetricExtent? = { nil }
     /// What limits the number of series; nil where nothing does.
     package var seriesLimits: @Sendable () async -> SeriesLimitStatus? = { nil }
-    /// Takes deleted samples out of storage; nil where the store can't.
-    package var cleanTombstones: (@Sendable () async throws -> Void)?
-    /// Deletes the samples in a scope for good; nil where the store can't.
-    package var deleteSeries: (@Sendable (MetricQueryService.Scope) async throws -> Void)?
 
     package init(
         version: String, revision: String = "", clock: any WorldClock,
         metrics: MetricQueryService, logs: LogQueryService, sampleWriter: any SampleWriter,
-        exemplars: any ExemplarReader,
+        exemplars: any ExemplarReader, deleter: any SeriesDeleter,
         ruleGroups: @escaping @Sendable () async -> [RuleGroupStatus],
         alerts: @escaping @Sendable () async throws -> [AlertRecord],
         hosts: @escaping @Sendable () async throws -> [FleetHost],
@@ -184,6 +181,7 @@ package struct WebDependencies: Sendable {
         self.logs = logs
         self.sampleWriter = sampleWriter
         self.exemplars = exemplars
+        self.deleter = deleter
         self.ruleGroups = ruleGroups
         self.alerts = alerts
         self.hosts = hosts
