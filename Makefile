@@ -1,9 +1,9 @@
 # Petrel. `make run` and `make test` are all one needs; both install the system packages they lack.
 
 SWIFT ?= swift
-# A folder of its own: the two builds never wait for each other.
+# A folder of its own: a debug build by hand (`swift build`) never waits for it.
 RELEASE_SCRATCH = .build-release
-RELEASE = -c release --static-swift-stdlib --scratch-path $(RELEASE_SCRATCH) --disable-local-rpath $(SAME_ANYWHERE)
+RELEASE = -c release --scratch-path $(RELEASE_SCRATCH) --disable-local-rpath $(SAME_ANYWHERE)
 # The programs, and their debug symbols, do not tell in which folder they were built: two builds, one package.
 MAP = $(CURDIR)=/usr/src/petrel
 SAME_ANYWHERE = -Xswiftc -file-prefix-map -Xswiftc $(MAP) -Xcc -ffile-prefix-map=$(MAP) -Xcxx -ffile-prefix-map=$(MAP) \
@@ -17,18 +17,19 @@ run: dependencies-run release
 	@packaging/local/run.sh $(RELEASE_DIR)
 
 ## test: every test: style, units, conformance, simulation, integration, faults on real processes
+# One build serves both halves, the modules that ship; side by side they wait for peers and clocks, not for a core.
 test: dependencies-test
 	$(SWIFT) format lint --strict -r Sources agent collector Tests Package.swift
+	@echo "Building the programs and the tests (the first time takes about 20 minutes on 2 cores)"
+	$(SWIFT) build $(RELEASE) --build-tests
 	@$(MAKE) --no-print-directory -j2 --output-sync=line test-programs test-units
 
-# The two halves of `test`, side by side: either leaves a core idle while one large module compiles or a peer is waited for.
-test-programs: release
+test-programs:
 	packaging/local/check-release.sh $(RELEASE_DIR)
 	python3 Tests/Faults/fleet.py --programs $(RELEASE_DIR) short
 
 test-units:
-	$(SWIFT) build --build-tests
-	timeout 2400 $(SWIFT) test --skip-build
+	timeout 2400 $(SWIFT) test $(RELEASE) --skip-build
 
 ## bench: ratios against peers, measured in one run
 bench: dependencies-test release
