@@ -1,5 +1,6 @@
 import ChunkCodec
 import Model
+import Postgres
 import Storage
 
 /// The `data` of a row of `ingest_batch`: chunks of `Chunk.slotsMax` entries each, each behind its length (LEB128).
@@ -35,6 +36,29 @@ enum BatchData {
         }
         return columns
     }
+}
+
+extension ScrapeColumns {
+    /// The NaN that PostgreSQL reads from text.
+    private static let textNaN = 0x7ff8_0000_0000_0000 as UInt64
+
+    /// `series`, `vals` and `data` of its row of `ingest_batch`. Values that have a NaN of other bits, such as a staleness
+    /// marker, are `data`: a dump is text, in which every `float8` that is NaN reads NaN.
+    var rowColumns: [PostgresValue] {
+        let ids = series.map(\.rawValue)
+        guard values.contains(where: { $0.isNaN && $0.bitPattern != Self.textNaN }) else {
+            return [.int4Array(ids), .float8Array(values), .null(.bytea)]
+        }
+        let columns = values.map {
+            ChunkColumn(timestamps: [timestamp.rawValue], values: [$0], startTimestamps: [])
+        }
+        return [.int4Array(ids), .null(.float8Array), .bytea(BatchData.encode(columns))]
+    }
+
+    /// Those of a row without samples.
+    static let noRowColumns: [PostgresValue] = [
+        .null(.int4Array), .null(.float8Array), .null(.bytea),
+    ]
 }
 
 /// A batch of pushed samples as rows of `ingest_batch`.

@@ -166,9 +166,8 @@ extension CollectorStore: IngestWriter {
                         .int4(hour(now)), .int4(Catalogue.collectorHost), .int2(1), .int8(epoch),
                         .int8(sequence), .int4(Int32(part)), .int8(scrape.timestamp.rawValue),
                         .int8(now.rawValue), .int4(Int32(scrape.series.count)), .bytea([]),
-                        .int4Array(scrape.series.map(\.rawValue)), .float8Array(scrape.values),
                         .int8(number),
-                    ]))
+                    ] + scrape.rowColumns))
         }
         statements.append(PostgresStatement(requireWriterSQL, [.int8(writer)]))
         statements.append(PostgresStatement("COMMIT"))
@@ -177,9 +176,12 @@ extension CollectorStore: IngestWriter {
     }
 }
 
-/// Columns: recv_hour, host_id, kind, epoch, seq, part, ts, received_ns, record_count, digest, series, vals, number.
-let insertBatchSQL =
-    "INSERT INTO petrel.ingest_batch VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
+/// A row of the log; the last three are `ScrapeColumns.rowColumns`.
+let insertBatchSQL = """
+    INSERT INTO petrel.ingest_batch (recv_hour, host_id, kind, epoch, seq, part, ts, received_ns,
+        record_count, digest, number, series, vals, data)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+    """
 
 /// Refuses what stands before it in the transaction where another collector took over.
 let requireWriterSQL = "SELECT petrel.require_writer($1)"

@@ -240,10 +240,8 @@ struct IngestTransaction: Sendable {
                 scrape.map { .int8($0.timestamp.rawValue) } ?? .null(.int8),
                 .int8(batch.receivedAt.rawValue),
                 .int4(Int32(clamping: scrape?.series.count ?? batch.recordCount)),
-                .bytea(batch.digest),
-                scrape.map { .int4Array($0.series.map(\.rawValue)) } ?? .null(.int4Array),
-                scrape.map { .float8Array($0.values) } ?? .null(.float8Array), .int8(number),
-            ])
+                .bytea(batch.digest), .int8(number),
+            ] + (scrape?.rowColumns ?? ScrapeColumns.noRowColumns))
     }
 
     private func row(_ batch: IngestBatch, _ gap: GapRecord) -> PostgresStatement {

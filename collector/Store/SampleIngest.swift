@@ -96,21 +96,20 @@ extension CollectorStore: SampleWriter {
                     insertBatchSQL,
                     key(part: part) + [
                         .int8(scrape.timestamp.rawValue), .int8(now.rawValue),
-                        .int4(Int32(scrape.series.count)), .bytea([]),
-                        .int4Array(scrape.series.map(\.rawValue)), .float8Array(scrape.values),
-                        .int8(number),
-                    ]))
+                        .int4(Int32(scrape.series.count)), .bytea([]), .int8(number),
+                    ] + scrape.rowColumns))
         }
         if !rows.entries.isEmpty {
             let newest = rows.entries.compactMap(\.column.last).max() ?? 0
             statements.append(
                 PostgresStatement(
-                    insertDataSQL,
+                    insertBatchSQL,
                     key(part: rows.scrapes.count) + [
                         .int8(newest), .int8(now.rawValue),
                         .int4(Int32(clamping: rows.entries.reduce(0) { $0 + $1.column.count })),
-                        .int4Array(rows.entries.map(\.series.rawValue)), .bytea(data),
-                        .int8(number),
+                        .bytea([]), .int8(number),
+                        .int4Array(rows.entries.map(\.series.rawValue)), .null(.float8Array),
+                        .bytea(data),
                     ]))
         }
         statements.append(PostgresStatement(requireWriterSQL, [.int8(writer)]))
@@ -216,10 +215,3 @@ extension CollectorStore {
         metrics.history.note(earliest: earliest, now: clock.now.milliseconds.rawValue)
     }
 }
-
-/// A row with `data`.
-private let insertDataSQL = """
-    INSERT INTO petrel.ingest_batch (recv_hour, host_id, kind, epoch, seq, part, ts, received_ns,
-        record_count, digest, series, data, number)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, '', $10, $11, $12)
-    """
