@@ -4,9 +4,10 @@ SWIFT ?= swift
 # A folder of its own: a debug build by hand (`swift build`) never waits for it.
 RELEASE_SCRATCH = .build-release
 RELEASE = -c release --scratch-path $(RELEASE_SCRATCH) --disable-local-rpath $(SAME_ANYWHERE)
-# The programs, and their debug symbols, do not tell in which folder they were built: two builds, one package.
+# The programs, and their debug symbols, do not tell in which folder they were built: two builds, one package. (The index,
+# by which tests are found, keeps true names: -file-prefix-map would map those as well.)
 MAP = $(CURDIR)=/usr/src/petrel
-SAME_ANYWHERE = -Xswiftc -file-prefix-map -Xswiftc $(MAP) -Xcc -ffile-prefix-map=$(MAP) -Xcxx -ffile-prefix-map=$(MAP) \
+SAME_ANYWHERE = -Xswiftc -debug-prefix-map -Xswiftc $(MAP) -Xcc -ffile-prefix-map=$(MAP) -Xcxx -ffile-prefix-map=$(MAP) \
 	-Xswiftc -Xfrontend -Xswiftc -no-clang-module-breadcrumbs
 RELEASE_DIR = $(RELEASE_SCRATCH)/release
 
