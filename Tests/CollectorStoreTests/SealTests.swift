@@ -95,17 +95,36 @@ extension StoreTests {
         }
     }
 
-    @Test("a collector that was replaced stores and seals nothing more; the new one has all")
+    private static func figure(_ store: CollectorStore, _ name: String) -> Double? {
+        store.metricFamilies().first { $0.name == name }?.points.first?.value
+    }
+
+    @Test(
+        "a collector that was replaced stores, seals, drops and deletes nothing; the new one has all"
+    )
     func takeOver() async throws {
         try await TestCluster.with { cluster in
             let clock = SetClock(TestCluster.start)
-            let old = try await TestCluster.store(in: cluster, name: "takeover", clock: clock)
+            let name = "takeover"
+            // It keeps a day, and knows of no class.
+            let old = try await TestCluster.store(in: cluster, name: name, clock: clock) {
+                $0.metricRetentionHours = 24
+            }
             let h1 = try host("h1")
             let id = try #require(
                 try await old.intern([definition(["__name__": "m"])], host: h1)[0])
             let (session, _) = try await old.openSession(host: h1, kind: .metrics, epoch: 1)
-            _ = try await old.store([scrape(1, at: Self.base, [id], [1])], session: session)
-            let new = try await TestCluster.reopen(cluster, name: "takeover", clock: clock)
+            let first = scrape(1, at: Self.base, [id], [1])
+            _ = try await old.store([first], session: session)
+            let new = try await TestCluster.reopen(cluster, name: name, clock: clock) {
+                $0.metricRetentionHours = 30 * 24
+                $0.retentionRules = [
+                    RetentionRule(
+                        name: "long", ageHours: 60 * 24,
+                        matcherSets: [[LabelMatcher("__name__", .equal, "long")]])
+                ]
+            }
+            // Two calls whose outcome the old one does not know, and whose numbers the new one uses.
             await #expect(throws: StorageError.self) {
                 try await old.store(
                     [scrape(2, at: Self.base + 1, [id], [2])], session: session)
@@ -115,17 +134,48 @@ extension StoreTests {
                     (definition(["__name__": "own"]), Sample(TimestampMS(Self.base), 1))
                 ])
             }
+            let days = Self.base - 5 * 86_400_000
+            for metric in ["long", "plain"] {
+                try await new.storeOwn([
+                    (definition(["__name__": metric]), Sample(TimestampMS(days), 7))
+                ])
+            }
+            // A repeat looks for what has no answer; the rows of another are none of its.
+            await #expect {
+                try await old.store([first], session: session)
+            } throws: { error in
+                if case StorageError.unavailable = error { true } else { false }
+            }
             clock.advance(nanoseconds: 10 * 3_600_000_000_000)
-            await #expect(throws: StorageError.self) { try await old.sealWhereDue() }
             let (again, last) = try await new.openSession(host: h1, kind: .metrics, epoch: 1)
             #expect(last == 1)
             let batch = scrape(
                 2, at: Self.base + 1, [id], [3], receivedAt: clock.now.rawValue)
             #expect(try await new.store([batch], session: again) == [.stored])
-            #expect(try await new.sealWhereDue() == 1)
+            #expect(try await new.sealWhereDue() == 3)
+            // As of a deletion of the new one that is under way.
+            try await TestCluster.execute(
+                "INSERT INTO petrel.tombstone SELECT id, 1000000 FROM petrel.series", on: name,
+                in: cluster)
+            #expect(try await old.maintain() == MaintenanceReport(dropped: [], postponed: []))
+            for _ in 0..<2 {
+                await #expect(throws: StorageError.self) { try await old.sealWhereDue() }
+                await #expect(throws: StorageError.self) { try await old.cleanTombstones() }
+                await #expect(throws: StorageError.self) {
+                    try await old.deleteSeries(
+                        LabelScope(start: TimestampMS(0), end: TimestampMS(1)))
+                }
+            }
+            #expect(Self.figure(old, "petrel_store_head_samples") == 1)
+            let tombstones = try await TestCluster.number(
+                "SELECT count(*) FROM petrel.tombstone", on: name, in: cluster)
+            #expect(tombstones >= 3)
             #expect(
-                try await Self.everything(new)
-                    == ["m": [Self.base: 1.0.bitPattern, Self.base + 1: 3.0.bitPattern]])
+                try await Self.everything(new) == [
+                    "m": [Self.base: 1.0.bitPattern, Self.base + 1: 3.0.bitPattern],
+                    "long": [days: 7.0.bitPattern], "plain": [days: 7.0.bitPattern],
+                ])
+            #expect(try await StoreVerifier(new).verify().isSound)
             await old.close()
             await new.close()
         }

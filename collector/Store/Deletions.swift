@@ -148,9 +148,7 @@ extension CollectorStore: SeriesDeleter {
     package func deleteSeries(_ scope: LabelScope) async throws(StorageError) -> Int {
         await metrics.deleting.acquire()
         defer { metrics.deleting.release() }
-        guard let writer = metrics.progress.withLock({ $0.writer }) else {
-            throw Self.anotherWriter
-        }
+        guard let writer = try await currentWriter() else { throw Self.anotherWriter }
         let (numbers, count) = try catalogue.series.withLock { state throws(StorageError) in
             (try state.index.matching(scope), state.deletions.count)
         }
@@ -276,9 +274,11 @@ extension CollectorStore: SeriesDeleter {
     func endDeletions() async throws(StorageError) {
         await metrics.deleting.acquire()
         defer { metrics.deleting.release() }
-        guard metrics.progress.withLock({ $0.writer }) != nil else { return }
+        guard let writer = try await currentWriter() else { return }
         let left = try await own { session in
             try session.transaction { session in
+                // Tombstones of another collector are there before their deletion is.
+                try Self.lockWriter(writer, session)
                 try session.query(
                     """
                     DELETE FROM petrel.deletion d

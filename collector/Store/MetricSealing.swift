@@ -26,6 +26,8 @@ final class MetricState: Sendable {
     struct Progress: Sendable {
         /// Which writer this collector is in `petrel.metric_seal`; nil: none, it writes no metrics.
         var writer: Int64?
+        /// It was one, until another collector took over.
+        var isReplaced = false
         /// The end of the last window that was sealed, milliseconds since the epoch.
         var sealedThrough = Int64.min
         /// What was told last, and when, nanoseconds since the epoch.
@@ -82,7 +84,10 @@ extension CollectorStore {
         metrics.cache.forget(nil)
         metrics.history.note(earliest: .min)
         metrics.numbers.start(after: max(number, last))
-        metrics.progress.withLock { $0.writer = writer }
+        metrics.progress.withLock { progress in
+            progress.writer = writer
+            progress.isReplaced = false
+        }
     }
 
     /// Reads rows of `ingest_batch` that are not sealed into the head, and answers with their last number. More than the
@@ -244,8 +249,10 @@ extension CollectorStore {
         of series: some Sequence<Int32>, _ takeIn: (T) -> Void,
         _ body: (_ number: Int64, _ writer: Int64) async throws(StorageError) -> T
     ) async throws(StorageError) -> T {
-        guard let writer = metrics.progress.withLock({ $0.writer }) else {
-            throw .unavailable("this collector is not the writer of metrics")
+        let (current, isReplaced) = metrics.progress.withLock { ($0.writer, $0.isReplaced) }
+        guard let writer = current else {
+            throw isReplaced
+                ? Self.anotherWriter : .unavailable("this collector is not the writer of metrics")
         }
         guard metrics.head.sampleCount < 2 * configuration.headSamplesMax else {
             throw .unavailable(
@@ -275,6 +282,7 @@ extension CollectorStore {
     func settleDoubts() async throws(StorageError) {
         let doubtful = metrics.numbers.doubtful
         guard !doubtful.isEmpty else { return }
+        guard let writer = try await currentWriter() else { throw Self.anotherWriter }
         let catalogue = catalogue
         let metrics = metrics
         let hourMin = hour(clock.now) - 24
@@ -283,6 +291,10 @@ extension CollectorStore {
                 // A server process that lost us may still be at its commit.
                 try session.query("SET LOCAL lock_timeout = '\(Self.takeOverMilliseconds)ms'")
                 try session.query("LOCK TABLE petrel.ingest_batch IN SHARE MODE")
+                // Rows of another writer have the same numbers; while the lock is held it stores none.
+                let isOurs = try session.query(
+                    "SELECT 1 FROM petrel.metric_seal WHERE writer = $1", [.int8(writer)])
+                guard isOurs.count == 1 else { throw Self.anotherWriter }
                 let rows = try session.query(
                     """
                     SELECT number, ts, series, vals, data FROM petrel.ingest_batch
@@ -302,9 +314,11 @@ extension CollectorStore {
 
     // MARK: Sealing
 
-    /// Seals the windows that are over, or all where the head is full. The number of chunks written.
+    /// Seals the windows that are over, or all where the head is full. The number of chunks written. Throws `unavailable`
+    /// where another collector took over.
     @discardableResult
     package func sealWhereDue() async throws(StorageError) -> Int {
+        guard !isReplaced else { throw Self.anotherWriter }
         try await settleDoubts()
         try await undoDeletions()
         let now = clock.now.milliseconds.rawValue
@@ -325,7 +339,10 @@ extension CollectorStore {
     func seal(through: Int64) async throws(StorageError) -> Int {
         await metrics.sealing.acquire()
         defer { metrics.sealing.release() }
-        guard let writer = metrics.progress.withLock({ $0.writer }) else { return 0 }
+        guard let writer = try await currentWriter() else {
+            guard !isReplaced else { throw Self.anotherWriter }
+            return 0
+        }
         try await undoDeletions()
         // Numbers that settle from here on may be in these chunks and will be read again after a crash: no harm.
         let number = metrics.numbers.settledThrough
@@ -377,11 +394,6 @@ extension CollectorStore {
         }
         catalogue.noteWritten(seriesDays)
     }
-
-    static var anotherWriter: StorageError {
-        .unavailable(
-            "another collector took over this database: stop one of the two, or give each its own")
-    }
 }
 
 /// Rows of `petrel.chunk` in the order of `copy`.
@@ -413,9 +425,12 @@ package struct SealService: Service {
                     }
                 } catch {
                     if Task.isCancelled { return }
-                    store.logger.error(
-                        "metrics could not be sealed; they stay in memory and in the log",
-                        metadata: ["error": "\(error)"])
+                    // That another collector took over was said once.
+                    if !store.isReplaced {
+                        store.logger.error(
+                            "metrics could not be sealed; they stay in memory and in the log",
+                            metadata: ["error": "\(error)"])
+                    }
                 }
                 do { try await store.clock.sleep(nanoseconds: Self.pauseNanoseconds) } catch {
                     return

@@ -111,14 +111,18 @@ extension CollectorStore {
 
     /// Makes partitions ahead, drops hours of the log that are sealed, what is older than the retention, and the oldest of
     /// what is more than it may be, at most `dropsPerRoundMax` a round; removes series that have no samples left. Readers
-    /// never block it and are never blocked by it: what they hold open waits for the next round.
+    /// never block it and are never blocked by it: what they hold open waits for the next round. A collector that was
+    /// replaced drops and removes nothing.
     package func maintain() async throws(StorageError) -> MaintenanceReport {
         try await ensurePartitionsAhead()
-        let found = try await partitionsThere()
         var report = MaintenanceReport(dropped: [], postponed: [])
+        guard try await currentWriter() != nil else { return report }
+        let found = try await partitionsThere()
         // A table has one partition at most that is about to be detached: the others wait for it.
         var heldTables: Set<String> = []
         for (partition, reason) in try await stale(found).prefix(Self.dropsPerRoundMax) {
+            // Whoever takes over keeps other days.
+            guard try await currentWriter() != nil else { return report }
             guard !heldTables.contains(partition.parent), try await isSealed(partition) else {
                 report.postponed.append(partition.name)
                 continue
@@ -201,7 +205,8 @@ extension CollectorStore {
             case .ingest: hour(now) - Self.sealedHoursKept
             case .log: day(now) - Int32(clamping: configuration.logRetentionDays)
             case .chunk(let number):
-                day(now) - (retained.classes[number]?.ageDays ?? 0)
+                // A class of another collector is that one's to keep.
+                retained.classes[number].map { day(now) - $0.ageDays } ?? .min
             case .exemplar: day(now) - (retained.classes[0]?.ageDays ?? 0)
             }
         }

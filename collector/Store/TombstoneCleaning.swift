@@ -34,7 +34,7 @@ extension CollectorStore {
     private func rewriteDeleted() async throws(StorageError) -> Int {
         await metrics.deleting.acquire()
         defer { metrics.deleting.release() }
-        guard metrics.progress.withLock({ $0.writer }) != nil else { throw Self.anotherWriter }
+        guard let writer = try await currentWriter() else { throw Self.anotherWriter }
         let (deletions, slots) = catalogue.series.withLock { state in
             let deletions = state.deletions.filter { !$0.isCleaned }
             var slots: [Int32: [(slot: Int, number: Int32)]] = [:]
@@ -51,11 +51,15 @@ extension CollectorStore {
             let step = Array(groups[start..<min(start + Self.groupsPerStep, groups.count)])
             let wanted = slots.filter { step.contains($0.key) }
             count += try await own { session in
-                try session.transaction { try Self.rewrite(step, wanted, deletions, $0) }
+                try session.transaction { session in
+                    let count = try Self.rewrite(step, wanted, deletions, session)
+                    try session.query(requireWriterSQL, [.int8(writer)])
+                    return count
+                }
             }
         }
         metrics.cache.forget(nil)
-        try await finish(deletions)
+        try await finish(deletions, writer)
         logger.info("tombstones cleaned", metadata: ["chunks": "\(count)"])
         return count
     }
@@ -159,11 +163,13 @@ extension CollectorStore {
     }
 
     /// No chunk holds them any more: the database says so, and on which days their series have nothing left.
-    private func finish(_ deletions: [Deletion]) async throws(StorageError) {
+    private func finish(_ deletions: [Deletion], _ writer: Int64) async throws(StorageError) {
         let ids = deletions.map(\.id)
         let catalogue = catalogue
         let written = try await own { session in
             try session.transaction { session in
+                // What memory knows of the days must not replace what another collector has written since.
+                try Self.lockWriter(writer, session)
                 try session.query(
                     "UPDATE petrel.deletion SET cleaned = true WHERE id = ANY ($1)",
                     [.int8Array(ids)])
