@@ -250,4 +250,54 @@ extension StoreTests {
             await next.close()
         }
     }
+
+    @Test(
+        "a day that can't be read goes all the same, and one that can't be dropped keeps no other")
+    func damagedDays() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start + 3 * Self.dayNanoseconds)
+            let name = "damaged"
+            let store = try await TestCluster.store(
+                in: cluster, name: name, clock: clock, Self.configure)
+            let first = Self.base / 86_400_000
+            for day in first..<first + 3 {
+                try await store.storeOwn([
+                    (definition(["__name__": "plain"]), Sample(TimestampMS(day * 86_400_000), 1)),
+                    (definition(["__name__": "slo:a"]), Sample(TimestampMS(day * 86_400_000), 1)),
+                ])
+            }
+            clock.advance(nanoseconds: 10_800_000_000_000)
+            #expect(try await store.sealWhereDue() > 0)
+            // Any look at a row fails, as at a page that the disk lost.
+            try await TestCluster.execute(
+                """
+                ANALYZE petrel.chunk_d\(first);
+                ALTER TABLE petrel.chunk_d\(first) ENABLE ROW LEVEL SECURITY;
+                ALTER TABLE petrel.chunk_d\(first) FORCE ROW LEVEL SECURITY;
+                CREATE POLICY lost ON petrel.chunk_d\(first) USING (1 / (day - day) = 1);
+                """, on: name, in: cluster)
+            try await TestCluster.execute(
+                "ALTER TABLE petrel.chunk_d\(first + 1) OWNER TO postgres", on: name, in: cluster,
+                as: "postgres")
+            clock.advance(nanoseconds: 20 * Self.dayNanoseconds)
+            var report = MaintenanceReport(dropped: [], postponed: [])
+            for _ in 0..<2 {
+                let round = try await store.maintain()
+                report.dropped += round.dropped
+                report.postponed = round.postponed
+            }
+            let went =
+                [first, first + 2].map { "chunk_d\($0)" }
+                + (first..<first + 3).map { "chunk_c1_d\($0)" }
+            #expect(Set(report.dropped).isSuperset(of: went), "\(report)")
+            #expect(report.postponed == ["chunk_d\(first + 1)"])
+            for (day, count) in [(first, 1), (first + 2, 1)] {
+                let told = try await TestCluster.number(
+                    "SELECT record_count FROM petrel.retention_drop WHERE relation = 'chunk_d\(day)'",
+                    on: name, in: cluster)
+                #expect(told == count)
+            }
+            await store.close()
+        }
+    }
 }

@@ -144,11 +144,14 @@ enum TestCluster {
         "host='\(cluster.socketDirectory)' user=\(PrivateCluster.owner) dbname=\(name)"
     }
 
-    /// Runs statements of text as the owner.
-    static func execute(_ script: String, on name: String, in cluster: PrivateCluster) async throws
-    {
+    /// Runs statements of text as the owner, or as another role.
+    static func execute(
+        _ script: String, on name: String, in cluster: PrivateCluster,
+        as role: String = PrivateCluster.owner
+    ) async throws {
+        let url = "host='\(cluster.socketDirectory)' user=\(role) dbname=\(name)"
         try await PostgresPool.once(
-            PostgresPoolConfiguration(url: url(of: name, in: cluster)), logger: quiet
+            PostgresPoolConfiguration(url: url), logger: quiet
         ) { pool in try await pool.withSession { try $0.execute(script) } }
     }
 

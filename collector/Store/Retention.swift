@@ -14,7 +14,8 @@ import World
 package struct MaintenanceReport: Hashable, Sendable {
     /// Names of partitions that were dropped.
     package var dropped: [String]
-    /// Old partitions that an open reader still holds, or that are not sealed yet; the next round tries again.
+    /// Old partitions that an open reader still holds, that are not sealed yet or that could not be dropped; the next round
+    /// tries again.
     package var postponed: [String]
     /// Series of which no sample was left.
     package var removedSeriesCount = 0
@@ -108,6 +109,10 @@ extension CollectorStore {
     static let sealedHoursKept: Int32 = 3
     /// Partitions that one round drops at most: a clock that jumped ahead must not empty the store.
     static let dropsPerRoundMax = 26
+    /// Partitions of which the database may leave a round without an answer: then the others wait for the next one.
+    static let failuresPerRoundMax = 3
+    /// How long the records of a partition are counted; then it goes with an estimate.
+    static let countSecondsMax = 100
 
     /// Makes partitions ahead, drops hours of the log that are sealed, what is older than the retention, and the oldest of
     /// what is more than it may be, at most `dropsPerRoundMax` a round; removes series that have no samples left. Readers
@@ -120,20 +125,24 @@ extension CollectorStore {
         let found = try await partitionsThere()
         // A table has one partition at most that is about to be detached: the others wait for it.
         var heldTables: Set<String> = []
+        var failureCount = 0
         for (partition, reason) in try await stale(found).prefix(Self.dropsPerRoundMax) {
-            // Whoever takes over keeps other days.
-            guard try await currentWriter() != nil else { return report }
-            guard !heldTables.contains(partition.parent), try await isSealed(partition) else {
+            guard !isReplaced, !heldTables.contains(partition.parent),
+                failureCount < Self.failuresPerRoundMax
+            else {
                 report.postponed.append(partition.name)
                 continue
             }
-            if let count = try await drop(partition, reason) {
+            switch try await outcome(partition, reason) {
+            case .dropped(let count):
                 report.dropped.append(partition.name)
                 note(partition, reason, count)
-            } else {
-                report.postponed.append(partition.name)
-                heldTables.insert(partition.parent)
+                continue
+            case .unsealed, .refused, .replaced: break
+            case .held: heldTables.insert(partition.parent)
+            case .unanswered: failureCount += 1
             }
+            report.postponed.append(partition.name)
         }
         let postponed = report.postponed.count
         retention.withLock { $0.postponed = postponed }
@@ -142,6 +151,7 @@ extension CollectorStore {
             metrics.cache.forget(nil)
             metrics.history.note(earliest: .min)
         }
+        guard !isReplaced else { return report }
         try await forgetDays(found.filter { !report.dropped.contains($0.name) })
         if catalogue.series.withLock({ !$0.deletions.isEmpty }) { try await endDeletions() }
         report.removedSeriesCount = try await removeEmptySeries()
@@ -310,30 +320,94 @@ extension CollectorStore {
         }
     }
 
+    /// What became of a partition that is to go.
+    private enum DropOutcome {
+        /// With so many samples or entries.
+        case dropped(Int64)
+        /// Something of it is not in chunks yet.
+        case unsealed
+        /// A reader or writer is in the way.
+        case held
+        /// Another collector took over: it keeps other days.
+        case replaced
+        case refused
+        /// The database was away, or took too long.
+        case unanswered
+    }
+
+    /// Drops a partition. What is wrong with one keeps no other from going: it is logged. Throws `cancelled` alone.
+    private func outcome(
+        _ partition: Partition, _ reason: DropReason
+    ) async throws(StorageError) -> DropOutcome {
+        do throws(StorageError) {
+            guard try await currentWriter() != nil else { return .replaced }
+            guard try await isSealed(partition) else { return .unsealed }
+            return try await drop(partition, reason).map { .dropped($0) } ?? .held
+        } catch {
+            if case .cancelled = error { throw error }
+            logger.error(
+                "retention could not drop a partition; it goes on with the others, and tries again in an hour",
+                metadata: ["table": "\(partition.name)", "error": "\(error)"])
+            guard case .unavailable = error else { return .refused }
+            return .unanswered
+        }
+    }
+
     /// How many samples or entries went with it; nil where a reader or writer is in the way.
     private func drop(
         _ partition: Partition, _ reason: DropReason
     ) async throws(StorageError) -> Int64? {
+        guard try await detach(partition) != nil else { return nil }
+        do throws(StorageError) {
+            return try await remove(partition, reason, isCounted: true)
+        } catch {
+            if case .cancelled = error { throw error }
+            guard partition.kind != .ingest else { throw error }
+            // What can't be read any more would stay for ever.
+            logger.error(
+                "the records of a day can't be counted: it goes all the same, and petrel.retention_drop has an estimate",
+                metadata: ["table": "\(partition.name)", "error": "\(error)"])
+            return try await remove(partition, reason, isCounted: false)
+        }
+    }
+
+    /// Nil where a reader or writer is in the way.
+    private func detach(_ partition: Partition) async throws(StorageError) -> Void? {
+        guard partition.isAttached else { return () }
+        return try await unlessHeld { session in
+            // In no transaction: a concurrent detach allows none.
+            try session.execute(
+                "ALTER TABLE petrel.\(partition.parent) DETACH PARTITION petrel.\(partition.name) "
+                    + (partition.isDetachPending ? "FINALIZE" : "CONCURRENTLY"))
+        }
+    }
+
+    private func remove(
+        _ partition: Partition, _ reason: DropReason, isCounted: Bool
+    ) async throws(StorageError) -> Int64? {
         let now = clock.now.milliseconds.rawValue
-        return try await own { session in
+        return try await unlessHeld { session in
+            try session.transaction { session in
+                // At once: of two that both looked into it first neither could go on.
+                try session.query("LOCK TABLE petrel.\(partition.name) IN ACCESS EXCLUSIVE MODE")
+                let count = try Self.record(
+                    partition, reason, isCounted: isCounted, at: now, session)
+                try session.query(
+                    "SELECT petrel.drop_detached_partition($1)", [.text(partition.name)])
+                return count
+            }
+        }
+    }
+
+    /// Runs statements that do not wait for long; nil where something held what they need.
+    private func unlessHeld<T: Sendable>(
+        _ body: @escaping @Sendable (PostgresSession) throws -> T
+    ) async throws(StorageError) -> T? {
+        try await own { session in
             do {
                 // A detach that is finished waits with a lock for which a new partition, and so a batch, waits too.
                 try session.execute("SET lock_timeout = '800ms'")
-                if partition.isAttached {
-                    // Each in a transaction of its own: a concurrent detach allows no other.
-                    try session.execute(
-                        "ALTER TABLE petrel.\(partition.parent) DETACH PARTITION petrel.\(partition.name) "
-                            + (partition.isDetachPending ? "FINALIZE" : "CONCURRENTLY"))
-                }
-                return try session.transaction { session in
-                    // At once: of two that both looked into it first neither could go on.
-                    try session.query(
-                        "LOCK TABLE petrel.\(partition.name) IN ACCESS EXCLUSIVE MODE")
-                    let count = try Self.record(partition, reason, at: now, session)
-                    try session.query(
-                        "SELECT petrel.drop_detached_partition($1)", [.text(partition.name)])
-                    return count
-                }
+                return try body(session)
             } catch let error as PostgresError
                 where ["55P03", "42P01", "55000", "40P01"].contains(error.sqlState)
             {
@@ -343,24 +417,31 @@ extension CollectorStore {
         }
     }
 
-    /// Says what goes, in the transaction in which it goes: how many records. Hours of the log are in chunks and are not told
-    /// of.
+    /// Says what goes, in the transaction in which it goes: how many records, or where they are not counted about how many
+    /// rows. Hours of the log are in chunks and are not told of.
     private static func record(
-        _ partition: Partition, _ reason: DropReason, at now: Int64, _ session: PostgresSession
+        _ partition: Partition, _ reason: DropReason, isCounted: Bool, at now: Int64,
+        _ session: PostgresSession
     ) throws -> Int64 {
-        let counting: String
+        var counting: String
         switch partition.kind {
         case .ingest: return 0
-        case .log, .exemplar: counting = "count(*)"
-        case .chunk: counting = "coalesce(sum(sample_count), 0)"
+        case .log, .exemplar: counting = "count(*) FROM petrel.\(partition.name)"
+        case .chunk: counting = "coalesce(sum(sample_count), 0) FROM petrel.\(partition.name)"
+        }
+        if isCounted {
+            // Before the connection is given up for its silence.
+            try session.query("SET LOCAL statement_timeout = '\(countSecondsMax)s'")
+        } else {
+            counting =
+                "greatest(reltuples, 0) FROM pg_class WHERE oid = 'petrel.\(partition.name)'::regclass"
         }
         var retentionClass = PostgresValue.null(.int2)
         if case .chunk(let number) = partition.kind { retentionClass = .int2(number) }
         let count = try session.query(
             """
-            INSERT INTO petrel.retention_drop (at, relation, class, day, reason, record_count, bytes)
-            SELECT $1, $2, $3, $4, $5, \(counting), $6 FROM petrel.\(partition.name)
-            RETURNING record_count
+            INSERT INTO petrel.retention_drop (at, relation, class, day, reason, bytes, record_count)
+            SELECT $1, $2, $3, $4, $5, $6, \(counting) RETURNING record_count
             """,
             [
                 .int8(now), .text(partition.name), retentionClass, .int4(partition.number),

@@ -57,7 +57,7 @@ extension CollectorStore {
             MetricFamily(
                 "petrel_retention_postponed_partitions", .gauge,
                 help:
-                    "Partitions that the last round of retention left because a reader holds them.",
+                    "Partitions that the last round of retention left: a reader holds them, or they could not be dropped.",
                 points: [.init(.empty, Double(counts.postponed))]),
             MetricFamily(
                 "petrel_store_size_bytes", .gauge,
