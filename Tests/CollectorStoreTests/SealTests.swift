@@ -247,4 +247,44 @@ extension StoreTests {
             #expect(chunks > 2)
         }
     }
+
+    /// What each call asks last before its commit fails so that the collector can't tell whether it was committed.
+    private static let unanswered = """
+        CREATE OR REPLACE FUNCTION petrel.require_writer(wanted int8) RETURNS void
+        LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'lost' USING ERRCODE = '57P03'; END $$;
+        """
+    private static let answered = """
+        CREATE OR REPLACE FUNCTION petrel.require_writer(wanted int8) RETURNS void
+        LANGUAGE plpgsql AS $$ BEGIN END $$;
+        """
+
+    @Test("a call whose answer was lost is found however long the database was away")
+    func lateAnswer() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            let name = "lateanswer"
+            let store = try await TestCluster.store(in: cluster, name: name, clock: clock)
+            let series = definition(["__name__": "m"])
+            try await store.storeOwn([(series, Sample(TimestampMS(Self.base), 1))])
+            try await TestCluster.execute(Self.unanswered, on: name, in: cluster)
+            await #expect(throws: StorageError.self) {
+                try await store.storeOwn([(series, Sample(TimestampMS(Self.base + 1), 2))])
+            }
+            #expect(Self.figure(store, "petrel_store_doubtful_calls") == 1)
+            // As where its commit went through and the answer did not.
+            try await TestCluster.execute(
+                Self.answered + """
+                    INSERT INTO petrel.ingest_batch (recv_hour, host_id, kind, epoch, seq, part, ts,
+                        received_ns, record_count, digest, number, series, vals)
+                    SELECT recv_hour, host_id, kind, epoch, seq + 1, part, ts + 1, received_ns,
+                        record_count, digest, number + 1, series, '{2}' FROM petrel.ingest_batch;
+                    """, on: name, in: cluster)
+            clock.advance(nanoseconds: 30 * 3_600_000_000_000)
+            #expect(try await store.sealWhereDue() == 1)
+            #expect(
+                try await Self.everything(store)
+                    == ["m": [Self.base: 1.0.bitPattern, Self.base + 1: 2.0.bitPattern]])
+            await store.close()
+        }
+    }
 }

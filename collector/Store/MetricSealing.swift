@@ -285,7 +285,6 @@ extension CollectorStore {
         guard let writer = try await currentWriter() else { throw Self.anotherWriter }
         let catalogue = catalogue
         let metrics = metrics
-        let hourMin = hour(clock.now) - 24
         try await own { session in
             try session.transaction { session in
                 // A server process that lost us may still be at its commit.
@@ -295,12 +294,12 @@ extension CollectorStore {
                 let isOurs = try session.query(
                     "SELECT 1 FROM petrel.metric_seal WHERE writer = $1", [.int8(writer)])
                 guard isOurs.count == 1 else { throw Self.anotherWriter }
+                // All of the log: no hour goes that has a number past those that seals have reached.
                 let rows = try session.query(
                     """
                     SELECT number, ts, series, vals, data FROM petrel.ingest_batch
-                    WHERE recv_hour >= $1 AND number = ANY ($2) AND ts IS NOT NULL
-                    ORDER BY number, part
-                    """, [.int4(hourMin), .int8Array(doubtful)])
+                    WHERE number = ANY ($1) AND ts IS NOT NULL ORDER BY number, part
+                    """, [.int8Array(doubtful)])
                 for row in 0..<rows.count {
                     try Self.insert(
                         rows, at: row, 1, number: try rows.integer(row, 0), after: .min, catalogue,
