@@ -287,4 +287,35 @@ extension StoreTests {
             await store.close()
         }
     }
+
+    @Test("a clock that jumps ahead of the retention costs nothing of what waits to be sealed")
+    func jumpedClock() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            let name = "jumped"
+            var store = try await TestCluster.store(in: cluster, name: name, clock: clock)
+            let series = definition(["__name__": "m"])
+            var expected: [Int64: UInt64] = [:]
+            // By a tick of the seals, and by a start whose log does not fit into the head.
+            for isStart in [false, true] {
+                for step in 0..<Int64(3) {
+                    let at = Self.base + step + (isStart ? 3 : 0)
+                    try await store.storeOwn([(series, Sample(TimestampMS(at), Double(step)))])
+                    expected[at] = Double(step).bitPattern
+                }
+                clock.advance(nanoseconds: 400 * 86_400_000_000_000)
+                if !isStart {
+                    #expect(try await store.sealWhereDue() == 1)
+                } else {
+                    await store.close()
+                    store = try await TestCluster.reopen(cluster, name: name, clock: clock) {
+                        $0.headSamplesMax = 1
+                    }
+                }
+                #expect(Self.figure(store, "petrel_store_expired_samples_total") == 0)
+                #expect(try await Self.everything(store) == ["m": expected])
+            }
+            await store.close()
+        }
+    }
 }

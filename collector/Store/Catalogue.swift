@@ -146,11 +146,14 @@ final class Catalogue: Sendable {
         series.withLock { state in numbers.map { state.lives[$0]?.retentionClass } }
     }
 
-    /// The chunks of days that are still kept, and the samples of the others: they became too old while they waited.
+    /// The chunks of days that are still kept, and the samples of the others: they became too old while they waited. The
+    /// newest of all says what is old where the clock is ahead of it: one that has jumped must not cost what waits.
     func kept(
-        _ chunks: [SealedChunk], now: TimestampMS
+        _ chunks: [SealedChunk], clock: TimestampMS
     ) -> (chunks: [(chunk: SealedChunk, retentionClass: Int16)], expiredCount: Int) {
         let retained = retention.withLock { $0 }
+        let newest = chunks.lazy.map(\.last).max() ?? 0
+        let now = min(clock, TimestampMS(max(newest, 0)))
         return series.withLock { state in
             var kept: [(chunk: SealedChunk, retentionClass: Int16)] = []
             var expiredCount = 0

@@ -136,7 +136,7 @@ extension CollectorStore {
         _ session: PostgresSession
     ) throws {
         let (all, rest) = try metrics.head.seal(through: .max)
-        let (chunks, expiredCount) = catalogue.kept(all, now: now)
+        let (chunks, expiredCount) = catalogue.kept(all, clock: now)
         metrics.progress.withLock { $0.expiredSamples += expiredCount }
         for key in partitionKeys(chunks) {
             try session.query(
@@ -353,7 +353,7 @@ extension CollectorStore {
             metrics.head.unsealed()
             throw .corrupt("the head: \(error)")
         }
-        let (chunks, expiredCount) = catalogue.kept(all, now: clock.now.milliseconds)
+        let (chunks, expiredCount) = catalogue.kept(all, clock: clock.now.milliseconds)
         do throws(StorageError) {
             try await write(chunks, writer: writer, number: number, through: through)
         } catch {
