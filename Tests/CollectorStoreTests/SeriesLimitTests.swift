@@ -165,4 +165,46 @@ extension StoreTests {
             await store.close()
         }
     }
+
+    @Test("a clock that was ahead and is set back: limits count and windows are sealed as before")
+    func clockSetBack() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            let store = try await TestCluster.store(in: cluster, name: "setback", clock: clock) {
+                $0.seriesPerMetricMax = 10
+            }
+            let days: Int64 = 40 * 86_400_000_000_000
+            func push(_ ids: [SeriesID?]) async throws {
+                let ids = ids.compactMap { $0 }
+                let at = clock.now.rawValue / 1_000_000
+                let outcome = try await store.storeSamples(
+                    SampleBatch(
+                        runs: ids.map { SampleBatch.Run(series: $0, sampleCount: 1) },
+                        timestamps: ids.map { _ in at }, values: ids.map { _ in 1 }))
+                #expect(outcome.storedSamples == ids.count)
+            }
+            let first = try await store.internPushed(Self.bomb(0..<4))
+            try await push(first)
+            clock.advance(nanoseconds: days)
+            try await push(try await store.internPushed(Self.bomb(4..<6)))
+            #expect(store.seriesLimitStatus().activeCount == 2)
+            #expect(try await store.sealWhereDue() > 0)
+            clock.advance(nanoseconds: -days)
+            // Those of before count again, those that came meanwhile from now on, and new ones with them.
+            #expect(store.seriesLimitStatus().activeCount == 6)
+            let more = try await store.internPushed(Self.bomb(6..<20))
+            #expect(more.compactMap { $0 }.count == 4)
+            try await push(first + more)
+            #expect(store.seriesLimitStatus().activeCount == 10)
+            clock.advance(nanoseconds: 4 * 3_600_000_000_000)
+            #expect(store.seriesLimitStatus().activeCount == 0)
+            #expect(try await store.sealWhereDue() > 0)
+            #expect(try await store.sealWhereDue() == 0)
+            try await push(first)
+            #expect(store.seriesLimitStatus().activeCount == 4)
+            clock.advance(nanoseconds: 4 * 3_600_000_000_000)
+            #expect(try await store.sealWhereDue() > 0)
+            await store.close()
+        }
+    }
 }

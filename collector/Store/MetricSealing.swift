@@ -324,7 +324,12 @@ extension CollectorStore {
         let window = MetricHead.windowMilliseconds
         let end = MetricHead.windowEnd(now - Self.sealGraceMilliseconds) - window
         var count = 0
-        if metrics.progress.withLock({ $0.sealedThrough }) < end {
+        let sealedThrough = metrics.progress.withLock { progress in
+            // The clock was ahead and was set back: the windows of now are still to come.
+            if progress.sealedThrough > end + window { progress.sealedThrough = .min }
+            return progress.sealedThrough
+        }
+        if sealedThrough < end {
             count = try await seal(through: end)
             metrics.progress.withLock { $0.sealedThrough = end }
         }

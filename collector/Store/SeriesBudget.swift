@@ -123,14 +123,17 @@ extension Catalogue.SeriesState {
         }
     }
 
-    /// Counts active series where a new hour has begun. O(series) once an hour.
+    /// Counts active series where a new hour has begun, or the clock was set back by more than one. O(series) once an hour.
     mutating func countWhereDue(_ hour: Int32) {
-        guard hour > budget.hour else { return }
+        // Calls that began before the hour ended still name the hour before.
+        guard hour > budget.hour || hour < budget.hour - 1 else { return }
+        let wasSetBack = hour < budget.hour
         budget.hour = hour
         var counts = SeriesCounts()
         let oldest = hour - SeriesBudget.activeHours
         let none = ExactText("")
         lives.changeAll { _, life in
+            if wasSetBack { life.seenHour = min(life.seenHour, hour) }
             life.isActive = life.seenHour >= oldest
             if life.isActive { counts.add(host: life.host, metric: none) }
         }
