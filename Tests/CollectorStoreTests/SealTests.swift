@@ -318,4 +318,67 @@ extension StoreTests {
             await store.close()
         }
     }
+
+    @Test(
+        "a deletion, and a removal of series, wait for a collector that takes over, and are refused then"
+    )
+    func takeOverBeside() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            let name = "takeoverbeside"
+            let store = try await TestCluster.store(in: cluster, name: name, clock: clock) {
+                $0.metricRetentionHours = 24
+            }
+            try await store.storeOwn([
+                (definition(["__name__": "m"]), Sample(TimestampMS(Self.base), 1))
+            ])
+            // Its series has nothing left, and may go.
+            _ = try await store.internPushed([definition(["__name__": "empty"])])
+            clock.advance(nanoseconds: 7 * 3_600_000_000_000)
+            let scope = LabelScope(
+                matcherSets: [[LabelMatcher("__name__", .equal, "m")]],
+                start: TimestampMS(.min), end: TimestampMS(.max))
+            let gate = DispatchSemaphore(value: 0)
+            let (started, start) = AsyncStream.makeStream(of: Void.self)
+            async let takeOver = heldRead(
+                "UPDATE petrel.metric_seal SET writer = writer + 1 RETURNING writer",
+                url: TestCluster.url(of: name, in: cluster), started: start, gate: gate)
+            defer { gate.signal() }
+            for await _ in started {}
+            async let deleted = Self.isUnavailable { _ = try await store.deleteSeries(scope) }
+            async let removed = Self.isUnavailable { _ = try await store.removeEmptySeries() }
+            // Both wait for the row; where they did not, they would have ended.
+            var waiting: Int64 = 0
+            for _ in 0..<2_000 where waiting < 2 {
+                waiting = try await TestCluster.number(
+                    """
+                    SELECT count(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND wait_event_type = 'Lock'
+                    """, on: name, in: cluster)
+            }
+            #expect(waiting == 2)
+            gate.signal()
+            _ = try await takeOver
+            let refused = await [deleted, removed]
+            #expect(refused == [true, true])
+            for (sql, count) in [
+                ("SELECT count(*) FROM petrel.deletion", 0),
+                ("SELECT count(*) FROM petrel.series", 2),
+            ] {
+                #expect(try await TestCluster.number(sql, on: name, in: cluster) == count)
+            }
+            await store.close()
+        }
+    }
+
+    private static func isUnavailable(_ body: @Sendable () async throws -> Void) async -> Bool {
+        do {
+            try await body()
+            return false
+        } catch StorageError.unavailable {
+            return true
+        } catch {
+            return false
+        }
+    }
 }

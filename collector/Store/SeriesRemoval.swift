@@ -58,13 +58,12 @@ extension CollectorStore {
         guard !gone.isEmpty else { return 0 }
         do throws(StorageError) {
             try await own { session in
-                _ = try session.pipeline([
-                    PostgresStatement("BEGIN"),
-                    PostgresStatement(
-                        "DELETE FROM petrel.series WHERE id = ANY ($1)", [.int4Array(gone)]),
-                    PostgresStatement(requireWriterSQL, [.int8(writer)]),
-                    PostgresStatement("COMMIT"),
-                ])
+                try session.transaction { session in
+                    // Another collector may have stored samples of them by then.
+                    try Self.lockWriter(writer, session)
+                    try session.query(
+                        "DELETE FROM petrel.series WHERE id = ANY ($1)", [.int4Array(gone)])
+                }
             }
         } catch {
             // Where the answer was lost, nobody knows whether they are gone: they stay marked, and the next round knows.
