@@ -280,4 +280,75 @@ extension StoreTests {
             await reopened.close()
         }
     }
+
+    @Test("a series of which a late sample waits to be sealed is not removed after a restart")
+    func waitingSeries() async throws {
+        try await TestCluster.with { cluster in
+            // Half an hour before midnight, two days and a little less after the sample.
+            let clock = SetClock(TestCluster.start + 23 * 3_600_000_000_000)
+            let name = "waiting"
+            let change = { (configuration: inout StoreConfiguration) in
+                configuration.metricRetentionHours = 48
+            }
+            var store = try await TestCluster.store(in: cluster, name: name, clock: clock, change)
+            let id = try #require(try await store.internPushed([definition(["__name__": "m"])])[0])
+            let late = clock.now.rawValue / 1_000_000 - 48 * 3_600_000 + 60_000
+            let outcome = try await store.storeSamples(
+                SampleBatch(
+                    runs: [SampleBatch.Run(series: id, sampleCount: 1)], timestamps: [late],
+                    values: [1]))
+            #expect(outcome.storedSamples == 1)
+            await store.close()
+            store = try await TestCluster.reopen(cluster, name: name, clock: clock, change)
+            // The sample's day is over, and no partition of it was ever made.
+            clock.advance(nanoseconds: 3_600_000_000_000)
+            #expect(try await store.maintain().removedSeriesCount == 0)
+            #expect(store.seriesLimitStatus().knownCount == 1)
+            await store.close()
+            store = try await TestCluster.reopen(cluster, name: name, clock: clock, change)
+            #expect(try await StoreVerifier(store).verify().isSound)
+            await store.close()
+        }
+    }
+
+    @Test(
+        "rows of the log whose series is gone keep no collector from starting, and verify lists them"
+    )
+    func lostSeries() async throws {
+        try await TestCluster.with { cluster in
+            let name = "lost"
+            var store = try await TestCluster.store(in: cluster, name: name)
+            let ids = try await store.internPushed(
+                ["a", "b"].map { definition(["__name__": $0]) }
+            ).map { try #require($0) }
+            // As a scrape, and as a row of its own form.
+            for count in [1, 3] {
+                _ = try await store.storeSamples(
+                    SampleBatch(
+                        runs: ids.map { SampleBatch.Run(series: $0, sampleCount: count) },
+                        timestamps: ids.flatMap { _ in
+                            (0..<count).map { Self.base + Int64(count * 10 + $0) }
+                        },
+                        values: ids.flatMap { _ in (0..<count).map { _ in 1 } }))
+            }
+            await store.close()
+            try await TestCluster.execute(
+                "DELETE FROM petrel.series WHERE metric = 'a'", on: name, in: cluster)
+            store = try await TestCluster.reopen(cluster, name: name)
+            let read = try await store.select(
+                [
+                    SeriesSelection(
+                        matchers: [], after: TimestampMS(-1), through: TimestampMS(.max / 2))
+                ],
+                limits: ReadLimits())[0]
+            #expect(read.map(\.labels.metricName) == ["b"] && read[0].timestamps.count == 4)
+            let unknown = store.metricFamilies()
+                .first { $0.name == "petrel_store_unknown_series_samples_total" }?.points.first?
+                .value
+            #expect(unknown == 4)
+            let report = try await StoreVerifier(store).verify()
+            #expect(report.problems.count == 2, "\(report)")
+            await store.close()
+        }
+    }
 }

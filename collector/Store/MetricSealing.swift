@@ -39,6 +39,8 @@ final class MetricState: Sendable {
         var removedSeries = 0
         /// Samples whose day was dropped while they waited to be sealed.
         var expiredSamples = 0
+        /// Samples of the log that were left out because nobody knows their series.
+        var unknownSamples = 0
     }
 
     let progress = Mutex(Progress())
@@ -97,8 +99,8 @@ extension CollectorStore {
         let catalogue = catalogue
         let metrics = metrics
         let sampleMax = configuration.headSamplesMax
-        let now = clock.now.milliseconds
-        return try await own { session in
+        let now = clock.now
+        let (last, unknownCount) = try await own { session in
             try session.transaction { session in
                 try session.query(
                     """
@@ -108,23 +110,34 @@ extension CollectorStore {
                     ORDER BY number, recv_hour, part
                     """, [.int8(number), .int8(through)])
                 var last = number
+                var unknownCount = 0
                 while true {
                     let rows = try session.query("FETCH \(Self.replayRows) FROM unsealed")
-                    guard rows.count > 0 else { return last }
+                    guard rows.count > 0 else { return (last, unknownCount) }
                     for row in 0..<rows.count {
                         let of = try rows.integer(row, 0)
                         last = max(last, of)
                         // What of it is at or before `through` is in chunks, where it may have been replaced since.
-                        try Self.insert(
+                        unknownCount += try Self.insert(
                             rows, at: row, 1, number: of, after: of > number ? .min : through,
-                            catalogue, metrics)
+                            hour: hour(now), catalogue, metrics)
                     }
                     if metrics.head.sampleCount > sampleMax {
-                        try Self.relieve(metrics, catalogue, now: now, session)
+                        try Self.relieve(metrics, catalogue, now: now.milliseconds, session)
                     }
                 }
             }
         }
+        note(unknownCount: unknownCount)
+        return last
+    }
+
+    private func note(unknownCount: Int) {
+        guard unknownCount > 0 else { return }
+        metrics.progress.withLock { $0.unknownSamples += unknownCount }
+        logger.warning(
+            "samples of series that petrel.series lacks were left out: was one table restored without the other? `petrel-collector verify` lists their rows",
+            metadata: ["samples": "\(unknownCount)"])
     }
 
     /// Rows of the log that a replay has in memory at once: a row may be a megabyte.
@@ -188,16 +201,15 @@ extension CollectorStore {
     }
 
     /// Puts a row of `ts, series, vals, data`, from `column` on, into the head: what of it is after `after` and was not
-    /// deleted since.
+    /// deleted since. Series that are not known are left out: how many samples. `hour` is that of now: a series of which
+    /// something waits must not be taken for one that was not heard of for long.
     private static func insert(
         _ row: PostgresRows, at index: Int, _ column: Int, number: Int64, after: Int64,
-        _ catalogue: Catalogue, _ metrics: MetricState
-    ) throws {
+        hour: Int32, _ catalogue: Catalogue, _ metrics: MetricState
+    ) throws -> Int {
         let timestamp = try row.integer(index, column)
         var series = try row.int4Array(index, column + 1)
         let deleted = catalogue.deleted(series, number: number)
-        // When it was received isn't looked up; its time is near enough.
-        let hour = hour(TimestampMS(timestamp).nanoseconds)
         guard row.isNull(index, column + 3) else {
             var columns = try BatchData.decode(row.bytes(index, column + 3), count: series.count)
                 .map { $0.cut(after: after, through: .max) }
@@ -207,12 +219,11 @@ extension CollectorStore {
                 }
             }
             let places = catalogue.places(of: series, columns, hour: hour)
-            try requireKnown(places, series, timestamp)
             metrics.head.insert(
                 zip(places, columns).compactMap { place, column in
                     place.map { (place: $0, column: column) }
                 })
-            return
+            return zip(places, columns).reduce(0) { $1.0 == nil ? $0 + $1.1.count : $0 }
         }
         var values = try row.float8Array(index, column + 2)
         guard series.count == values.count else {
@@ -227,18 +238,8 @@ extension CollectorStore {
             values = kept.map { values[$0] }
         }
         let places = catalogue.places(of: series, at: timestamp, hour: hour)
-        try requireKnown(places, series, timestamp)
         metrics.head.insert(timestamp, places, values)
-    }
-
-    private static func requireKnown(
-        _ places: [SeriesPlace?], _ series: [Int32], _ timestamp: Int64
-    ) throws(StorageError) {
-        guard let unknown = places.firstIndex(where: { $0 == nil }) else { return }
-        throw .corrupt(
-            "a row of petrel.ingest_batch at \(timestamp) ms has series \(series[unknown]), which "
-                + "petrel.series lacks: was one table restored without the other? "
-                + "`petrel-collector verify` lists all such rows")
+        return places.count { $0 == nil }
     }
 
     // MARK: Storing
@@ -285,7 +286,8 @@ extension CollectorStore {
         guard let writer = try await currentWriter() else { throw Self.anotherWriter }
         let catalogue = catalogue
         let metrics = metrics
-        try await own { session in
+        let now = hour(clock.now)
+        let unknownCount = try await own { session in
             try session.transaction { session in
                 // A server process that lost us may still be at its commit.
                 try session.query("SET LOCAL lock_timeout = '\(Self.takeOverMilliseconds)ms'")
@@ -300,13 +302,16 @@ extension CollectorStore {
                     SELECT number, ts, series, vals, data FROM petrel.ingest_batch
                     WHERE number = ANY ($1) AND ts IS NOT NULL ORDER BY number, part
                     """, [.int8Array(doubtful)])
+                var unknownCount = 0
                 for row in 0..<rows.count {
-                    try Self.insert(
-                        rows, at: row, 1, number: try rows.integer(row, 0), after: .min, catalogue,
-                        metrics)
+                    unknownCount += try Self.insert(
+                        rows, at: row, 1, number: try rows.integer(row, 0), after: .min, hour: now,
+                        catalogue, metrics)
                 }
+                return unknownCount
             }
         }
+        note(unknownCount: unknownCount)
         metrics.history.note(earliest: .min)
         for number in doubtful { metrics.numbers.settle(number) }
     }

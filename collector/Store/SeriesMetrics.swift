@@ -5,7 +5,9 @@ import Synchronization
 extension CollectorStore {
     /// What there is of series, and what the limits refuse.
     func seriesFamilies() -> [MetricFamily] {
-        let (removed, expired) = metrics.progress.withLock { ($0.removedSeries, $0.expiredSamples) }
+        let (removed, expired, unknown) = metrics.progress.withLock {
+            ($0.removedSeries, $0.expiredSamples, $0.unknownSamples)
+        }
         let totals = refusals.withLock { $0.totals }
         return [
             MetricFamily(
@@ -20,6 +22,11 @@ extension CollectorStore {
                 "petrel_store_expired_samples_total", .counter,
                 help: "Samples whose day was dropped while they waited to be sealed.",
                 points: [.init(.empty, Double(expired))]),
+            MetricFamily(
+                "petrel_store_unknown_series_samples_total", .counter,
+                help:
+                    "Samples of the log that were left out because petrel.series lacks their series.",
+                points: [.init(.empty, Double(unknown))]),
             MetricFamily(
                 "petrel_series_refused_total", .counter,
                 help: "New series refused by a limit; one that is sent again counts again.",
