@@ -215,4 +215,37 @@ extension StoreTests {
             await reopened.close()
         }
     }
+
+    @Test(
+        "what is stored after a restart lies under no deletion of before, whatever was refused before it"
+    )
+    func numbersAfterDeletion() async throws {
+        try await TestCluster.with { cluster in
+            let name = "numbers"
+            var store = try await TestCluster.store(in: cluster, name: name)
+            let series = definition(["__name__": "m", "id": "0"])
+            try await store.storeOwn([(series, Sample(TimestampMS(Self.base), 1))])
+            for _ in 0..<5 {
+                await #expect(throws: StorageError.seriesRemoved) {
+                    _ = try await store.storeSamples(
+                        SampleBatch(
+                            runs: [
+                                SampleBatch.Run(series: SeriesID(rawValue: 999), sampleCount: 1)
+                            ], timestamps: [Self.base], values: [1]))
+                }
+            }
+            #expect(try await store.deleteSeries(Self.scope([])) == 1)
+            await store.close()
+            store = try await TestCluster.reopen(cluster, name: name)
+            #expect(try await Self.all(store).isEmpty)
+            try await store.storeOwn([(series, Sample(TimestampMS(Self.base + 1), 2))])
+            await store.close()
+            store = try await TestCluster.reopen(cluster, name: name)
+            #expect(try await Self.all(store) == ["0": [Self.base + 1: 2]])
+            let inSQL = try await TestCluster.number(
+                "SELECT count(*) FROM petrel.sample", on: name, in: cluster)
+            #expect(inSQL == 1)
+            await store.close()
+        }
+    }
 }

@@ -85,7 +85,9 @@ extension CollectorStore {
         // A long replay writes chunks.
         metrics.cache.forget(nil)
         metrics.history.note(earliest: .min)
-        metrics.numbers.start(after: max(number, last))
+        // A call that was refused used a number up and left no row; what is deleted up to it must not hide what comes.
+        let deleted = catalogue.series.withLock { $0.deletions.map(\.number).max() ?? 0 }
+        metrics.numbers.start(after: max(number, last, deleted))
         metrics.progress.withLock { progress in
             progress.writer = writer
             progress.isReplaced = false
