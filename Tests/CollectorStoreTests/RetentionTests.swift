@@ -300,4 +300,42 @@ extension StoreTests {
             await store.close()
         }
     }
+
+    @Test("the short patience of retention is not that of whoever has its connection next")
+    func patience() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            let name = "patience"
+            let store = try await TestCluster.store(
+                in: cluster, name: name, clock: clock, Self.configure)
+            try await store.storeOwn([
+                (definition(["__name__": "plain"]), Sample(TimestampMS(Self.base), 1))
+            ])
+            clock.advance(nanoseconds: Self.dayNanoseconds)
+            #expect(try await store.sealWhereDue() == 1)
+            #expect(try await !store.maintain().dropped.isEmpty)
+            let holder = PostgresPool(
+                PostgresPoolConfiguration(
+                    url: TestCluster.url(of: name, in: cluster), connectionsMax: 1),
+                logger: TestCluster.quiet, random: { 1 })
+            let (started, start) = AsyncStream.makeStream(of: Void.self)
+            async let held: Void = holder.withSession { session in
+                defer { start.finish() }
+                try session.transaction { session in
+                    try session.query("LOCK TABLE petrel.tombstone IN SHARE MODE")
+                    start.finish()
+                    // Longer than a round of retention waits for anything.
+                    try session.query("SELECT pg_sleep(1.5)::text")
+                }
+            }
+            for await _ in started {}
+            let scope = LabelScope(
+                matcherSets: [[LabelMatcher("__name__", .equal, "plain")]],
+                start: TimestampMS(.min), end: TimestampMS(.max))
+            #expect(try await store.deleteSeries(scope) == 1)
+            try await held
+            await holder.close()
+            await store.close()
+        }
+    }
 }

@@ -351,4 +351,38 @@ extension StoreTests {
             await store.close()
         }
     }
+
+    @Test("a removal of series that failed is finished within seconds, and its senders go on")
+    func removalAgain() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            let name = "again"
+            let store = try await TestCluster.store(in: cluster, name: name, clock: clock)
+            let series = definition(["__name__": "m"])
+            let first = try await store.internPushed([series])
+            clock.advance(nanoseconds: 7 * 3_600_000_000_000)
+            try await TestCluster.execute(
+                """
+                CREATE FUNCTION petrel.stop() RETURNS trigger LANGUAGE plpgsql
+                AS $$ BEGIN RAISE EXCEPTION 'stopping' USING ERRCODE = '57P03'; END $$;
+                CREATE TRIGGER stop BEFORE DELETE ON petrel.series EXECUTE FUNCTION petrel.stop();
+                """, on: name, in: cluster)
+            await #expect(throws: StorageError.self) { try await store.removeEmptySeries() }
+            // A seal is not kept from its work by that.
+            try await store.storeOwn([
+                (definition(["__name__": "own"]), Sample(TimestampMS(Self.base), 1))
+            ])
+            #expect(try await store.sealWhereDue() == 1)
+            await #expect(throws: StorageError.self) { try await store.internPushed([series]) }
+            try await TestCluster.execute(
+                "DROP TRIGGER stop ON petrel.series", on: name, in: cluster)
+            _ = try await store.sealWhereDue()
+            let again = try await store.internPushed([series])
+            #expect(again[0] != nil && again != first)
+            let removed = store.metricFamilies()
+                .first { $0.name == "petrel_store_removed_series_total" }?.points.first?.value
+            #expect(removed == 1)
+            await store.close()
+        }
+    }
 }

@@ -22,6 +22,8 @@ final class MetricState: Sendable {
     let sealing = AsyncLock()
     /// One deletion or cleaning at a time.
     let deleting = AsyncLock()
+    /// One removal of series' rows at a time.
+    let removing = AsyncLock()
 
     struct Progress: Sendable {
         /// Which writer this collector is in `petrel.metric_seal`; nil: none, it writes no metrics.
@@ -327,6 +329,10 @@ extension CollectorStore {
         guard !isReplaced else { throw Self.anotherWriter }
         try await settleDoubts()
         try await undoDeletions()
+        // Whoever sends a series that is being removed waits for it.
+        do throws(StorageError) { try await finishRemovals() } catch {
+            logger.warning("series could not be removed yet", metadata: ["error": "\(error)"])
+        }
         let now = clock.now.milliseconds.rawValue
         let window = MetricHead.windowMilliseconds
         let end = MetricHead.windowEnd(now - Self.sealGraceMilliseconds) - window

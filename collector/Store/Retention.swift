@@ -404,6 +404,8 @@ extension CollectorStore {
         _ body: @escaping @Sendable (PostgresSession) throws -> T
     ) async throws(StorageError) -> T? {
         try await own { session in
+            // The connection serves others after this.
+            defer { try? session.execute("RESET lock_timeout") }
             do {
                 // A detach that is finished waits with a lock for which a new partition, and so a batch, waits too.
                 try session.execute("SET lock_timeout = '800ms'")

@@ -39,23 +39,28 @@ extension CollectorStore {
     /// Removes series of which no sample is left. How many.
     @discardableResult
     package func removeEmptySeries() async throws(StorageError) -> Int {
-        guard let writer = metrics.progress.withLock({ $0.writer }) else { return 0 }
+        guard metrics.progress.withLock({ $0.writer }) != nil else { return 0 }
         try await settleDoubts()
         let now = hour(clock.now)
         catalogue.series.withLock { $0.leaving = $0.empty(now: now, max: Self.removalsPerRoundMax) }
         await metrics.numbers.endOfOpenCalls()
-        let gone = catalogue.series.withLock { state -> [Int32] in
-            // What could not be finished before is tried again.
-            guard metrics.numbers.doubtful.isEmpty else {
-                state.leaving = []
-                return state.removing.sorted()
+        catalogue.series.withLock { state in
+            if metrics.numbers.doubtful.isEmpty {
+                let stored = state.days.all
+                state.removing.formUnion(state.leaving.filter { !stored.contains($0) })
             }
-            let stored = state.days.all
-            state.removing.formUnion(state.leaving.filter { !stored.contains($0) })
             state.leaving = []
-            return state.removing.sorted()
         }
-        guard !gone.isEmpty else { return 0 }
+        return try await finishRemovals()
+    }
+
+    /// Removes series that are marked for it, those too of which that failed before. How many.
+    @discardableResult
+    func finishRemovals() async throws(StorageError) -> Int {
+        await metrics.removing.acquire()
+        defer { metrics.removing.release() }
+        let gone = catalogue.series.withLock { $0.removing.sorted() }
+        guard !gone.isEmpty, let writer = metrics.progress.withLock({ $0.writer }) else { return 0 }
         do throws(StorageError) {
             try await own { session in
                 try session.transaction { session in
@@ -66,7 +71,7 @@ extension CollectorStore {
                 }
             }
         } catch {
-            // Where the answer was lost, nobody knows whether they are gone: they stay marked, and the next round knows.
+            // Where the answer was lost, nobody knows whether they are gone: they stay marked, and the next tick knows.
             if case .refused = error {
                 catalogue.series.withLock { $0.removing.subtract(gone) }
             }
