@@ -200,8 +200,9 @@ extension CollectorStore {
                 return written
             }
         }
-        catalogue.noteWritten(written)
+        // At once: a seal that looked in between would take for written what is to be written anew.
         catalogue.series.withLock { state in
+            state.days.noteWritten(written)
             // The rows have the seal of now, and so may the deletions.
             for key in written.keys {
                 for deletion in deletions where deletion.covers(day: key.day) {
