@@ -1,5 +1,6 @@
 import ChunkCodec
 import CollectorStore
+import Glibc
 import Model
 import Testing
 
@@ -130,5 +131,34 @@ struct MetricHeadTests {
         var back = ChunkColumn()
         for chunk in chunks { back.merge(try Chunk(chunk.data).column(slot: 0)) }
         #expect(back == column)
+    }
+
+    @Test("memory is that of the groups that have samples, whatever numbers they have")
+    func sparse() throws {
+        /// Pages of this process in memory.
+        func pages() throws -> Int {
+            let file = try #require(fopen("/proc/self/statm", "r"))
+            defer { fclose(file) }
+            var line = [CChar](repeating: 0, count: 128)
+            let read = try #require(fgets(&line, Int32(line.count), file))
+            return try #require(Int(String(cString: read).split(separator: " ")[1]))
+        }
+        let head = MetricHead()
+        head.startSealed(through: .min)
+        let before = try pages()
+        let far: Int32 = 10_000_000
+        let places = [SeriesPlace(group: 0, slot: 3), SeriesPlace(group: far, slot: 0)]
+        head.insert(7, places, [1, 2])
+        // An array up to there would be 240 MB.
+        #expect((try pages() - before) * 4096 < 100_000_000)
+        let (chunks, _) = try head.seal(through: .max)
+        #expect(chunks.map(\.group) == [0, far])
+        head.insert(8, places, [3, 4])
+        head.unsealed()
+        #expect(head.sampleCount == 4)
+        let column = try head.pieces(of: [far]).pieces[far]?
+            .column(slot: 0, after: .min, through: .max)
+        #expect(column?.values == [2, 4])
+        #expect(head.extent == 7...8)
     }
 }

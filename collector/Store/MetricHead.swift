@@ -95,31 +95,28 @@ package final class MetricHead: Sendable {
     }
 
     private struct State {
-        /// By group number; most groups have samples.
-        var groups: [Group] = []
+        /// By group number: those that have samples, for numbers only grow.
+        var groups = NumberTable<Group>()
         /// What is being sealed, by group number.
-        var sealing: [Group] = []
+        var sealing = NumberTable<Group>()
         var sampleCount = 0
         var sealingCount = 0
         /// No chunk of the database holds a later sample; nil: not known.
         var sealedThrough: Int64?
 
-        mutating func makeGroup(_ number: Int) {
-            while groups.count <= number { groups.append(MetricHead.Group()) }
-        }
-
         mutating func change(
             _ place: SeriesPlace, _ body: (inout ChunkColumn) -> Void
         ) {
-            let number = Int(place.group)
-            makeGroup(number)
-            let slot = groups[number].slot(Int(place.slot))
-            let before = groups[number].open[slot].count
-            body(&groups[number].open[slot])
-            let added = groups[number].open[slot].count - before
-            groups[number].openCount += added
+            var added = 0
+            groups.change(place.group, default: MetricHead.Group()) { group in
+                let slot = group.slot(Int(place.slot))
+                let before = group.open[slot].count
+                body(&group.open[slot])
+                added = group.open[slot].count - before
+                group.openCount += added
+                if group.openCount >= MetricHead.openSamplesMax { group.freeze() }
+            }
             sampleCount += added
-            if groups[number].openCount >= MetricHead.openSamplesMax { groups[number].freeze() }
         }
     }
 
@@ -142,7 +139,7 @@ package final class MetricHead: Sendable {
                         result?.lowerBound ?? first, first)...max(
                         result?.upperBound ?? last, last)
             }
-            for group in state.groups + state.sealing {
+            for (_, group) in state.groups.all + state.sealing.all {
                 for column in group.open { take(column.first, column.last) }
                 for chunk in group.frozen { take(chunk.timestamps.first, chunk.timestamps.last) }
             }
@@ -176,15 +173,15 @@ package final class MetricHead: Sendable {
     package func remove(
         _ places: [SeriesPlace], _ first: Int64, through last: Int64
     ) throws(ChunkError) {
-        var slots: [Int: [Int]] = [:]
-        for place in places { slots[Int(place.group), default: []].append(Int(place.slot)) }
+        var slots: [Int32: [Int]] = [:]
+        for place in places { slots[place.group, default: []].append(Int(place.slot)) }
         let wanted = slots
         try state.withLock { state throws(ChunkError) in
-            precondition(state.sealing.isEmpty, "a seal is under way")
+            precondition(state.sealing.count == 0, "a seal is under way")
             // All of it is decoded before anything is changed.
-            var changed: [(number: Int, group: Group, removed: Int)] = []
-            for (number, slots) in wanted where number < state.groups.count {
-                var group = state.groups[number]
+            var changed: [(number: Int32, group: Group, removed: Int)] = []
+            for (number, slots) in wanted {
+                guard var group = state.groups[number] else { continue }
                 let removed = try group.remove(slots, first, through: last)
                 if removed > 0 { changed.append((number, group, removed)) }
             }
@@ -238,8 +235,7 @@ package final class MetricHead: Sendable {
             result.reserveCapacity(groups.count)
             for number in groups {
                 var pieces = Pieces()
-                for source in [state.sealing, state.groups] where Int(number) < source.count {
-                    let group = source[Int(number)]
+                for case let group? in [state.sealing[number], state.groups[number]] {
                     pieces.pieces += group.frozen.map { .frozen($0) }
                     if group.openCount > 0 { pieces.pieces.append(.open(group.open)) }
                 }
@@ -256,21 +252,21 @@ package final class MetricHead: Sendable {
     package func seal(through: Int64) throws(ChunkError) -> (chunks: [SealedChunk], rest: SealRest)
     {
         let taken = state.withLock { state in
-            precondition(state.sealing.isEmpty, "a seal is under way")
+            precondition(state.sealing.count == 0, "a seal is under way")
             state.sealing = state.groups
             state.sealingCount = state.sampleCount
-            state.groups = []
+            state.groups = NumberTable()
             state.sampleCount = 0
-            return state.sealing
+            return state.sealing.all
         }
         var chunks: [SealedChunk] = []
         var rest = SealRest()
-        for (number, group) in taken.enumerated() {
+        for (number, group) in taken {
             let columns = try group.columns()
             for window in Self.windows(of: columns.map { $0.cut(after: .min, through: through) }) {
                 chunks.append(
                     SealedChunk(
-                        group: Int32(number), first: window.first, last: window.last,
+                        group: number, first: window.first, last: window.last,
                         sampleCount: window.columns.reduce(0) { $0 + $1.count },
                         slots: window.columns.enumerated().reduce(0) { bits, column in
                             column.element.isEmpty ? bits : bits | 1 << UInt32(column.offset)
@@ -285,7 +281,7 @@ package final class MetricHead: Sendable {
 
     /// Samples that a seal left for the next one.
     package struct SealRest: Sendable {
-        fileprivate var groups: [(number: Int, columns: [ChunkColumn])] = []
+        fileprivate var groups: [(number: Int32, columns: [ChunkColumn])] = []
     }
 
     /// The chunks are committed: what they hold leaves memory. `chunks` and `rest` are what `seal` answered.
@@ -294,13 +290,14 @@ package final class MetricHead: Sendable {
             state.sealedThrough = state.sealedThrough.map { sealed in
                 chunks.reduce(sealed) { max($0, $1.last) }
             }
-            state.sealing = []
+            state.sealing = NumberTable()
             state.sealingCount = 0
             for (number, columns) in rest.groups {
                 // Received before all that is there.
-                state.makeGroup(number)
                 let chunks = Self.windows(of: columns).map { Chunk(of: $0.columns) }
-                state.groups[number].frozen.insert(contentsOf: chunks, at: 0)
+                state.groups.change(number, default: Group()) { group in
+                    group.frozen.insert(contentsOf: chunks, at: 0)
+                }
                 state.sampleCount += columns.reduce(0) { $0 + $1.count }
             }
         }
@@ -312,15 +309,16 @@ package final class MetricHead: Sendable {
             let newer = state.groups
             state.groups = state.sealing
             state.sampleCount += state.sealingCount
-            state.sealing = []
+            state.sealing = NumberTable()
             state.sealingCount = 0
-            for (number, group) in newer.enumerated() {
-                state.makeGroup(number)
-                // In the order of receipt.
-                state.groups[number].freeze()
-                state.groups[number].frozen += group.frozen
-                state.groups[number].open = group.open
-                state.groups[number].openCount = group.openCount
+            for (number, late) in newer.all {
+                state.groups.change(number, default: Group()) { group in
+                    // In the order of receipt.
+                    group.freeze()
+                    group.frozen += late.frozen
+                    group.open = late.open
+                    group.openCount = late.openCount
+                }
             }
         }
     }

@@ -46,6 +46,28 @@ struct NumberTable<Element: Sendable>: Sendable {
         body(&blocks[block].values[place]!)  // Looked at just before.
     }
 
+    /// Changes the value of a number in place; where it has none, that is `fresh` first.
+    mutating func change(
+        _ number: Int32, default fresh: @autoclosure () -> Element,
+        _ body: (inout Element) -> Void
+    ) {
+        let (block, place) = Int(number).quotientAndRemainder(dividingBy: Self.blockCount)
+        if number < 0 || block >= blocks.count || blocks[block].values.isEmpty
+            || blocks[block].values[place] == nil
+        {
+            self[number] = fresh()
+        }
+        body(&blocks[block].values[place]!)  // Made just before where it was not there.
+    }
+
+    /// Every value, in the order of numbers.
+    var all: [(number: Int32, value: Element)] {
+        var all: [(number: Int32, value: Element)] = []
+        all.reserveCapacity(count)
+        visit { all.append(($0, $1)) }
+        return all
+    }
+
     /// Changes every value in place, in the order of numbers.
     mutating func changeAll(_ body: (Int32, inout Element) -> Void) {
         for block in blocks.indices {
