@@ -1,7 +1,9 @@
 import CollectorStore
+import Logging
 import Model
 import Postgres
 import Storage
+import Synchronization
 import Testing
 
 /// What the limits of series refuse, whom they name, and what counts.
@@ -207,4 +209,56 @@ extension StoreTests {
             await store.close()
         }
     }
+
+    @Test("many limits at once cost no look at all series, and no line of the log, a call")
+    func manyLimits() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            let lines = LogLines()
+            let store = try await TestCluster.store(
+                in: cluster, name: "manylimits", clock: clock, logger: lines.logger
+            ) { $0.seriesPerMetricMax = 1 }
+            func count() -> Int { lines.count(of: "new series are refused: a limit is reached") }
+            func refuse() async throws {
+                for number in 0..<50 {
+                    _ = try await store.internPushed(Self.bomb(0..<2, metric: "m\(number)"))
+                }
+            }
+            for _ in 0..<4 {
+                try await refuse()
+                clock.advance(nanoseconds: 1_000_000_000)
+            }
+            #expect(count() == 20)
+            // Each names its metric, whether there was a look or not.
+            let named = Set(store.seriesLimitStatus().refusals.map(\.metric))
+            #expect(named.count == 20 && named.allSatisfy { $0.hasPrefix("m") })
+            #expect(
+                Self.value(store, "petrel_series_refused_total", ["scope": "metric"]) == 50 + 3 * 50
+            )
+            clock.advance(nanoseconds: 60_000_000_000)
+            try await refuse()
+            #expect(count() == 40)
+            await store.close()
+        }
+    }
+}
+
+/// Keeps the messages that are logged.
+private final class LogLines: Sendable {
+    private struct Handler: LogHandler {
+        var lines: LogLines
+        var logLevel = Logger.Level.warning
+        var metadata: Logger.Metadata = [:]
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+        func log(event: LogEvent) { lines.messages.withLock { $0.append("\(event.message)") } }
+    }
+
+    private let messages = Mutex<[String]>([])
+
+    var logger: Logger { Logger(label: "test") { _ in Handler(lines: self) } }
+
+    func count(of message: String) -> Int { messages.withLock { $0.count { $0 == message } } }
 }

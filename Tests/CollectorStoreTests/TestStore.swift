@@ -114,13 +114,13 @@ enum TestCluster {
     /// An open store on a new database of `cluster`.
     static func store(
         in cluster: PrivateCluster, name: String, clock: SetClock = SetClock(start),
-        _ change: (inout StoreConfiguration) -> Void = { _ in }
+        logger: Logger = quiet, _ change: (inout StoreConfiguration) -> Void = { _ in }
     ) async throws -> CollectorStore {
         var configuration = StoreConfiguration(
             database: .url(try await makeDatabase(name, in: cluster)))
         change(&configuration)
         let store = try await CollectorStore.open(
-            configuration: configuration, clock: clock, random: SeededRandom(7), logger: quiet)
+            configuration: configuration, clock: clock, random: SeededRandom(7), logger: logger)
         try await store.takeOverMetrics()
         return store
     }

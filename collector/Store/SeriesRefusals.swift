@@ -9,7 +9,8 @@ struct SeriesRefusals: Sendable {
     static let metricsMax = 100
     /// How long after its last refusal a limit counts as reached, milliseconds.
     static let rememberedMilliseconds: Int64 = 10 * 60_000
-    /// How often it is found out what grew, and logged, milliseconds.
+    /// How often it is found out what a limit made grow, and logged, milliseconds; of all limits `entriesMax` times in
+    /// that time, for each look may be at all series.
     static let diagnosisMilliseconds: Int64 = 60_000
 
     /// One limit of one metric or host.
@@ -48,17 +49,21 @@ struct SeriesRefusals: Sendable {
         var byMetric: [ExactText: UInt64] = [:]
         var firstAt: Int64
         var lastAt: Int64
-        var diagnosis = Diagnosis()
-        var diagnosedAt = Int64.min
+        var diagnosis: Diagnosis
     }
 
     private var entries: [Key: Entry] = [:]
+    /// The looks of the last `diagnosisMilliseconds`, and what they found: also of limits that had to make room.
+    private var diagnoses: [Key: (at: Int64, found: Diagnosis)] = [:]
     private(set) var totals: [SeriesRefusal.Scope: UInt64] = [:]
 
     /// Counts refusals; answers with the limits of which it is to be found out what grew. `host` is the sender's name, empty
     /// where it is no host. Times are milliseconds since the epoch.
     mutating func note(_ tally: Tally, host: String, now: Int64) -> [Key] {
         expire(now)
+        diagnoses = diagnoses.filter {
+            (0..<Self.diagnosisMilliseconds).contains(now - $0.value.at)
+        }
         var due: [Key] = []
         for (key, counts) in tally.counts {
             let count = UInt64(counts.values.reduce(0, +))
@@ -66,15 +71,19 @@ struct SeriesRefusals: Sendable {
             if entries[key] == nil { makeRoom() }
             let isOfHost = key.host != nil || key.scope == .metric
             var entry =
-                entries[key] ?? Entry(host: isOfHost ? host : "", firstAt: now, lastAt: now)
+                entries[key]
+                ?? Entry(
+                    host: isOfHost ? host : "", firstAt: now, lastAt: now,
+                    diagnosis: diagnoses[key]?.found
+                        ?? Diagnosis(metric: key.metric?.text ?? ""))
             entry.refusedCount += count
             entry.lastAt = max(entry.lastAt, now)
             for (metric, count) in counts
             where entry.byMetric[metric] != nil || entry.byMetric.count < Self.metricsMax {
                 entry.byMetric[metric, default: 0] += UInt64(count)
             }
-            if now - entry.diagnosedAt.clamped(from: now) >= Self.diagnosisMilliseconds {
-                entry.diagnosedAt = now
+            if diagnoses[key] == nil, diagnoses.count < Self.entriesMax {
+                diagnoses[key] = (now, entry.diagnosis)
                 due.append(key)
             }
             entries[key] = entry
@@ -85,7 +94,10 @@ struct SeriesRefusals: Sendable {
     /// How often series of each metric were refused by a limit.
     func refusedByMetric(_ key: Key) -> [ExactText: UInt64] { entries[key]?.byMetric ?? [:] }
 
-    mutating func set(_ diagnosis: Diagnosis, of key: Key) { entries[key]?.diagnosis = diagnosis }
+    mutating func set(_ diagnosis: Diagnosis, of key: Key) {
+        entries[key]?.diagnosis = diagnosis
+        diagnoses[key]?.found = diagnosis
+    }
 
     /// The limits that refused within the time remembered, the most refusals first.
     func snapshot(_ maxima: SeriesBudget.Maxima, now: Int64) -> [SeriesRefusal] {
@@ -110,13 +122,6 @@ struct SeriesRefusals: Sendable {
             let oldest = entries.min(by: { $0.value.lastAt < $1.value.lastAt })
         else { return }
         entries[oldest.key] = nil
-    }
-}
-
-extension Int64 {
-    /// So that a difference from `now` does not overflow.
-    fileprivate func clamped(from now: Int64) -> Int64 {
-        Swift.max(self, now - SeriesRefusals.diagnosisMilliseconds)
     }
 }
 
