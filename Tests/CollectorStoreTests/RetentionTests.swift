@@ -338,4 +338,57 @@ extension StoreTests {
             await store.close()
         }
     }
+
+    @Test(
+        "past 99 classes a new one takes the number of one that nothing is left of, or is refused")
+    func manyClasses() async throws {
+        try await TestCluster.with { cluster in
+            let name = "manyclasses"
+            func rule(_ name: String) -> RetentionRule {
+                RetentionRule(
+                    name: name, ageHours: 48, matcherSets: [[LabelMatcher("class", .equal, name)]])
+            }
+            func open(_ names: [String]) async throws -> CollectorStore {
+                try await TestCluster.reopen(cluster, name: name) {
+                    $0.retentionRules = names.map(rule)
+                }
+            }
+            try await TestCluster.store(in: cluster, name: name).close()
+            try await TestCluster.execute(
+                "SELECT petrel.ensure_retention_class('old' || n, 24) FROM generate_series(1, 99) AS n",
+                on: name, in: cluster)
+            // The first has a series, the second is configured still.
+            var store = try await open(["old1", "old2"])
+            _ = try await store.internPushed([definition(["__name__": "m", "class": "old1"])])
+            await store.close()
+            store = try await open(["new", "old2"])
+            _ = try await store.internPushed([definition(["__name__": "n", "class": "new"])])
+            await store.close()
+            for (sql, number) in [
+                ("SELECT class FROM petrel.series WHERE metric = 'm'", 1),
+                ("SELECT class FROM petrel.series WHERE metric = 'n'", 3),
+                ("SELECT age_hours FROM petrel.retention_class WHERE name = 'new'", 48),
+                ("SELECT count(*) FROM petrel.retention_class", 100),
+            ] {
+                #expect(
+                    try await TestCluster.number(sql, on: name, in: cluster) == number, "\(sql)")
+            }
+            try await TestCluster.execute(
+                """
+                INSERT INTO petrel.series (fingerprint, label_key, labels, metric, type, help, unit,
+                    grp, slot, class)
+                SELECT 0, n::text::bytea, '{}', '', '', '', '', 1000 + n, 0, n
+                FROM generate_series(1, 99) AS n
+                """, on: name, in: cluster)
+            await #expect {
+                _ = try await open(["newer"])
+            } throws: { error in
+                if case StorageError.refused(let text) = error {
+                    text.contains("newer")
+                } else {
+                    false
+                }
+            }
+        }
+    }
 }

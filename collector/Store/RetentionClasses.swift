@@ -17,7 +17,7 @@ package struct RetentionRule: Hashable, Sendable {
         self.matcherSets = matcherSets
     }
 
-    /// Rules at most; classes that were configured once count, too.
+    /// Rules at most. Classes that were configured once stay in the database beside them: `RetentionClasses.countMax`.
     package static let countMax = 15
 }
 
@@ -106,6 +106,7 @@ extension RetentionClasses {
             ensure, [.text(""), .int4(Int32(clamping: configuration.metricRetentionHours))])
         var numbers: [Int16] = []
         for rule in configuration.retentionRules {
+            try makeRoom(for: rule.name, configuration, session)
             let number = try session.query(
                 ensure, [.text(rule.name), .int4(Int32(clamping: rule.ageHours))]
             ).integer(0, 0)
@@ -120,5 +121,44 @@ extension RetentionClasses {
                 droppedThrough: try rows.int4(row, 3))
         }
         return try RetentionClasses(classes, configuration.retentionRules, numbers: numbers)
+    }
+
+    /// Classes of the database at most, class 0 aside, whatever rules they are of: their tables' names hold no more.
+    static let countMax: Int64 = 99
+
+    /// Where no number is left for a new class, gives its name to the lowest one that has neither series nor samples and
+    /// that no rule names. Throws `refused` where there is none.
+    private static func makeRoom(
+        for name: String, _ configuration: StoreConfiguration, _ session: PostgresSession
+    ) throws {
+        try session.transaction { session in
+            // As `ensure_retention_class`.
+            try session.query("SELECT pg_advisory_xact_lock(728014, 4)::text")
+            let full = try session.query(
+                "SELECT max(id) >= $1 AND bool_and(name <> $2) FROM petrel.retention_class",
+                [.int8(countMax), .text(name)])
+            guard full.bool(0, 0) else { return }
+            let unused = try session.query(
+                """
+                SELECT id FROM petrel.retention_class
+                WHERE id > 0 AND name <> ALL ($1)
+                    AND id NOT IN (SELECT DISTINCT class FROM petrel.series)
+                ORDER BY id
+                """, [.textArray(configuration.retentionRules.map(\.name))])
+            for row in 0..<unused.count {
+                let number = PostgresValue.int2(Int16(clamping: try unused.integer(row, 0)))
+                let chunks = try session.query(
+                    "SELECT 1 FROM petrel.chunk WHERE class = $1 LIMIT 1", [number])
+                guard chunks.count == 0 else { continue }
+                try session.query(
+                    "UPDATE petrel.retention_class SET name = $2, dropped_through = -1 WHERE id = $1",
+                    [number, .text(name)])
+                return
+            }
+            throw StorageError.refused(
+                "retention.classes: there is no room for the class \(name), for all \(countMax) that the "
+                    + "database can have still have series: give it the name of one that is not "
+                    + "configured any more (petrel.retention_class lists them)")
+        }
     }
 }
