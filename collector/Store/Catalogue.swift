@@ -20,6 +20,8 @@ final class Catalogue: Sendable {
         var metadata: [String: [MetricMetadata]] = [:]
         /// In the order of their making.
         var deletions: [Deletion] = []
+        /// There may be tombstones of a deletion that was not finished.
+        var hasStrayTombstones = false
         /// Series that have no samples left and are about to be removed.
         var leaving: Set<Int32> = []
         /// Of these, those whose removal is under way in the database.

@@ -69,7 +69,9 @@ extension Catalogue.SeriesState {
         }
         try session.forEachRow("SELECT deletion_id, series_id FROM petrel.tombstone", []) { row in
             let number = try row.int4(0, 1)
-            found[try row.integer(0, 0)]?.series.insert(number)
+            let id = try row.integer(0, 0)
+            if found[id] == nil { hasStrayTombstones = true }
+            found[id]?.series.insert(number)
         }
         deletions = found.values.sorted { $0.id < $1.id }
     }
@@ -144,7 +146,7 @@ extension CollectorStore: SeriesDeleter {
     /// Deletes what was received so far of the series in scope, from its start through its end. The number of series.
     ///
     /// Throws `limitExceeded` past `deletionsMax`, `unavailable` where it can't be told whether it was done: it was not, then,
-    /// or it will be undone.
+    /// or it will be undone, unless the collector ends first. Tombstones of one that failed go at the next maintenance.
     package func deleteSeries(_ scope: LabelScope) async throws(StorageError) -> Int {
         await metrics.deleting.acquire()
         defer { metrics.deleting.release() }
@@ -158,6 +160,8 @@ extension CollectorStore: SeriesDeleter {
                 limit: "deletions in force: call admin/tsdb/clean_tombstones",
                 maximum: Self.deletionsMax)
         }
+        // Until `endDeletions` has looked.
+        catalogue.series.withLock { $0.hasStrayTombstones = true }
         let id = try await own { session in
             let id = try session.query("SELECT nextval('petrel.deletion_id')").integer(0, 0)
             try session.query(
@@ -271,7 +275,7 @@ extension CollectorStore: SeriesDeleter {
         metrics.progress.withLock { $0.undoneDeletions.removeAll { undone.contains($0) } }
     }
 
-    /// Ends deletions of which neither a chunk nor a row of the log is left.
+    /// Ends deletions of which neither a chunk nor a row of the log is left, and removes tombstones that belong to none.
     func endDeletions() async throws(StorageError) {
         await metrics.deleting.acquire()
         defer { metrics.deleting.release() }
@@ -304,6 +308,7 @@ extension CollectorStore: SeriesDeleter {
         }
         catalogue.series.withLock { state in
             state.deletions.removeAll { !left.contains($0.id) }
+            state.hasStrayTombstones = false
         }
     }
 }

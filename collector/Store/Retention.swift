@@ -153,7 +153,9 @@ extension CollectorStore {
         }
         guard !isReplaced else { return report }
         try await forgetDays(found.filter { !report.dropped.contains($0.name) })
-        if catalogue.series.withLock({ !$0.deletions.isEmpty }) { try await endDeletions() }
+        if catalogue.series.withLock({ !$0.deletions.isEmpty || $0.hasStrayTombstones }) {
+            try await endDeletions()
+        }
         report.removedSeriesCount = try await removeEmptySeries()
         return report
     }
