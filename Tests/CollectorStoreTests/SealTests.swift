@@ -381,4 +381,39 @@ extension StoreTests {
             return false
         }
     }
+
+    @Test(
+        "the extent of what is stored: chunks of every day, the last time of the newest, and the head"
+    )
+    func extent() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            let name = "extent"
+            let store = try await TestCluster.store(in: cluster, name: name, clock: clock)
+            #expect(try await store.chunkExtent() == nil)
+            let series = definition(["__name__": "m"])
+            func told() async throws -> [Int64] {
+                let extent = try #require(try await store.chunkExtent())
+                return [Int64(extent.chunkCount), extent.first, extent.last]
+            }
+            func put(_ times: [Int64]) async throws {
+                try await store.storeOwn(times.map { (series, Sample(TimestampMS($0), 1)) })
+                clock.advance(nanoseconds: 3 * 3_600_000_000_000)
+            }
+            try await put([Self.base - 86_400_000, Self.base - 1, Self.base, Self.base + 5_000])
+            #expect(try await store.sealWhereDue() == 2)
+            try await put([Self.base + 1])
+            let now = clock.now.rawValue / 1_000_000
+            let first = Self.base - 86_400_000
+            #expect(try await told() == [2, first, Self.base + 5_000])
+            // Of two chunks of the newest day the one that begins last is not the one that ends last.
+            #expect(try await store.sealWhereDue() == 1)
+            // Told again for half a minute.
+            #expect(try await told() == [2, first, Self.base + 5_000])
+            clock.advance(nanoseconds: 30_000_000_000)
+            try await put([now])
+            #expect(try await told() == [3, first, now])
+            await store.close()
+        }
+    }
 }

@@ -25,12 +25,18 @@ extension CollectorStore {
             return kept.extent
         }
         let stored = try await read { session in
+            // These are in the index; when chunks end is not. Of the newest day alone it is looked up: no chunk goes on
+            // after its day.
             let rows = try session.query(
-                "SELECT count(*), min(first_ms), max(last_ms) FROM petrel.chunk")
+                "SELECT count(*), min(first_ms), max(day) FROM petrel.chunk")
             guard try rows.integer(0, 0) > 0 else { return nil as ChunkExtent? }
+            let last = try session.query(
+                "SELECT max(last_ms) FROM petrel.chunk WHERE day = $1", [.int4(try rows.int4(0, 2))]
+            )
             return ChunkExtent(
                 chunkCount: Int(try rows.integer(0, 0)), first: try rows.integer(0, 1),
-                last: try rows.integer(0, 2))
+                // The day may have been dropped in between.
+                last: last.isNull(0, 0) ? try rows.integer(0, 1) : try last.integer(0, 0))
         }
         let head = metrics.head.extent
         var extent = stored
