@@ -56,7 +56,8 @@ struct RunCommand: AsyncParsableCommand {
         routing: AlertingConfiguration, notifier: SystemdNotifier, logger: Logger
     ) async throws {
         let eventLoops = MultiThreadedEventLoopGroup(numberOfThreads: 2)
-        let executor = QueryExecutor(threadCount: 2)
+        let queries = QueryServices(
+            reader: store, clock: LiveClock(), limits: configuration.queryLimits)
         var outbound = HTTPClient.Configuration(
             redirectConfiguration: .disallow,
             timeout: HTTPClient.Configuration.Timeout(connect: .seconds(5)))
@@ -66,14 +67,14 @@ struct RunCommand: AsyncParsableCommand {
             eventLoopGroupProvider: .shared(eventLoops), configuration: outbound)
         let wiring = try CollectorWiring(
             configuration: configuration, store: store, rules: rules, routing: routing,
-            eventLoops: eventLoops, executor: executor, client: client, notifier: notifier,
+            eventLoops: eventLoops, queries: queries, client: client, notifier: notifier,
             logger: logger)
         var failure: (any Error)?
         do {
             try await wiring.group().run()
         } catch { failure = error }
         try? await client.shutdown()
-        try? await executor.shutDown()
+        try? await queries.shutDown()
         try? await eventLoops.shutdownGracefully()
         if let failure { throw StartError(Self.explain(failure, configuration)) }
     }
@@ -105,7 +106,7 @@ struct CollectorWiring {
     init(
         configuration: CollectorConfiguration, store: CollectorStore, rules: [RuleGroup],
         routing: AlertingConfiguration, eventLoops: MultiThreadedEventLoopGroup,
-        executor: QueryExecutor, client: HTTPClient, notifier: SystemdNotifier, logger: Logger
+        queries: QueryServices, client: HTTPClient, notifier: SystemdNotifier, logger: Logger
     ) throws {
         let clock = LiveClock()
         let random = LiveRandom()
@@ -121,24 +122,13 @@ struct CollectorWiring {
             log: logger)
         presence = PresenceReporter(
             board: receiver.presence, registry: store, writer: store, clock: clock, logger: logger)
-        let gate = QueryGate(runningMax: configuration.queriesMax)
-        var limits = MetricQueryLimits(
-            timeoutMilliseconds: configuration.queryTimeout.milliseconds)
-        limits.read.samplesMax = configuration.querySamplesMax
-        let metrics = MetricQueryService(
-            reader: store, clock: clock, executor: executor, gate: gate, limits: limits,
-            budget: SampleBudget(samplesMax: configuration.querySamplesTotalMax))
-        // Rules have a gate and a budget of their own: a crowd at the dashboards must not keep an alert from being evaluated.
-        let rulesMetrics = MetricQueryService(
-            reader: store, clock: clock, executor: executor, gate: QueryGate(runningMax: 4),
-            limits: limits)
         let directory = ReceiverDirectory(routing.receivers)
         let planner = NotificationPlanner(root: routing.root, directory: directory, random: random)
         let externalURL = configuration.externalURL
         evaluate = EvaluateService(
             groups: rules,
             dependencies: EvaluateDependencies(
-                query: { try await rulesMetrics.elements($0, at: $1) },
+                query: { try await queries.rules.elements($0, at: $1) },
                 plan: { planner.plan($0, now: $1) },
                 templates: { now, answers in
                     TemplateEnvironment(
@@ -160,8 +150,9 @@ struct CollectorWiring {
         let site = WebSite(
             configuration: webConfiguration,
             dependencies: Self.webDependencies(
-                configuration: configuration, metrics: metrics,
-                logs: LogQueryService(reader: store, clock: clock, gate: gate), store: store,
+                configuration: configuration, metrics: queries.metrics,
+                logs: LogQueryService(reader: store, clock: clock, gate: queries.gate),
+                store: store,
                 receiver: receiver, evaluate: evaluate, outbox: outbox, notifyTest: notifyTest),
             random: random, logger: logger)
         let isListening = ReadyLatch()
@@ -220,6 +211,16 @@ struct CollectorWiring {
 }
 
 extension CollectorConfiguration {
+    /// The bounds of queries.
+    fileprivate var queryLimits: QueryServices.Limits {
+        var limits = QueryServices.Limits()
+        limits.runningMax = queriesMax
+        limits.timeoutMilliseconds = queryTimeout.milliseconds
+        limits.samplesMax = querySamplesMax
+        limits.samplesTotalMax = querySamplesTotalMax
+        return limits
+    }
+
     /// Where agents are listened to, and under which names.
     fileprivate var receiveConfiguration: ReceiveConfiguration {
         ReceiveConfiguration(

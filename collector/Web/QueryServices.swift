@@ -1,0 +1,57 @@
+package import CollectorQuery
+import PromQL
+package import Storage
+package import World
+
+/// PromQL for people and PromQL for rules. They share the store alone: neither places, memory nor threads, so that a crowd
+/// at the dashboards, or two long queries, keep no alert from being evaluated.
+package struct QueryServices: Sendable {
+    /// What `limits` of `collector.yaml` says.
+    package struct Limits: Hashable, Sendable {
+        /// Queries of people that run at once.
+        package var runningMax = 20
+        /// The longest time of one query.
+        package var timeoutMilliseconds: Int64 = 120_000
+        /// Samples that one query reads; a rule's holds no more than that either.
+        package var samplesMax = 20_000_000
+        /// Samples and points that the queries of people hold in memory together, and so the most that one may hold.
+        package var samplesTotalMax = 40_000_000
+
+        package init() {}
+    }
+
+    /// Rules evaluated at once; the others wait.
+    private static let rulesRunningMax = 4
+
+    /// Whatever comes over HTTP.
+    package let metrics: MetricQueryService
+    /// What rules ask.
+    package let rules: MetricQueryService
+    /// That of `metrics`, for other queries of people.
+    package let gate: QueryGate
+    private let executors: [QueryExecutor]
+
+    /// Starts the threads: two for people, one for rules. End them with `shutDown`.
+    package init(
+        reader: any MetricReader, clock: any WorldClock, limits: Limits = Limits()
+    ) {
+        executors = [QueryExecutor(threadCount: 2), QueryExecutor(threadCount: 1)]
+        gate = QueryGate(runningMax: limits.runningMax)
+        var bounds = MetricQueryLimits(timeoutMilliseconds: limits.timeoutMilliseconds)
+        bounds.read.samplesMax = limits.samplesMax
+        // What would not fit with nobody else there is refused for good, not asked to come again.
+        bounds.evaluation.samplesMax = limits.samplesTotalMax
+        metrics = MetricQueryService(
+            reader: reader, clock: clock, executor: executors[0], gate: gate, limits: bounds,
+            budget: SampleBudget(samplesMax: limits.samplesTotalMax))
+        bounds.evaluation.samplesMax = limits.samplesMax
+        rules = MetricQueryService(
+            reader: reader, clock: clock, executor: executors[1],
+            gate: QueryGate(runningMax: Self.rulesRunningMax), limits: bounds)
+    }
+
+    /// Ends the threads after what runs.
+    package func shutDown() async throws {
+        for executor in executors { try await executor.shutDown() }
+    }
+}
