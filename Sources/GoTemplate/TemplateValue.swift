@@ -133,6 +133,7 @@ extension TemplateValue {
 
     /// A label set as `map[string]string`.
     package static func labels(_ labels: Labels) -> TemplateValue {
-        .stringMap(Dictionary(uniqueKeysWithValues: labels.map { ($0.name, $0.value) }))
+        // Names of different bytes may be one string to Swift.
+        .stringMap(Dictionary(labels.map { ($0.name, $0.value) }) { $1 })
     }
 }

@@ -2,10 +2,10 @@ import Model
 import Storage
 import World
 
-/// A clock that stands at 100 s; sleeps end when they are cancelled, or at once where it is told so.
+/// A clock that stands at 100 s, or where it is told to; sleeps end when they are cancelled, or at once where told so.
 struct FixedClock: WorldClock {
     var endsSleeps = false
-    var now: TimestampNS { TimestampNS(100_000_000_000) }
+    var now = TimestampNS(100_000_000_000)
     var monotonicNanoseconds: Int64 { 0 }
     func sleep(nanoseconds: Int64) async throws {
         if endsSleeps { return }

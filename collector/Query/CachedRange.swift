@@ -29,7 +29,7 @@ struct CachedRange {
         guard start <= old, start >= 0 else { return nil }
         settled = min(end, start + (old - start) / stepMS * stepMS)
         key = RangeAnswerCache.Key(
-            text: text, stepMS: stepMS, phase: start % stepMS,
+            text: Array(text.utf8), stepMS: stepMS, phase: start % stepMS,
             lookbackDeltaMS: parameters.lookbackDeltaMS)
         let entry = cache.answer(key)
         // Before anything is read: what changes from here on is told next time.

@@ -14,7 +14,8 @@ final class RangeAnswerCache: Sendable {
     static let bytesPerAnswerMax = bytesMax / 4
 
     struct Key: Hashable {
-        var text: String
+        /// The query's bytes: texts that Swift takes for the same string may ask for different series.
+        var text: [UInt8]
         var stepMS: Int64
         /// The remainder of its times by the step.
         var phase: Int64
@@ -98,7 +99,7 @@ final class RangeAnswerCache: Sendable {
 
     /// What it weighs in memory, about.
     private static func byteCount(_ answer: Answer, _ key: Key) -> Int {
-        answer.series.reduce(400 + key.text.utf8.count) { sum, series in
+        answer.series.reduce(400 + key.text.count) { sum, series in
             let labels = series.labels.reduce(0) {
                 $0 + $1.name.utf8.count + $1.value.utf8.count + 40
             }
