@@ -23,16 +23,18 @@ package struct AlertTemplate: Sendable {
             ? try GoTemplate(Self.declarations + source, functions: Self.parseFunctions) : nil
     }
 
-    /// The text for an alert with `labels` (those of the series, without the rule's own) and `value`.
+    /// The text for an alert with `labels` (those of the series, without the rule's own) and `value`, or a histogram with
+    /// that text.
     package func expand(
-        labels: Labels, value: Double, _ environment: TemplateEnvironment
+        labels: Labels, value: Double, histogramText: String? = nil,
+        _ environment: TemplateEnvironment
     ) throws(GoTemplateError) -> String {
         guard let template else { return source }
         let data = TemplateValue.object(
             TemplateObject(
                 "template.AlertTemplateData",
                 fields: [
-                    "Labels": .labels(labels), "Value": .float(value),
+                    "Labels": .labels(labels), "Value": .sample(value, histogramText),
                     "ExternalLabels": .labels(environment.externalLabels),
                     "ExternalURL": .string(environment.externalURL),
                 ]))
@@ -42,10 +44,12 @@ package struct AlertTemplate: Sendable {
     /// As `expand`, but a failure becomes a text that says so, as Prometheus shows it; a missing query still throws
     /// `GoTemplateError.needsQuery`.
     package func expandOrExplain(
-        labels: Labels, value: Double, _ environment: TemplateEnvironment
+        labels: Labels, value: Double, histogramText: String? = nil,
+        _ environment: TemplateEnvironment
     ) throws(GoTemplateError) -> String {
         do throws(GoTemplateError) {
-            return try expand(labels: labels, value: value, environment)
+            return try expand(
+                labels: labels, value: value, histogramText: histogramText, environment)
         } catch {
             if case .needsQuery = error { throw error }
             return "<error expanding template: \(error)>"

@@ -5,10 +5,13 @@ package struct TemplateSample: Hashable, Sendable {
     /// With `__name__`, where the series has one.
     package var labels: Labels
     package var value: Double
+    /// In place of `value` where the sample is a native histogram: how it prints.
+    package var histogramText: String?
 
-    package init(labels: Labels, value: Double) {
+    package init(labels: Labels, value: Double, histogramText: String? = nil) {
         self.labels = labels
         self.value = value
+        self.histogramText = histogramText
     }
 }
 
@@ -90,7 +93,10 @@ package enum PrometheusFunctions {
         .object(
             TemplateObject(
                 "*template.sample",
-                fields: ["Labels": .labels(sample.labels), "Value": .float(sample.value)]))
+                fields: [
+                    "Labels": .labels(sample.labels),
+                    "Value": .sample(sample.value, sample.histogramText),
+                ]))
     }
 
     private static func field(

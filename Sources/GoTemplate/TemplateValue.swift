@@ -131,6 +131,13 @@ extension TemplateValue {
         return self
     }
 
+    /// A sample: a number, or a native histogram that prints as `histogramText` and can't be computed with.
+    static func sample(_ value: Double, _ histogramText: String?) -> TemplateValue {
+        guard let histogramText else { return .float(value) }
+        return .object(
+            TemplateObject("*histogram.FloatHistogram", base: .string(histogramText)))
+    }
+
     /// A label set as `map[string]string`.
     package static func labels(_ labels: Labels) -> TemplateValue {
         // Names of different bytes may be one string to Swift.

@@ -19,11 +19,14 @@ package struct AlertEvaluation: Sendable {
 package struct RuleSample: Hashable, Sendable {
     /// With `__name__`.
     package var labels: Labels
+    /// Means nothing where there is a histogram.
     package var value: Double
+    package var histogram: FloatHistogram?
 
-    package init(labels: Labels, value: Double) {
+    package init(labels: Labels, value: Double, histogram: FloatHistogram? = nil) {
         self.labels = labels
         self.value = value
+        self.histogram = histogram
     }
 }
 
@@ -68,7 +71,7 @@ package struct AlertRuleStateMachine: Sendable {
     /// Takes the expression's result at `now`. Throws `duplicateLabelSet` or `needsQuery`, both with the state
     /// untouched.
     package mutating func evaluate(
-        result: [(labels: Labels, value: Double)], now: TimestampMS,
+        result: [EvaluatedElement], now: TimestampMS,
         environment: TemplateEnvironment
     ) throws(RulesError) -> AlertEvaluation {
         let found = try self.found(result, now, environment)
@@ -103,7 +106,7 @@ package struct AlertRuleStateMachine: Sendable {
 
     /// The result as pending alerts, templates expanded.
     private func found(
-        _ result: [(labels: Labels, value: Double)], _ now: TimestampMS,
+        _ result: [EvaluatedElement], _ now: TimestampMS,
         _ environment: TemplateEnvironment
     ) throws(RulesError) -> [Labels: AlertRecord] {
         var found: [Labels: AlertRecord] = [:]
@@ -130,12 +133,13 @@ package struct AlertRuleStateMachine: Sendable {
     }
 
     private func expand(
-        _ text: RuleText, _ element: (labels: Labels, value: Double),
+        _ text: RuleText, _ element: EvaluatedElement,
         _ environment: TemplateEnvironment
     ) throws(RulesError) -> String {
         do throws(GoTemplateError) {
             return try text.template.expandOrExplain(
-                labels: element.labels, value: element.value, environment)
+                labels: element.labels, value: element.value,
+                histogramText: element.histogramText, environment)
         } catch {
             guard case .needsQuery(let expression) = error else {
                 return "<error expanding template: \(error)>"

@@ -35,7 +35,7 @@ package struct RecordingRuleStateMachine: Sendable {
     /// The samples to write at the evaluation's time, staleness markers included. Throws `duplicateLabelSet` or
     /// `limitExceeded`, after which nothing is to be written. Source: Prometheus 3.14 rules/recording.go.
     package mutating func evaluate(
-        result: [(labels: Labels, value: Double)]
+        result: [EvaluatedElement]
     ) throws(RulesError) -> [RuleSample] {
         var samples: [RuleSample] = []
         var seen: Set<Labels> = []
@@ -43,7 +43,8 @@ package struct RecordingRuleStateMachine: Sendable {
             var key = element.labels.setting(Labels.metricNameLabel, metric)
             for label in labels { key = key.setting(label.name, label.value) }
             guard seen.insert(key).inserted else { throw .duplicateLabelSet(key) }
-            samples.append(RuleSample(labels: key, value: element.value))
+            samples.append(
+                RuleSample(labels: key, value: element.value, histogram: element.histogram))
         }
         guard limit == 0 || samples.count <= limit else {
             throw .limitExceeded(limit: limit, count: samples.count)

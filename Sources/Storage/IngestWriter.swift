@@ -120,6 +120,11 @@ package protocol IngestWriter: Sendable {
     func storeOwn(
         _ samples: [(SeriesDefinition, Sample)]
     ) async throws(StorageError)
+    /// Commits native histograms that recording rules make; those older than the retention, or more than an hour ahead of
+    /// the clock, are left out.
+    func storeOwn(
+        histograms: [(SeriesDefinition, HistogramSample)]
+    ) async throws(StorageError)
 }
 
 extension IngestWriter {

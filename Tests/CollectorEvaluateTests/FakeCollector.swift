@@ -1,6 +1,7 @@
 import CollectorEvaluate
 import GoTemplate
 import Model
+import Rules
 import Storage
 import Synchronization
 import World
@@ -22,6 +23,7 @@ final class FakeCollector: AlertStore, IngestWriter, WorldClock {
         var transitions: [AlertTransition] = []
         var messages: [OutboxMessage] = []
         var samples: [(Labels, Sample)] = []
+        var histograms: [(Labels, HistogramSample)] = []
         var nextID = 0
 
         mutating func takeFailedLoad() -> Bool {
@@ -76,6 +78,11 @@ final class FakeCollector: AlertStore, IngestWriter, WorldClock {
     ) async throws(StorageError) -> [IngestOutcome] { [] }
     func storeOwn(_ samples: [(SeriesDefinition, Sample)]) async throws(StorageError) {
         state.withLock { $0.samples += samples.map { ($0.0.labels, $0.1) } }
+    }
+    func storeOwn(
+        histograms: [(SeriesDefinition, HistogramSample)]
+    ) async throws(StorageError) {
+        state.withLock { $0.histograms += histograms.map { ($0.0.labels, $0.1) } }
     }
 
     func dependencies() -> EvaluateDependencies {

@@ -129,6 +129,60 @@ struct RuleGroupRunnerTests {
         #expect(written.first?.1 == Sample(TimestampMS(1000), 2))
     }
 
+    /// Eight observations with a sum of 4, two of them in the bucket of zero.
+    private static let histogram = FloatHistogram(
+        count: 8, sum: 4, zeroThreshold: 0.5, zeroCount: 2,
+        positive: FloatHistogram.Buckets(first: 1, counts: [6]))
+
+    @Test("native histograms are recorded, and end as other series do")
+    func recordedHistograms() async throws {
+        let runner = try runner("groups: [{name: g, rules: [{record: 'job:lat', expr: lat}]}]")
+        answer(
+            "lat",
+            [
+                EvaluatedElement(labels: ["host": "h1"], histogram: Self.histogram),
+                EvaluatedElement(labels: ["host": "h2"], value: 3),
+            ])
+        await runner.evaluate(at: TimestampMS(1000))
+        #expect(fake.state.withLock { $0.histograms.map(\.0) } == [Self.recorded("h1")])
+        #expect(
+            fake.state.withLock { $0.histograms.map(\.1) }
+                == [HistogramSample(1000, Self.histogram)])
+        #expect(fake.state.withLock { $0.samples.map(\.0) } == [Self.recorded("h2")])
+        answer("lat", [EvaluatedElement(labels: ["host": "h2"], value: 3)])
+        await runner.evaluate(at: TimestampMS(2000))
+        let ended = fake.state.withLock { $0.samples }.filter {
+            StalenessMarker.isMarker($0.1.value)
+        }
+        #expect(ended.map(\.0) == [Self.recorded("h1")])
+    }
+
+    private static func recorded(_ host: String) -> Labels {
+        ["__name__": "job:lat", "host": host]
+    }
+
+    @Test("an alert whose expression is a histogram fires with the value 0 and shows the histogram")
+    func histogramAlert() async throws {
+        let runner = try runner(
+            """
+            groups:
+              - name: g
+                rules:
+                  - alert: Slow
+                    expr: lat
+                    annotations:
+                      value: "{{ $value }}"
+                      query: '{{ query "lat" | first | value }}'
+            """)
+        answer("lat", [EvaluatedElement(labels: ["host": "h1"], histogram: Self.histogram)])
+        await runner.evaluate(at: TimestampMS(0))
+        let records = runner.snapshot.records(ofRuleAt: 0)
+        #expect(records.map(\.state) == [.firing])
+        #expect(records.map(\.value) == [0])
+        let text = "{count:8, sum:4, [-0.5,0.5]:2, (1,2]:6}"
+        #expect(records.map(\.annotations) == [["value": text, "query": text]])
+    }
+
     @Test("the grid holds its interval, whatever the clock does")
     func grid() throws {
         let groups = try RuleFile.parse(

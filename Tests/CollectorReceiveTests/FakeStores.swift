@@ -82,6 +82,9 @@ final class FakeWriter: IngestWriter {
     }
 
     func storeOwn(_ samples: [(SeriesDefinition, Sample)]) async throws(StorageError) {}
+    func storeOwn(
+        histograms: [(SeriesDefinition, HistogramSample)]
+    ) async throws(StorageError) {}
 
     private static func isPoisoned(_ batch: IngestBatch, _ poison: Double?) -> Bool {
         guard let poison, case .metrics(let scrapes) = batch.content else { return false }

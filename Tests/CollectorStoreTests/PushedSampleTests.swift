@@ -197,6 +197,38 @@ extension StoreTests {
         }
     }
 
+    @Test("histograms that rules record are stored as they are, across a restart and a seal")
+    func recordedHistograms() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            var store = try await TestCluster.store(in: cluster, name: "recorded", clock: clock)
+            let base = TestCluster.start / 1_000_000
+            let samples = (0..<3).map { HistogramSample(base - $0 * 15_000, Self.histogram) }
+            for sample in samples.reversed() {
+                try await store.storeOwn(
+                    histograms: [(definition(["__name__": "job:lat"]), sample)])
+            }
+            // Where it ends there is a number, the staleness marker.
+            try await store.storeOwn([
+                (
+                    definition(["__name__": "job:lat"]),
+                    Sample(TimestampMS(base + 15_000), StalenessMarker.value)
+                )
+            ])
+            for hours in [0, 1, 30] {
+                clock.advance(nanoseconds: Int64(hours) * 3_600_000_000_000)
+                if hours > 0 { _ = try await store.sealWhereDue() }
+                let found = try #require(try await Self.columns(store)["job:lat"])
+                #expect(found.histograms == samples.reversed(), "after \(hours) h")
+                #expect(found.timestamps == [base + 15_000])
+                #expect(found.values.allSatisfy(StalenessMarker.isMarker))
+                await store.close()
+                store = try await TestCluster.reopen(cluster, name: "recorded", clock: clock)
+            }
+            await store.close()
+        }
+    }
+
     @Test("metadata: what is unknown or was pushed follows, what an agent says stays")
     func pushedMetadata() async throws {
         try await TestCluster.with { cluster in

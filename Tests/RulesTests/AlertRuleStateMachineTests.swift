@@ -27,7 +27,9 @@ struct AlertRuleStateMachineTests {
         _ machine: inout AlertRuleStateMachine, at seconds: Int64, _ hosts: [String]
     ) throws -> AlertEvaluation {
         try machine.evaluate(
-            result: hosts.map { (["__name__": "up", "host": $0], 0) },
+            result: hosts.map {
+                EvaluatedElement(labels: ["__name__": "up", "host": $0], value: 0)
+            },
             now: TimestampMS(seconds * 1000), environment: environment(seconds))
     }
 
@@ -206,7 +208,8 @@ struct AlertRuleStateMachineTests {
             "up": [TemplateSample(labels: .empty, value: 7)]
         ])
         _ = try machine.evaluate(
-            result: [(labels: .empty, value: 1)], now: TimestampMS(0), environment: environment)
+            result: [EvaluatedElement(labels: .empty, value: 1)], now: TimestampMS(0),
+            environment: environment)
         #expect(machine.records.first?.annotations == ["s": "7"])
     }
 
@@ -224,20 +227,27 @@ struct AlertRuleStateMachineTests {
         var machine = try #require(RecordingRuleStateMachine(group: group, index: 0))
         #expect(AlertRuleStateMachine(group: group, index: 0) == nil)
         let samples = try machine.evaluate(result: [
-            (["__name__": "x", "h": "a"], 1), (["h": "b", "l": "old"], 2),
+            EvaluatedElement(labels: ["__name__": "x", "h": "a"], value: 1),
+            EvaluatedElement(labels: ["h": "b", "l": "old"], value: 2),
         ])
         #expect(
             samples.map(\.labels) == [
                 ["__name__": "r", "h": "a", "l": "v"], ["__name__": "r", "h": "b", "l": "v"],
             ])
-        let fewer = try machine.evaluate(result: [(["h": "a"], 3)])
+        let fewer = try machine.evaluate(result: [
+            EvaluatedElement(labels: ["h": "a"], value: 3)
+        ])
         #expect(fewer.map(\.labels["h"]) == ["a", "b"])
         #expect(StalenessMarker.isMarker(fewer[1].value))
         #expect(throws: RulesError.duplicateLabelSet(["__name__": "r", "l": "v"])) {
-            try machine.evaluate(result: [(.empty, 1), (["l": "x"], 2)])
+            try machine.evaluate(result: [
+                EvaluatedElement(labels: .empty, value: 1),
+                EvaluatedElement(labels: ["l": "x"], value: 2),
+            ])
         }
         #expect(throws: RulesError.limitExceeded(limit: 2, count: 3)) {
-            try machine.evaluate(result: (0..<3).map { (["i": "\($0)"], 1) })
+            try machine.evaluate(
+                result: (0..<3).map { EvaluatedElement(labels: ["i": "\($0)"], value: 1) })
         }
     }
 }

@@ -1,18 +1,8 @@
 package import GoTemplate
 package import Model
+package import Rules
 package import Storage
 package import World
-
-/// One element of an expression's instant result.
-package struct EvaluatedElement: Hashable, Sendable {
-    package var labels: Labels
-    package var value: Double
-
-    package init(labels: Labels, value: Double) {
-        self.labels = labels
-        self.value = value
-    }
-}
 
 /// What rule evaluation needs of the rest of the collector.
 package struct EvaluateDependencies: Sendable {

@@ -77,9 +77,7 @@ package final class RuleGroupRunner: Sendable {
         health.lastEvaluation = now
         do {
             let at = now.advanced(byMilliseconds: -working.group.queryOffset.milliseconds)
-            let result = try await dependencies.query(rule.expression, at).map {
-                (labels: $0.labels, value: $0.value)
-            }
+            let result = try await dependencies.query(rule.expression, at)
             switch working.machines[index] {
             case .alerting(let machine):
                 let (moved, evaluation) = try await alerting(machine, result, now)
@@ -92,7 +90,7 @@ package final class RuleGroupRunner: Sendable {
                 let samples = try machine.evaluate(result: result)
                 working.machines[index] = .recording(machine)
                 // Later rules of the group read what this one recorded.
-                try await dependencies.writer.storeOwn(definitions(samples, at: now))
+                try await store(samples, at: now)
             }
         } catch {
             health.lastError = String(describing: error)
@@ -108,7 +106,7 @@ package final class RuleGroupRunner: Sendable {
 
     /// Moves an alerting rule on, running the queries that its templates ask for.
     private func alerting(
-        _ machine: AlertRuleStateMachine, _ result: [(labels: Labels, value: Double)],
+        _ machine: AlertRuleStateMachine, _ result: [EvaluatedElement],
         _ now: TimestampMS
     ) async throws -> (AlertRuleStateMachine, AlertEvaluation) {
         var answers: [String: [TemplateSample]] = [:]
@@ -123,7 +121,8 @@ package final class RuleGroupRunner: Sendable {
                     answers.count < configuration.templateQueriesMax
                 else { throw error }
                 answers[expression] = try await dependencies.query(expression, now).map {
-                    TemplateSample(labels: $0.labels, value: $0.value)
+                    TemplateSample(
+                        labels: $0.labels, value: $0.value, histogramText: $0.histogramText)
                 }
             }
         }
@@ -169,21 +168,26 @@ package final class RuleGroupRunner: Sendable {
     private func write(_ samples: [RuleSample], at now: TimestampMS) async {
         guard !samples.isEmpty else { return }
         do {
-            try await dependencies.writer.storeOwn(definitions(samples, at: now))
+            try await store(samples, at: now)
         } catch {
             logger.warning("ALERTS series could not be stored: \(error)")
         }
     }
 
-    private func definitions(
-        _ samples: [RuleSample], at now: TimestampMS
-    ) -> [(SeriesDefinition, Sample)] {
-        samples.map {
-            (
-                SeriesDefinition(
-                    labels: $0.labels, metadata: MetricMetadata(type: .gauge)),
-                Sample(now, $0.value)
-            )
+    private func store(_ samples: [RuleSample], at now: TimestampMS) async throws(StorageError) {
+        var numbers: [(SeriesDefinition, Sample)] = []
+        var histograms: [(SeriesDefinition, HistogramSample)] = []
+        for sample in samples {
+            let type: MetricType = sample.histogram == nil ? .gauge : .histogram
+            let series = SeriesDefinition(
+                labels: sample.labels, metadata: MetricMetadata(type: type))
+            if let histogram = sample.histogram {
+                histograms.append((series, HistogramSample(now.rawValue, histogram)))
+            } else {
+                numbers.append((series, Sample(now, sample.value)))
+            }
         }
+        if !numbers.isEmpty { try await dependencies.writer.storeOwn(numbers) }
+        if !histograms.isEmpty { try await dependencies.writer.storeOwn(histograms: histograms) }
     }
 }

@@ -235,9 +235,12 @@ extension MetricQueryService {
     func elements(_ text: String, at time: TimestampMS) async throws -> [EvaluatedElement] {
         switch try await instant(text, at: time).value {
         case .vector(let elements):
-            // A native histogram has no value that a rule could keep until the store keeps histograms.
-            return elements.filter { $0.histogram == nil }.map {
-                EvaluatedElement(labels: $0.labels, value: $0.sample.value)
+            return elements.map { element in
+                if let histogram = element.histogram {
+                    EvaluatedElement(labels: element.labels, histogram: histogram)
+                } else {
+                    EvaluatedElement(labels: element.labels, value: element.sample.value)
+                }
             }
         case .scalar(let sample): return [EvaluatedElement(labels: .empty, value: sample.value)]
         case .string, .matrix:

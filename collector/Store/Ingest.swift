@@ -152,6 +152,20 @@ extension CollectorStore: IngestWriter {
             })
     }
 
+    package func storeOwn(
+        histograms: [(SeriesDefinition, HistogramSample)]
+    ) async throws(StorageError) {
+        guard !histograms.isEmpty else { return }
+        let ids = try await intern(histograms.map(\.0), from: .own)
+        var batch = SampleBatch(runs: [], timestamps: [], values: [])
+        for (id, (_, histogram)) in zip(ids, histograms) {
+            guard let id else { continue }
+            batch.runs.append(SampleBatch.Run(series: id, sampleCount: 0, histogramCount: 1))
+            batch.histograms.append(histogram)
+        }
+        _ = try await storeSamples(batch)
+    }
+
     private func storeOwn(
         _ scrapes: [ScrapeColumns], receivedAt now: TimestampNS, number: Int64, writer: Int64
     ) async throws(StorageError) {
