@@ -78,7 +78,7 @@ package enum BuiltInRules {
                     {{ with $labels.metric }}the metric {{ . }}{{ else }}metric names{{ end }}{{ with $labels.label }},
                     by its label {{ . }} with {{ printf "%.0f" $value }} values{{ end }}. Stop the sender from putting
                     ids into labels, or raise limits.series_* in collector.yaml. What is stored of it goes with:
-                    POST /prometheus/api/v1/admin/tsdb/delete_series. This ends ten minutes after the last refusal.
+                    POST /prometheus/api/v1/admin/tsdb/delete_series, where http.admin is true. This ends ten minutes after the last refusal.
               - alert: Watchdog
                 expr: vector(1)
                 labels:

@@ -229,19 +229,41 @@ struct PrometheusPagesTests {
             ("admin/tsdb/snapshot", 501, "pg_dump"), ("read", 501, "remote read is not offered"),
         ])
     func refusals(path: String, status: Int, text: String) async throws {
-        let answer = try await FakeCollector.ask("POST /prometheus/api/v1/\(path)")
+        let site = FakeCollector.site(configuration: Self.administered)
+        let answer = try await FakeCollector.ask("POST /prometheus/api/v1/\(path)", site: site)
         #expect(answer.status == status)
         #expect(answer.body.contains(text))
         let foreign = try await FakeCollector.ask(
             "PUT /prometheus/api/v1/admin/tsdb/delete_series?match[]=up",
-            headers: ["origin": "https://evil.example"])
+            headers: ["origin": "https://evil.example"], site: site)
         #expect(foreign.status == 403)
+    }
+
+    /// Of a proxy's name, and with administration switched on.
+    private static let administered = WebConfiguration(
+        hostNames: ["watch.example"], offersAdministration: true)
+
+    @Test(
+        "nothing is deleted unless it is switched on",
+        arguments: ["delete_series?match[]=up", "clean_tombstones", "snapshot"])
+    func administrationOff(action: String) async throws {
+        let deleter = FakeSeriesDeleter()
+        let answer = try await FakeCollector.ask(
+            "POST /prometheus/api/v1/admin/tsdb/\(action)",
+            site: FakeCollector.site(deleter: deleter))
+        #expect(answer.status == 503)
+        #expect(
+            answer.body
+                == #"{"status":"error","errorType":"unavailable","#
+                + #""error":"admin APIs disabled: set http.admin to true in collector.yaml, "#
+                + #"and restart the collector"}"#)
+        #expect(deleter.scopes.withLock(\.isEmpty) && deleter.cleanings.withLock { $0 } == 0)
     }
 
     @Test("what is asked to be deleted or cleaned is")
     func deletion() async throws {
         let deleter = FakeSeriesDeleter()
-        let site = FakeCollector.site(deleter: deleter)
+        let site = FakeCollector.site(configuration: Self.administered, deleter: deleter)
         for range in ["&start=1&end=2", ""] {
             let answer = try await FakeCollector.ask(
                 "PUT /prometheus/api/v1/admin/tsdb/delete_series?match[]=up\(range)", site: site)
@@ -262,15 +284,19 @@ struct PrometheusPagesTests {
         #expect(deleter.cleanings.withLock { $0 } == 1)
     }
 
-    @Test("what comes through a proxy may not delete")
-    func deletionThroughProxy() async throws {
+    @Test(
+        "what comes through a proxy may not delete",
+        arguments: [
+            ["host": "watch.example"], ["x-forwarded-for": "10.0.0.1"], ["x-real-ip": "10.0.0.1"],
+            ["forwarded": "for=10.0.0.1"], ["via": "1.1 proxy"], ["x-forwarded-proto": "https"],
+            ["x-forwarded-host": "watch.example"],
+        ])
+    func deletionThroughProxy(headers: [String: String]) async throws {
         let deleter = FakeSeriesDeleter()
-        let site = FakeCollector.site(
-            configuration: WebConfiguration(hostNames: ["watch.example"]), deleter: deleter)
+        let site = FakeCollector.site(configuration: Self.administered, deleter: deleter)
         for action in ["delete_series?match[]=up", "clean_tombstones"] {
             let answer = try await FakeCollector.ask(
-                "POST /prometheus/api/v1/admin/tsdb/\(action)", headers: ["host": "watch.example"],
-                site: site)
+                "POST /prometheus/api/v1/admin/tsdb/\(action)", headers: headers, site: site)
             #expect(answer.status == 403)
             #expect(answer.body.contains("on the collector's own host alone"))
         }

@@ -18,6 +18,8 @@ struct CollectorConfiguration: Sendable {
     var http = AddressAndPort(address: "127.0.0.1", port: 9600)
     /// Names beside localhost under which the HTTP API may be asked, as through a proxy that passes `Host` on.
     var httpHostNames: [String] = []
+    /// Whether series may be deleted over HTTP.
+    var httpOffersAdministration = false
     var fleet = AddressAndPort(address: "0.0.0.0", port: 9601)
     var enroll = AddressAndPort(address: "0.0.0.0", port: 9602)
     var publicPart = AddressAndPort(address: "127.0.0.1", port: 9603)
@@ -91,6 +93,7 @@ struct CollectorConfiguration: Sendable {
         self.http = try address(&http, "listen", self.http)
         publicPart = try address(&http, "public", publicPart)
         httpHostNames = try http.strings("host_names", default: httpHostNames)
+        httpOffersAdministration = try http.bool("admin", default: httpOffersAdministration)
         try http.finish()
         var fleet = try root.section("fleet")
         self.fleet = try address(&fleet, "listen", self.fleet)

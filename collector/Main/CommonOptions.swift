@@ -68,7 +68,9 @@ extension StartFiles {
 
 extension CollectorConfiguration {
     var webConfiguration: WebConfiguration {
-        WebConfiguration(address: http.address, port: http.port, hostNames: httpHostNames)
+        WebConfiguration(
+            address: http.address, port: http.port, hostNames: httpHostNames,
+            offersAdministration: httpOffersAdministration)
     }
 
     var storeConfiguration: StoreConfiguration {

@@ -21,6 +21,7 @@ extension ServerFacts {
                 "storage.tsdb.path": configuration.dataDirectory,
                 "storage.tsdb.retention.size": "\(configuration.retention.metricBytesMax ?? 0)B",
                 "storage.tsdb.retention.time": retention,
+                "web.enable-admin-api": "\(configuration.httpOffersAdministration)",
                 "web.external-url": configuration.externalURL,
                 "web.listen-address": configuration.http.description,
             ], configurationYAML: configuration.prometheusYAML)

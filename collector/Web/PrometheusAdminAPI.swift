@@ -2,8 +2,8 @@ import CollectorQuery
 import Model
 import Storage
 
-// What changes the store, and reading by remote read. The server listens on loopback alone, and `WebGate` keeps other
-// sites' pages away, and what comes through a proxy.
+// What changes the store, and reading by remote read. The server listens on loopback alone; `WebGate` keeps other sites'
+// pages away, what comes through a proxy, and everybody while `http.admin` is off.
 extension PrometheusAPI {
     func admin(
         _ action: String, _ parameters: FormParameters

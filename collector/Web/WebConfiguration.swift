@@ -8,6 +8,8 @@ package struct WebConfiguration: Hashable, Sendable {
     package var hostNames: [String]
     /// Origins (`https://grafana.example.org`), beside loopback ones, whose pages may read answers.
     package var allowedOrigins: [String]
+    /// Whether series may be deleted over HTTP, and then on this host alone.
+    package var offersAdministration: Bool
     /// Longest request body, bytes; a longer one is answered with 413.
     package var bodyBytesMax: Int
     /// Seconds after which an idle connection is closed.
@@ -15,12 +17,14 @@ package struct WebConfiguration: Hashable, Sendable {
 
     package init(
         address: String = "127.0.0.1", port: Int = 9600, hostNames: [String] = [],
-        allowedOrigins: [String] = [], bodyBytesMax: Int = 1 << 20, idleSecondsMax: Int64 = 300
+        allowedOrigins: [String] = [], offersAdministration: Bool = false,
+        bodyBytesMax: Int = 1 << 20, idleSecondsMax: Int64 = 300
     ) {
         self.address = address
         self.port = port
         self.hostNames = hostNames
         self.allowedOrigins = allowedOrigins
+        self.offersAdministration = offersAdministration
         self.bodyBytesMax = bodyBytesMax
         self.idleSecondsMax = idleSecondsMax
     }

@@ -5,13 +5,16 @@
 struct WebGate: Sendable {
     private let hostNames: Set<String>
     private let allowedOrigins: Set<String>
+    private let offersAdministration: Bool
 
     init(_ configuration: WebConfiguration) {
         hostNames = Set(configuration.hostNames.map { $0.lowercased() })
         allowedOrigins = Set(configuration.allowedOrigins.map { $0.lowercased() })
+        offersAdministration = configuration.offersAdministration
     }
 
-    /// Throws `WebRefusal` for a `Host` that is not ours, and for a change asked for by another site's page.
+    /// Throws `WebRefusal` for a `Host` that is not ours, for a change asked for by another site's page, and for
+    /// administration that is switched off or comes from elsewhere.
     func admit(_ request: WebRequest) throws(WebRefusal) {
         guard let host = request.headers["host"], let name = Self.hostName(host),
             LoopbackName.contains(name) || hostNames.contains(name)
@@ -24,18 +27,38 @@ struct WebGate: Sendable {
         guard ["POST", "PUT"].contains(request.method), Self.changesState(request.path) else {
             return
         }
-        if Self.isAdministration(request.path), !LoopbackName.contains(name) {
-            throw WebRefusal(
-                403, "data is deleted on the collector's own host alone: ask 127.0.0.1 or localhost"
-            )
-        }
         if let origin = request.headers["origin"], !allows(origin) {
             throw WebRefusal(403, "a page of \(origin) may not do this")
         }
         if let site = request.headers["sec-fetch-site"], site == "cross-site" {
             throw WebRefusal(403, "a page of another site may not do this")
         }
+        if Self.isAdministration(request.path) { try admitAdministration(request, name) }
     }
+
+    /// A proxy may name us by loopback as many do by default, so its other traces count too. Nothing has to leave any:
+    /// that is what the switch is for, off unless it is asked for, as Prometheus' --web.enable-admin-api.
+    private func admitAdministration(
+        _ request: WebRequest, _ name: String
+    ) throws(WebRefusal) {
+        guard offersAdministration else {
+            throw WebRefusal(
+                503,
+                "admin APIs disabled: set http.admin to true in collector.yaml, and restart the "
+                    + "collector")
+        }
+        let isForwarded = Self.proxyHeaders.contains { request.headers[$0] != nil }
+        guard LoopbackName.contains(name), !isForwarded else {
+            throw WebRefusal(
+                403,
+                "data is deleted on the collector's own host alone: ask 127.0.0.1 or localhost, "
+                    + "and through no proxy")
+        }
+    }
+
+    private static let proxyHeaders = [
+        "forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip",
+    ]
 
     /// The headers of an answer to `request`, beside its own.
     func headers(for request: WebRequest) -> [(name: String, value: String)] {

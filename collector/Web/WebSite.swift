@@ -107,6 +107,7 @@ package struct WebSite: Sendable {
                 switch refusal.status {
                 case 404: "not_found"
                 case 403, 421: "forbidden"
+                case 503: "unavailable"
                 default: "bad_data"
                 }
             return PrometheusEnvelope.failure(refusal.status, type, refusal.message)
