@@ -54,7 +54,7 @@ extension Evaluator {
             result = try selectRanked(plan, input, grid, parameters)
         case .quantile:
             remarkIgnored(input, plan)
-            result = quantiles(plan, input, grid, parameters)
+            result = try quantiles(plan, input, grid, parameters)
         case .sum, .avg, .count, .min, .max, .group, .stddev, .stdvar:
             let grouping = Grouping(input, plan)
             try hold(series: grouping.labels.count, grid)
@@ -135,7 +135,7 @@ extension Evaluator {
 
     private func quantiles(
         _ plan: AggregationPlan, _ rows: [Row], _ grid: StepGrid, _ wanted: [Double]
-    ) -> [Row] {
+    ) throws(QueryError) -> [Row] {
         var odd: [Double] = []
         if let nan = wanted.first(where: \.isNaN) { odd.append(nan) }
         if let most = wanted.filter({ $0 > 1 }).max() { odd.append(most) }
@@ -146,17 +146,21 @@ extension Evaluator {
         let grouping = Grouping(rows, plan)
         var members = [[Int]](repeating: [], count: grouping.labels.count)
         for (row, group) in grouping.ofRow.enumerated() { members[group].append(row) }
-        return grouping.labels.indices.map { group in
-            let values = (0..<grid.count).map { step in
+        var result: [Row] = []
+        for group in grouping.labels.indices {
+            var row = Row(
+                labels: grouping.labels[group], dropsName: grouping.dropsName[group],
+                values: [Double](repeating: Row.absent, count: grid.count))
+            for step in 0..<grid.count {
+                if step & 63 == 0 { try checkCancelled() }
                 var present = members[group].map { rows[$0].values[step] }
                 present.removeAll(where: Row.isAbsent)
-                guard !present.isEmpty else { return Row.absent }
-                return quantile(wanted[step], sorted: present.sorted(by: nanFirst))
+                guard !present.isEmpty else { continue }
+                row.values[step] = quantile(wanted[step], sorted: present.sorted(by: nanFirst))
             }
-            return Row(
-                labels: grouping.labels[group], dropsName: grouping.dropsName[group],
-                values: values)
-        }.filter { !$0.isEmpty }
+            if !row.isEmpty { result.append(row) }
+        }
+        return result
     }
 
     private func countValues(

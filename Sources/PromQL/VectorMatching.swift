@@ -64,7 +64,9 @@ extension Evaluator {
     ) throws(QueryError) {
         guard group.one.count > 1 else { return }
         let rows = group.one.map { one[$0] }
-        for step in rows[0].values.indices where manyAny?[step] ?? true {
+        for step in rows[0].values.indices {
+            if step & 63 == 0 { try checkCancelled() }
+            guard manyAny?[step] ?? true else { continue }
             let present = rows.filter { $0.isPresent(step) }
             guard present.count > 1 else { continue }
             throw .duplicateSeries(

@@ -164,7 +164,8 @@ struct CancellationTests {
             ("m </ 1", 10), ("m * on() group_left one", 12), (#"count_values("v", m)"#, 9),
             ("sum(h)", 100), ("avg(h)", 100), ("histogram_count(h)", 200),
             ("histogram_quantile(0.5, h)", 200), ("histogram_quantile(0.5, le)", 200),
-            ("h smoothed", 100),
+            ("h smoothed", 100), ("quantile by (instance) (0.5, m)", 200),
+            ("vector(1) * on() turns", 14),
         ])
     func asks(query: String, least: Int) throws {
         let all = Questions()
