@@ -181,6 +181,7 @@ extension Evaluator {
                 let index = indices[key] ?? result.count
                 if index == result.count {
                     try hold(rowAfter: result.count, grid)
+                    try hold(text: text)
                     indices[key] = index
                     let empty = [Double](repeating: Row.absent, count: grid.count)
                     result.append(Row(labels: key, dropsName: false, values: empty))

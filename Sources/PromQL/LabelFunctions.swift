@@ -46,6 +46,7 @@ extension Evaluator {
         }
         var result = try rows(call.arguments[0], grid)
         for index in result.indices {
+            if index & 255 == 0 { try checkCancelled() }
             let values = sources.map { result[index].labels[$0] }
             try setLabel(target, values.joined(separator: separator), of: &result[index])
         }
@@ -58,6 +59,7 @@ extension Evaluator {
         guard value.utf8.count <= labelValueBytesMax else {
             throw .labelValueExceeded(max: labelValueBytesMax)
         }
+        try hold(text: value)
         row.labels = row.labels.setting(name, value)
         if name == Labels.metricNameLabel { row.dropsName = false }
     }

@@ -119,6 +119,18 @@ struct HoldTests {
         )
     }
 
+    /// A value of 32,000 bytes in each of ten series weighs 20,000 points, the vector itself 2000.
+    @Test("long label values count", arguments: [("label_replace", 22_000), ("label_join", 42_000)])
+    func labels(function: String, most: Int) throws {
+        let value = String(repeating: "v", count: 32_000)
+        var query = #"label_replace(m, "x", "\#(value)", "", "")"#
+        if function == "label_join" { query = #"label_join(\#(query), "y", "", "x")"# }
+        #expect(
+            try failure(query, QueryLimits(samplesMax: most - 1))
+                == .samplesExceeded(max: most - 1))
+        #expect(try failure(query, QueryLimits(samplesMax: most)) == nil)
+    }
+
     @Test("room is asked for before it is used; where it is refused the query ends")
     func room() throws {
         var asked: [Int] = []
