@@ -21,26 +21,45 @@ struct FakeMetricReader: MetricReader {
     var error: StorageError?
     /// Never answers until it is cancelled.
     var hangs = false
+    /// Called before it hangs.
+    var onCall: (@Sendable () -> Void)?
 
     func select(
         _ selections: [SeriesSelection], limits: ReadLimits, share: SampleShare
     ) async throws(StorageError) -> [[SeriesColumns]] {
+        try await delay()
+        return selections.map { _ in answer }
+    }
+    func labelNames(_ scope: LabelScope) async throws(StorageError) -> [String] {
+        try await delay()
+        return []
+    }
+    func labelValues(
+        _ name: String, _ scope: LabelScope
+    ) async throws(StorageError) -> [String] {
+        try await delay()
+        return []
+    }
+    func series(_ scope: LabelScope) async throws(StorageError) -> [Labels] {
+        try await delay()
+        return answer.map(\.labels)
+    }
+    func metadata(
+        metric: String?
+    ) async throws(StorageError) -> [String: [MetricMetadata]] {
+        try await delay()
+        return [:]
+    }
+
+    private func delay() async throws(StorageError) {
         if hangs {
+            onCall?()
             let (stream, _) = AsyncStream.makeStream(of: Void.self)
             for await _ in stream {}
             throw .cancelled
         }
         if let error { throw error }
-        return selections.map { _ in answer }
     }
-    func labelNames(_ scope: LabelScope) async throws(StorageError) -> [String] { [] }
-    func labelValues(
-        _ name: String, _ scope: LabelScope
-    ) async throws(StorageError) -> [String] { [] }
-    func series(_ scope: LabelScope) async throws(StorageError) -> [Labels] { [] }
-    func metadata(
-        metric: String?
-    ) async throws(StorageError) -> [String: [MetricMetadata]] { [:] }
 }
 
 /// Gives its pages one by one and counts them.

@@ -2,6 +2,7 @@ import CollectorQuery
 import Model
 import PromQL
 import Storage
+import Synchronization
 import Testing
 
 /// From a text to an answer or to one kind of failure.
@@ -104,6 +105,73 @@ struct QueryServiceTests {
             try await service.instant("up", at: TimestampMS(0))
         } throws: {
             ($0 as? QueryFailure)?.kind == .timeout
+        }
+    }
+
+    /// Each kind of question that is no query.
+    enum Lookup: CaseIterable {
+        case labelNames, labelValues, series, metadata, cardinality, latest
+
+        func ask(_ service: MetricQueryService) async throws {
+            let scope = MetricQueryService.Scope()
+            switch self {
+            case .labelNames: _ = try await service.labelNames(scope)
+            case .labelValues: _ = try await service.labelValues("a", scope)
+            case .series: _ = try await service.series(scope)
+            case .metadata: _ = try await service.metadata(metric: nil)
+            case .cardinality: _ = try await service.cardinality(entriesMax: 1)
+            case .latest:
+                _ = try await service.latest(
+                    [[LabelMatcher("a", .equal, "b")]], at: TimestampMS(0))
+            }
+        }
+    }
+
+    @Test("questions about series have a time, too", arguments: Lookup.allCases)
+    func lookupTimeout(lookup: Lookup) async {
+        let service = Self.metrics(
+            FakeMetricReader(hangs: true), clock: FixedClock(endsSleeps: true))
+        await #expect {
+            try await lookup.ask(service)
+        } throws: {
+            ($0 as? QueryFailure)?.kind == .timeout
+        }
+    }
+
+    @Test("four of them are under way at once, and queries beside them", arguments: Lookup.allCases)
+    func lookupPlaces(lookup: Lookup) async throws {
+        let (calls, source) = AsyncStream.makeStream(of: Void.self)
+        let running = Mutex(0)
+        let reader = FakeMetricReader(
+            hangs: true,
+            onCall: {
+                running.withLock { $0 += 1 }
+                source.yield()
+            })
+        let service = MetricQueryService(
+            reader: reader, clock: FixedClock(), executor: globalConcurrentExecutor,
+            gate: QueryGate(runningMax: 4))
+        try await withThrowingTaskGroup(of: QueryFailure.Kind?.self) { group in
+            // Four run, a hundred wait, what comes beyond that is refused.
+            for _ in 0..<105 {
+                group.addTask {
+                    do {
+                        try await lookup.ask(service)
+                        return nil
+                    } catch { return (error as? QueryFailure)?.kind }
+                }
+            }
+            let first = try await group.next() ?? nil
+            #expect(first == .unavailable)
+            var called = calls.makeAsyncIterator()
+            for _ in 0..<4 { _ = await called.next() }
+            #expect(running.withLock { $0 } == 4)
+            if lookup != .latest {
+                let answer = try await service.instant("1", at: TimestampMS(0))
+                #expect(answer.value == .scalar(Sample(TimestampMS(0), 1)))
+            }
+            group.cancelAll()
+            for try await kind in group { #expect(kind == .canceled) }
         }
     }
 

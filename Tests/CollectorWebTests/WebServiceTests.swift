@@ -11,14 +11,16 @@ import Testing
 struct WebServiceTests {
     /// Runs a server over `reader`, hands its port to `body`, and shuts it down.
     private static func serving(
-        _ reader: any MetricReader, _ body: @Sendable @escaping (Int) async throws -> Void
+        _ reader: any MetricReader, exemplars: any ExemplarReader = FakeExemplarReader(),
+        _ body: @Sendable @escaping (Int) async throws -> Void
     ) async throws {
         let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let (ports, source) = AsyncStream.makeStream(of: Int.self)
         let configuration = WebConfiguration(port: 0)
         let service = try WebService(
             configuration: configuration,
-            site: FakeCollector.site(configuration: configuration, metricReader: reader),
+            site: FakeCollector.site(
+                configuration: configuration, exemplars: exemplars, metricReader: reader),
             logger: quiet, onListening: { source.yield($0) })
         let services = ServiceGroup(
             configuration: .init(services: [.init(service: service)], logger: quiet))
@@ -71,14 +73,19 @@ struct WebServiceTests {
         }
     }
 
-    @Test("a query whose client hangs up is cancelled")
+    @Test("what reads is cancelled when its client hangs up")
     func hangUp() async throws {
         let reader = EndlessReader()
-        try await Self.serving(reader) { port in
+        try await Self.serving(reader, exemplars: reader) { port in
             var events = reader.events.makeAsyncIterator()
-            for path in ["query?query=up", "query_range?query=up&start=0&end=9&step=1"] {
+            for path in [
+                "api/v1/query?query=up", "api/v1/query_range?query=up&start=0&end=9&step=1",
+                "api/v1/query_exemplars?query=up", "api/v1/series?match[]=up", "api/v1/labels",
+                "api/v1/label/a/values", "api/v1/metadata", "api/v1/status/tsdb",
+                "federate?match[]=up",
+            ] {
                 try await Self.connect(port).executeThenClose { _, outbound in
-                    try await outbound.write(Self.get("/prometheus/api/v1/\(path)"))
+                    try await outbound.write(Self.get("/prometheus/\(path)"))
                     #expect(await events.next() == .began)
                 }
                 #expect(await events.next() == .cancelled)
@@ -88,7 +95,7 @@ struct WebServiceTests {
 }
 
 /// Reads for ever, and tells when it begins and when it is cancelled.
-private struct EndlessReader: MetricReader {
+private struct EndlessReader: MetricReader, ExemplarReader {
     enum Event { case began, cancelled }
 
     let events: AsyncStream<Event>
@@ -96,9 +103,8 @@ private struct EndlessReader: MetricReader {
 
     init() { (events, source) = AsyncStream.makeStream() }
 
-    func select(
-        _ selections: [SeriesSelection], limits: ReadLimits, share: SampleShare
-    ) async throws(StorageError) -> [[SeriesColumns]] {
+    /// Ends by cancellation alone.
+    private func hang<Answer>() async throws(StorageError) -> Answer {
         source.yield(.began)
         let (never, _) = AsyncStream.makeStream(of: Void.self)
         for await _ in never {}
@@ -106,12 +112,20 @@ private struct EndlessReader: MetricReader {
         throw .cancelled
     }
 
-    func labelNames(_ scope: LabelScope) async throws(StorageError) -> [String] { [] }
+    func select(
+        _ selections: [SeriesSelection], limits: ReadLimits, share: SampleShare
+    ) async throws(StorageError) -> [[SeriesColumns]] { try await hang() }
+    func labelNames(_ scope: LabelScope) async throws(StorageError) -> [String] {
+        try await hang()
+    }
     func labelValues(
         _ name: String, _ scope: LabelScope
-    ) async throws(StorageError) -> [String] { [] }
-    func series(_ scope: LabelScope) async throws(StorageError) -> [Labels] { [] }
+    ) async throws(StorageError) -> [String] { try await hang() }
+    func series(_ scope: LabelScope) async throws(StorageError) -> [Labels] { try await hang() }
     func metadata(
         metric: String?
-    ) async throws(StorageError) -> [String: [MetricMetadata]] { [:] }
+    ) async throws(StorageError) -> [String: [MetricMetadata]] { try await hang() }
+    func exemplars(
+        _ selection: ExemplarSelection, exemplarsMax: Int
+    ) async throws(StorageError) -> [SeriesExemplars] { try await hang() }
 }

@@ -1,4 +1,5 @@
 import Model
+import Storage
 
 /// How many series there are, and which metrics and labels make them.
 package struct Cardinality: Hashable, Sendable {
@@ -23,9 +24,17 @@ extension MetricQueryService {
     /// Counts every series; each list has at most `entriesMax` entries. O(labels of all series).
     /// Source: Prometheus 3.14 `index.MemPostings.Stats`.
     package func cardinality(entriesMax: Int) async throws(QueryFailure) -> Cardinality {
-        let all = try await series(Scope())
+        let reader = reader
+        return try await lookUp {
+            try Self.cardinality(
+                of: try await reader.series(Scope().bounded), entriesMax: entriesMax)
+        }
+    }
+
+    private static func cardinality(of all: [Labels], entriesMax: Int) throws -> Cardinality {
         var byLabel: [String: [String: Int]] = [:]
-        for labels in all {
+        for (number, labels) in all.enumerated() {
+            if number & 1023 == 0 { try Task.checkCancellation() }
             for label in labels { byLabel[label.name, default: [:]][label.value, default: 0] += 1 }
         }
         var result = Cardinality()

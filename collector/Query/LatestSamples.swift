@@ -1,5 +1,6 @@
 package import Model
 import Storage
+import World
 
 /// The newest sample of a series: a value, or a histogram.
 package struct LatestSample: Hashable, Sendable {
@@ -20,19 +21,36 @@ extension MetricQueryService {
         _ matcherSets: [[LabelMatcher]], at time: TimestampMS
     ) async throws(QueryFailure) -> [LatestSample] {
         guard !matcherSets.isEmpty else { return [] }
+        let service = self
+        do {
+            return try await withQueryDeadline(
+                milliseconds: limits.timeoutMilliseconds, clock: clock
+            ) {
+                try await service.gate.run { try await service.readLatest(matcherSets, at: time) }
+            }
+        } catch { throw QueryFailure(any: error) }
+    }
+
+    private func readLatest(
+        _ matcherSets: [[LabelMatcher]], at time: TimestampMS
+    ) async throws -> [LatestSample] {
         let selections = matcherSets.map {
             SeriesSelection(
                 matchers: $0,
                 after: time.advanced(byMilliseconds: -Self.latestMilliseconds - 1), through: time)
         }
-        let found: [[SeriesColumns]]
         let share = SampleShare(of: budget)
-        do {
-            found = try await reader.select(selections, limits: limits.read, share: share)
-        } catch { throw QueryFailure(error) }
-        var seen: Set<Labels> = []
-        return found.joined().filter { seen.insert($0.labels).inserted }
-            .compactMap(Self.last).sorted { $0.labels < $1.labels }
+        let found = try await reader.select(selections, limits: limits.read, share: share)
+        return try await withTaskExecutorPreference(executor) {
+            var seen: Set<Labels> = []
+            var latest: [LatestSample] = []
+            for (number, series) in found.joined().enumerated() {
+                if number & 255 == 0 { try Task.checkCancellation() }
+                guard seen.insert(series.labels).inserted else { continue }
+                if let sample = Self.last(series) { latest.append(sample) }
+            }
+            return latest.sorted { $0.labels < $1.labels }
+        }
     }
 
     private static func last(_ series: SeriesColumns) -> LatestSample? {

@@ -86,7 +86,7 @@ package struct MetricQueryService: Sendable {
         }
 
         /// Within the years 1 to 9999, which every store can compare with.
-        fileprivate var bounded: LabelScope {
+        var bounded: LabelScope {
             let range: ClosedRange<Int64> = -62_135_596_800_000...253_402_300_799_999
             return LabelScope(
                 matcherSets: matcherSets,
@@ -99,21 +99,25 @@ package struct MetricQueryService: Sendable {
     package let limits: MetricQueryLimits
     let reader: any MetricReader
     let budget: SampleBudget
-    private let clock: any WorldClock
-    private let gate: QueryGate
-    private let executor: any TaskExecutor
+    let clock: any WorldClock
+    let gate: QueryGate
+    let lookupGate = QueryGate(runningMax: lookupsRunningMax)
+    let executor: any TaskExecutor
+    let lookupExecutor: any TaskExecutor
     private let cache = RangeAnswerCache()
 
-    /// `budget` is what all queries of the service hold in memory together; nil: as much as one may read.
+    /// `budget` is what all queries of the service hold in memory together; nil: as much as one may read. Questions about
+    /// series and labels run on `lookupExecutor`; nil: where queries run.
     package init(
         reader: any MetricReader, clock: any WorldClock, executor: any TaskExecutor,
-        gate: QueryGate = QueryGate(), limits: MetricQueryLimits = MetricQueryLimits(),
-        budget: SampleBudget? = nil
+        lookupExecutor: (any TaskExecutor)? = nil, gate: QueryGate = QueryGate(),
+        limits: MetricQueryLimits = MetricQueryLimits(), budget: SampleBudget? = nil
     ) {
         self.reader = reader
         self.budget = budget ?? SampleBudget(samplesMax: limits.read.samplesMax)
         self.clock = clock
         self.executor = executor
+        self.lookupExecutor = lookupExecutor ?? executor
         self.gate = gate
         self.limits = limits
     }
@@ -204,32 +208,6 @@ package struct MetricQueryService: Sendable {
                 help: "Samples and points that running queries hold in memory.",
                 points: [MetricFamily.Point([:], Double(budget.held))]),
         ]
-    }
-
-    package func labelNames(_ scope: Scope) async throws(QueryFailure) -> [String] {
-        do { return try await reader.labelNames(scope.bounded) } catch {
-            throw QueryFailure(error)
-        }
-    }
-
-    package func labelValues(
-        _ name: String, _ scope: Scope
-    ) async throws(QueryFailure) -> [String] {
-        do { return try await reader.labelValues(name, scope.bounded) } catch {
-            throw QueryFailure(error)
-        }
-    }
-
-    package func series(_ scope: Scope) async throws(QueryFailure) -> [Labels] {
-        do { return try await reader.series(scope.bounded) } catch { throw QueryFailure(error) }
-    }
-
-    package func metadata(
-        metric: String?
-    ) async throws(QueryFailure) -> [String: [MetricMetadata]] {
-        do { return try await reader.metadata(metric: metric) } catch {
-            throw QueryFailure(error)
-        }
     }
 
     private func answer(

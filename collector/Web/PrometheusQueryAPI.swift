@@ -49,13 +49,12 @@ extension PrometheusAPI {
         }
         let selectors = try dependencies.metrics.syntax(parameters["query"]).selectors
         guard !selectors.isEmpty else { return WebResponse(status: 204) }
-        let found: [SeriesExemplars]
-        do throws(StorageError) {
-            found = try await dependencies.exemplars.exemplars(
-                ExemplarSelection(
-                    matcherSets: selectors.map(\.matchers), start: start, end: end),
-                exemplarsMax: Self.exemplarsMax)
-        } catch { throw QueryFailure(error) }
+        let selection = ExemplarSelection(
+            matcherSets: selectors.map(\.matchers), start: start, end: end)
+        let exemplars = dependencies.exemplars
+        let found = try await dependencies.metrics.lookUp {
+            try await exemplars.exemplars(selection, exemplarsMax: Self.exemplarsMax)
+        }
         return PrometheusEnvelope.exemplars(found)
     }
 

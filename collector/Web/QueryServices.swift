@@ -31,22 +31,23 @@ package struct QueryServices: Sendable {
     package let gate: QueryGate
     private let executors: [QueryExecutor]
 
-    /// Starts the threads: two for people, one for rules. End them with `shutDown`.
+    /// Starts the threads: two for people's queries, one for their questions about series and labels, one for rules. End
+    /// them with `shutDown`.
     package init(
         reader: any MetricReader, clock: any WorldClock, limits: Limits = Limits()
     ) {
-        executors = [QueryExecutor(threadCount: 2), QueryExecutor(threadCount: 1)]
+        executors = [2, 1, 1].map { QueryExecutor(threadCount: $0) }
         gate = QueryGate(runningMax: limits.runningMax)
         var bounds = MetricQueryLimits(timeoutMilliseconds: limits.timeoutMilliseconds)
         bounds.read.samplesMax = limits.samplesMax
         // What would not fit with nobody else there is refused for good, not asked to come again.
         bounds.evaluation.samplesMax = limits.samplesTotalMax
         metrics = MetricQueryService(
-            reader: reader, clock: clock, executor: executors[0], gate: gate, limits: bounds,
-            budget: SampleBudget(samplesMax: limits.samplesTotalMax))
+            reader: reader, clock: clock, executor: executors[0], lookupExecutor: executors[1],
+            gate: gate, limits: bounds, budget: SampleBudget(samplesMax: limits.samplesTotalMax))
         bounds.evaluation.samplesMax = limits.samplesMax
         rules = MetricQueryService(
-            reader: reader, clock: clock, executor: executors[1],
+            reader: reader, clock: clock, executor: executors[2],
             gate: QueryGate(runningMax: Self.rulesRunningMax), limits: bounds)
     }
 

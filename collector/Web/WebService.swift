@@ -121,13 +121,19 @@ struct WebResponder: HTTPResponder {
     }
 
     func respond(to request: Request, context: WebRequestContext) async throws -> Response {
-        guard Self.mayTakeLong(request.head.path ?? "") else { return try await answer(request) }
+        guard Self.onlyReads(request.head.path ?? "") else { return try await answer(request) }
         return try await hangUps.cancelling(context.channel) { try await answer(request) }
     }
 
-    private static func mayTakeLong(_ path: String) -> Bool {
-        let path = path.prefix { $0 != "?" }
-        return path.hasSuffix("/query") || path.hasSuffix("/query_range")
+    /// Whether nobody needs the answer once its client is gone. What was pushed or is to be deleted is done all the same.
+    private static func onlyReads(_ target: String) -> Bool {
+        let path = target.prefix { $0 != "?" }.split(separator: "/")
+        switch path.first {
+        case "loki": return true
+        case "prometheus":
+            return path.count < 4 || !["admin", "otlp", "write"].contains(path[3])
+        default: return false
+        }
     }
 
     private func answer(_ request: Request) async throws -> Response {
