@@ -81,7 +81,9 @@ package struct PreparedQuery: Sendable {
             value = .matrix(try rangeVector(range, evaluator))
         case .value(let plan):
             let result = try evaluator.evaluate(plan, grid)
-            value = parameters.isInstant ? try instantValue(result) : try matrix(result)
+            value =
+                parameters.isInstant
+                ? try instantValue(result) : try matrix(result, evaluator)
         }
         return QueryResult(
             value: value, annotations: evaluator.annotations, samplesRead: samples)
@@ -141,28 +143,52 @@ package struct PreparedQuery: Sendable {
     }
 
     /// The rows as series in label order; rows that differed in their dropped names only are joined.
-    private func matrix(_ value: Value) throws(QueryError) -> QueryValue {
+    private func matrix(
+        _ value: Value, _ evaluator: Evaluator
+    ) throws(QueryError) -> QueryValue {
         switch value {
         case .string: return .matrix([])
         case .scalar(let numbers):
-            return .matrix([columns(Row(labels: .empty, dropsName: false, values: numbers))])
+            try evaluator.hold(numbers.count)
+            let row = Row(labels: .empty, dropsName: false, values: numbers)
+            return .matrix([columns(row, row.pointCounts)])
         case .vector(let rows):
             let named = rows.map { row in
                 var row = row
                 if row.dropsName { row.labels = row.labels.droppingMetadata() }
                 return row
             }
-            let evaluator = Evaluator(data: [], parameters: parameters, isCancelled: { false })
-            let series = try evaluator.joined(named).map(columns)
-                .filter { !$0.values.isEmpty || !$0.histograms.isEmpty }
+            var series: [SeriesColumns] = []
+            var points = 0
+            for row in try evaluator.joined(named) {
+                try evaluator.checkCancelled()
+                let counts = row.pointCounts
+                guard counts.numbers + counts.histograms > 0 else { continue }
+                try hold(counts, after: &points, evaluator)
+                series.append(columns(row, counts))
+            }
             return .matrix(series.sorted { $0.labels < $1.labels })
         }
     }
 
-    private func columns(_ row: Row) -> SeriesColumns {
+    /// Counts points of an answer that has `points` before as held, beside what they are made of, whose buckets they share.
+    private func hold(
+        _ counts: (numbers: Int, histograms: Int), after points: inout Int, _ evaluator: Evaluator
+    ) throws(QueryError) {
+        points += counts.numbers + counts.histograms
+        guard points <= parameters.limits.pointsMax else {
+            throw .pointsExceeded(max: parameters.limits.pointsMax)
+        }
+        try evaluator.hold(counts.numbers + counts.histograms * Row.histogramCellWeight)
+    }
+
+    private func columns(
+        _ row: Row, _ counts: (numbers: Int, histograms: Int)
+    ) -> SeriesColumns {
         var columns = SeriesColumns(labels: row.labels)
-        columns.timestamps.reserveCapacity(row.values.count)
-        columns.values.reserveCapacity(row.values.count)
+        columns.timestamps.reserveCapacity(counts.numbers)
+        columns.values.reserveCapacity(counts.numbers)
+        columns.histograms.reserveCapacity(counts.histograms)
         for step in row.values.indices where !Row.isAbsent(row.values[step]) {
             columns.timestamps.append(grid.time(step))
             columns.values.append(row.values[step])
@@ -179,7 +205,9 @@ package struct PreparedQuery: Sendable {
     ) throws(QueryError) -> [SeriesColumns] {
         let windows = Windows(range, grid)
         var result: [SeriesColumns] = []
+        var points = 0
         for series in try evaluator.rangeSeries(range, grid) {
+            try evaluator.checkCancelled()
             var columns = SeriesColumns(
                 labels: series.dropsName ? series.labels.droppingMetadata() : series.labels)
             if range.selector.edges == .plain {
@@ -196,6 +224,8 @@ package struct PreparedQuery: Sendable {
                 columns.values = points.map(\.value)
             }
             if columns.values.isEmpty && columns.histograms.isEmpty { continue }
+            try hold(
+                (columns.values.count, columns.histograms.count), after: &points, evaluator)
             result.append(columns)
         }
         return result.sorted { $0.labels < $1.labels }

@@ -12,6 +12,8 @@ package enum QueryError: Error, Hashable, Sendable, CustomStringConvertible {
     case samplesExceeded(max: Int)
     /// A selector or operator would yield more series than `QueryLimits.seriesMax`.
     case seriesExceeded(max: Int)
+    /// An answer would have more points than `QueryLimits.pointsMax`.
+    case pointsExceeded(max: Int)
     /// The expression is nested deeper than `QueryLimits.depthMax`.
     case depthExceeded(max: Int)
     /// Two series of one result have the same labels.
@@ -53,7 +55,8 @@ package enum QueryError: Error, Hashable, Sendable, CustomStringConvertible {
     package var errorType: String {
         switch self {
         case .invalidParameter, .invalidRangeQueryType, .stepsExceeded, .depthExceeded: "bad_data"
-        case .samplesExceeded, .seriesExceeded, .duplicateLabelset, .duplicateSeries,
+        case .samplesExceeded, .seriesExceeded, .pointsExceeded, .duplicateLabelset,
+            .duplicateSeries,
             .implicitManyToOne, .ambiguousGrouping, .labelValueExceeded, .invalidLabelName,
             .invalidRegex,
             .invalidAggregationParameter, .invalidRangeEdges, .edgesWithHistograms,
@@ -79,6 +82,9 @@ package enum QueryError: Error, Hashable, Sendable, CustomStringConvertible {
         case .seriesExceeded(let max):
             "query processing would select too many series (limit \(max)); "
                 + "narrow the selectors"
+        case .pointsExceeded(let max):
+            "the answer would have more than \(grouped(max)) points (limits.query_points); "
+                + "take a greater step, a shorter range or fewer series"
         case .depthExceeded(let max): "the expression is nested deeper than \(max) levels"
         case .duplicateLabelset: "vector cannot contain metrics with the same labelset"
         case .duplicateSeries(let group, let side, let first, let second):

@@ -6,17 +6,20 @@ package struct QueryLimits: Hashable, Sendable {
     package var samplesMax: Int
     /// Series that one selector may select, and rows that one operator may yield.
     package var seriesMax: Int
+    /// Points of the answer to a range query, or samples of one that is a range vector.
+    package var pointsMax: Int
     /// Steps of a range query.
     package var stepsMax: Int
     /// Nesting of an expression.
     package var depthMax: Int
 
     package init(
-        samplesMax: Int = 50_000_000, seriesMax: Int = 200_000, stepsMax: Int = 11_000,
-        depthMax: Int = 128
+        samplesMax: Int = 50_000_000, seriesMax: Int = 200_000, pointsMax: Int = 10_000_000,
+        stepsMax: Int = 11_000, depthMax: Int = 128
     ) {
         self.samplesMax = samplesMax
         self.seriesMax = seriesMax
+        self.pointsMax = pointsMax
         self.stepsMax = stepsMax
         self.depthMax = depthMax
     }

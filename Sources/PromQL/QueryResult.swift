@@ -24,6 +24,23 @@ package enum QueryValue: Hashable, Sendable {
     case matrix([SeriesColumns])
 }
 
+extension QueryValue {
+    /// What its samples weigh in memory, in samples of 16 bytes; labels are not counted.
+    package var weight: Int {
+        switch self {
+        case .scalar, .string: 1
+        case .vector(let elements):
+            elements.reduce(elements.count) { $0 + ($1.histogram?.weight ?? 0) }
+        case .matrix(let series):
+            series.reduce(0) { sum, columns in
+                columns.histograms.reduce(sum + columns.values.count) {
+                    $0 + $1.histogram.weight
+                }
+            }
+        }
+    }
+}
+
 /// What a query yields: its value and what it has to say about it.
 package struct QueryResult: Sendable {
     package var value: QueryValue

@@ -27,6 +27,14 @@ struct Row {
             && (histograms.isEmpty || !histograms.contains { $0 != nil })
     }
 
+    /// How many numbers and how many histograms it has.
+    var pointCounts: (numbers: Int, histograms: Int) {
+        (
+            values.reduce(0) { Row.isAbsent($1) ? $0 : $0 + 1 },
+            histograms.reduce(0) { $1 == nil ? $0 : $0 + 1 }
+        )
+    }
+
     var hasHistograms: Bool { !histograms.isEmpty }
 
     /// What a step of the histogram column weighs, with a histogram or without; as `FloatHistogram.weight`.

@@ -36,8 +36,8 @@ package final class SampleShare: Sendable {
     /// Holds nothing yet.
     package init(of budget: SampleBudget) { self.budget = budget }
 
-    /// Makes the share one of at least `count` samples; false, and nothing changed, where others hold too many. A share
-    /// never shrinks: what a query held once, it may hold again.
+    /// Makes the share one of at least `count` samples; false, and nothing changed, where others hold too many.
+    /// While a query runs its share never shrinks: what it held once, it may hold again.
     package func grow(to count: Int) -> Bool {
         granted.withLock { granted in
             guard count > granted else { return true }
@@ -49,6 +49,16 @@ package final class SampleShare: Sendable {
             }
             return false
         }
+    }
+
+    /// Gives back what is beyond `count` samples: the query has ended, and that is what its answer holds.
+    package func shrink(to count: Int) {
+        let rest = granted.withLock { granted in
+            let kept = min(granted, max(0, count))
+            defer { granted = kept }
+            return granted - kept
+        }
+        budget.giveBack(rest)
     }
 
     deinit { budget.giveBack(granted.withLock { $0 }) }

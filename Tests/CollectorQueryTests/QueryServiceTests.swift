@@ -56,6 +56,39 @@ struct QueryServiceTests {
         #expect(budget.held == 0)
     }
 
+    @Test("an answer takes of the budget what it weighs, until it is gone")
+    func answersHold() async throws {
+        let budget = SampleBudget(samplesMax: 200_000)
+        let columns = (0..<10).map { number in
+            SeriesColumns(
+                labels: ["__name__": "up", "host": "h\(number)"],
+                timestamps: (0..<5_000).map { Int64($0) * 1000 },
+                values: (0..<5_000).map(Double.init))
+        }
+        let service = MetricQueryService(
+            reader: FakeMetricReader(answer: columns), clock: FixedClock(),
+            executor: globalConcurrentExecutor, budget: budget)
+        func ask() async throws -> MetricAnswer {
+            try await service.range(
+                "up", from: TimestampMS(0), through: TimestampMS(4_999_000),
+                stepMilliseconds: 1000)
+        }
+        do {
+            let answer = try await ask()
+            #expect(budget.held == 50_000)
+            // Samples, rows and points of another 50,000 have room beside it, and those of a third have not.
+            let other = try await ask()
+            #expect(budget.held == 100_000)
+            await #expect {
+                _ = try await ask()
+            } throws: {
+                ($0 as? QueryFailure)?.kind == .unavailable
+            }
+            withExtendedLifetime((answer, other)) {}
+        }
+        #expect(budget.held == 0)
+    }
+
     @Test("a range query answers a matrix")
     func range() async throws {
         let service = Self.metrics(FakeMetricReader(answer: [Self.up]))

@@ -44,6 +44,30 @@ struct LimitTests {
         #expect(try failure("sum(m * m)", limits: QueryLimits(samplesMax: 20_000)) == nil)
     }
 
+    /// Ten series of a hundred steps.
+    @Test(arguments: [("m", 1000), ("sum(m)", 100), ("time()", 0), ("m > 49", 500)])
+    func points(query: String, count: Int) throws {
+        #expect(try failure(query, limits: QueryLimits(pointsMax: count)) == nil)
+        guard count > 0 else { return }
+        let error = try failure(query, limits: QueryLimits(pointsMax: count - 1))
+        #expect(error == .pointsExceeded(max: count - 1))
+        #expect(error?.errorType == "execution")
+        #expect(error?.description.contains("limits.query_points") == true)
+    }
+
+    @Test func pointsOfARangeVector() throws {
+        for (max, isEnough) in [(1000, true), (999, false)] {
+            let prepared = try PreparedQuery(
+                PromQLParser.parse("m[1h]"),
+                parameters: QueryParameters(
+                    at: TimestampMS(99_000), limits: QueryLimits(pointsMax: max)))
+            do throws(QueryError) {
+                let result = try prepared.evaluate([series(10, samples: 100)])
+                #expect(isEnough && result.value.weight == 1000)
+            } catch { #expect(!isEnough && error == .pointsExceeded(max: max)) }
+        }
+    }
+
     @Test func seriesOfASelector() throws {
         let limits = QueryLimits(seriesMax: 9)
         #expect(try failure("sum(m)", limits: limits) == .seriesExceeded(max: 9))

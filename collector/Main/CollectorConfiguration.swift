@@ -38,6 +38,7 @@ struct CollectorConfiguration: Sendable {
     var queryTimeout = PrometheusDuration(milliseconds: 120_000)
     var querySamplesMax = 20_000_000
     var querySamplesTotalMax = 40_000_000
+    var queryPointsMax = 10_000_000
     var seriesMax = 1_000_000
     var seriesPerHostMax = 100_000
     var exemplarsPerMinuteMax = 200
@@ -67,6 +68,8 @@ struct CollectorConfiguration: Sendable {
         querySamplesTotalMax = try limits.int(
             "query_samples_total", default: max(querySamplesTotalMax, querySamplesMax),
             range: querySamplesMax...10_000_000_000)
+        queryPointsMax = try limits.int(
+            "query_points", default: queryPointsMax, range: 11_000...1_000_000_000)
         seriesMax = try limits.int("series_max", default: seriesMax, range: 1000...100_000_000)
         seriesPerHostMax = try limits.int(
             "series_per_host_max", default: seriesPerHostMax, range: 100...100_000_000)

@@ -218,6 +218,7 @@ extension CollectorConfiguration {
         limits.timeoutMilliseconds = queryTimeout.milliseconds
         limits.samplesMax = querySamplesMax
         limits.samplesTotalMax = querySamplesTotalMax
+        limits.pointsMax = queryPointsMax
         return limits
     }
 

@@ -56,32 +56,43 @@ struct CachedRange {
         return known.end < end ? known.end + stepMS : nil
     }
 
-    /// What is known and `computed`, the answer from `firstUnknown` on; keeps what of it is settled.
-    func joined(_ computed: MetricAnswer?, keepingIn cache: RangeAnswerCache) -> MetricAnswer {
-        var later: RangeAnswerCache.Answer?
-        if let computed, let first = firstUnknown, case .matrix(let series) = computed.value {
-            later = RangeAnswerCache.Answer(
-                start: first, end: end, series: series, warnings: computed.warnings,
-                infos: computed.infos, version: version)
+    /// What is known and `computed`, the answer from `firstUnknown` on, which is taken; keeps what of it is settled.
+    func joined(
+        _ computed: inout MetricAnswer?, keepingIn cache: RangeAnswerCache
+    ) -> MetricAnswer {
+        var answer = computed ?? MetricAnswer(value: .matrix([]))
+        computed = nil
+        guard let first = firstUnknown, let series = answer.takeSeries() else {
+            cache.count { $0.whole += 1 }
+            guard let known else { return answer }
+            answer.value = .matrix(known.series)
+            answer.warnings = known.warnings
+            answer.infos = known.infos
+            return answer
         }
-        cache.count { counts in
-            switch (known, later) {
-            case (nil, _): counts.none += 1
-            case (_, nil): counts.whole += 1
-            default: counts.partial += 1
-            }
+        var whole = RangeAnswerCache.Answer(
+            start: first, end: end, series: series, warnings: answer.warnings,
+            infos: answer.infos, version: version)
+        if var joined = known {
+            cache.count { $0.partial += 1 }
+            joined.append(&whole)
+            whole = joined
+        } else {
+            cache.count { $0.none += 1 }
         }
-        guard var whole = known ?? later else {
-            return computed ?? MetricAnswer(value: .matrix([]))
-        }
-        if known != nil, let later { whole = whole.appending(later) }
-        if later != nil {
-            var kept = whole.cut(start, settled)
-            kept.version = version
-            cache.keep(kept, key)
-        }
-        return MetricAnswer(
-            value: .matrix(whole.series), warnings: whole.warnings, infos: whole.infos,
-            statistics: computed?.statistics ?? MetricStatistics())
+        cache.keep(whole, from: start, through: settled, version: version, key)
+        answer.value = .matrix(whole.series)
+        answer.warnings = whole.warnings
+        answer.infos = whole.infos
+        return answer
+    }
+}
+
+extension MetricAnswer {
+    /// Takes the series out of it, so that they are in memory once whatever is made of them; nil where it has none.
+    fileprivate mutating func takeSeries() -> [SeriesColumns]? {
+        guard case .matrix(let series) = value else { return nil }
+        value = .matrix([])
+        return series
     }
 }

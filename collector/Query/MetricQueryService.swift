@@ -11,6 +11,8 @@ package struct MetricAnswer: Sendable {
     package var warnings: [String]
     package var infos: [String]
     package var statistics: MetricStatistics
+    /// What the value takes of the budget of all queries; it is given back when the answer and all copies of this are gone.
+    package var share: SampleShare?
 
     package init(
         value: QueryValue, warnings: [String] = [], infos: [String] = [],
@@ -165,7 +167,7 @@ package struct MetricQueryService: Sendable {
             rest.start = TimestampMS(first)
             computed = try await answer(text, rest, options)
         }
-        return range.joined(computed, keepingIn: cache)
+        return range.joined(&computed, keepingIn: cache)
     }
 
     /// The tree of a query. Throws `QueryFailure` (`badData`) with the parser's text alone.
@@ -205,7 +207,8 @@ package struct MetricQueryService: Sendable {
                 points: [MetricFamily.Point([:], Double(counts.byteCount))]),
             MetricFamily(
                 "petrel_query_samples_held", .gauge,
-                help: "Samples and points that running queries hold in memory.",
+                help:
+                    "Samples and points that queries hold in memory, until their answers are sent.",
                 points: [MetricFamily.Point([:], Double(budget.held))]),
         ]
     }
@@ -224,13 +227,16 @@ package struct MetricQueryService: Sendable {
         let service = self
         do {
             // The time in the queue counts too.
-            let (result, began) = try await withQueryDeadline(milliseconds: timeout, clock: clock) {
+            let ((result, share), began) = try await withQueryDeadline(
+                milliseconds: timeout, clock: clock
+            ) {
                 try await service.gate.run {
                     let began = service.clock.monotonicNanoseconds
                     return (try await service.evaluate(query), began)
                 }
             }
             var answer = Self.answer(result, text)
+            answer.share = share
             answer.statistics.preparationNanoseconds = prepared - start
             answer.statistics.queueNanoseconds = began - prepared
             answer.statistics.evaluationNanoseconds = clock.monotonicNanoseconds - began
@@ -261,7 +267,9 @@ package struct MetricQueryService: Sendable {
         }
     }
 
-    private func evaluate(_ query: PreparedQuery) async throws -> QueryResult {
+    private func evaluate(
+        _ query: PreparedQuery
+    ) async throws -> (result: QueryResult, share: SampleShare) {
         let selections = query.selections.map {
             SeriesSelection(matchers: $0.matchers, after: $0.after, through: $0.through)
         }
@@ -270,10 +278,12 @@ package struct MetricQueryService: Sendable {
             selections.isEmpty
             ? [] : try await reader.select(selections, limits: limits.read, share: share)
         try Task.checkCancellation()
-        return try await withTaskExecutorPreference(executor) {
+        let result = try await withTaskExecutorPreference(executor) {
             try query.evaluate(
                 data, isCancelled: { Task.isCancelled }, mayHold: { share.grow(to: $0) })
         }
+        share.shrink(to: result.value.weight)
+        return (result, share)
     }
 
     private static func answer(_ result: QueryResult, _ text: String) -> MetricAnswer {

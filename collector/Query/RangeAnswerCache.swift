@@ -67,15 +67,23 @@ final class RangeAnswerCache: Sendable {
         }
     }
 
-    /// Keeps `answer`, in place of what was known for `key`; not where it is too great.
-    func keep(_ answer: Answer, _ key: Key) {
-        let byteCount = Self.byteCount(answer, key)
+    /// Keeps the steps of `answer` in `start ... end`, as of `version`, in place of what was known for `key`; none where
+    /// they are too many.
+    func keep(
+        _ answer: Answer, from start: Int64, through end: Int64, version: UInt64, _ key: Key
+    ) {
+        // Before a copy of it is made, which may be the greatest part of memory.
+        let byteCount = Self.byteCount(answer, start, end, key)
+        var kept: Answer?
+        if byteCount <= Self.bytesPerAnswerMax {
+            kept = answer.cut(start, end)
+            kept?.version = version
+        }
         state.withLock { state in
             if let old = state.entries.removeValue(forKey: key) { state.byteCount -= old.byteCount }
-            guard byteCount <= Self.bytesPerAnswerMax else { return }
+            guard let kept else { return }
             state.uses += 1
-            state.entries[key] = Entry(
-                answer: answer, byteCount: byteCount, lastUsed: state.uses)
+            state.entries[key] = Entry(answer: kept, byteCount: byteCount, lastUsed: state.uses)
             state.byteCount += byteCount
             guard state.byteCount > Self.bytesMax else { return }
             for (key, entry) in state.entries.sorted(by: { $0.value.lastUsed < $1.value.lastUsed })
@@ -97,15 +105,20 @@ final class RangeAnswerCache: Sendable {
         }
     }
 
-    /// What it weighs in memory, about.
-    private static func byteCount(_ answer: Answer, _ key: Key) -> Int {
+    /// What its steps in `start ... end` weigh in memory, about.
+    private static func byteCount(
+        _ answer: Answer, _ start: Int64, _ end: Int64, _ key: Key
+    ) -> Int {
         answer.series.reduce(400 + key.text.count) { sum, series in
+            let numbers = series.places(start, end).count
+            let histograms = series.histograms.reduce(0) { sum, sample in
+                (start...end).contains(sample.timestamp) ? sum + sample.histogram.weight : sum
+            }
+            guard numbers + histograms > 0 else { return sum }
             let labels = series.labels.reduce(0) {
                 $0 + $1.name.utf8.count + $1.value.utf8.count + 40
             }
-            return series.histograms.reduce(sum + labels + 160 + 16 * series.values.count) {
-                $0 + 16 * $1.histogram.weight
-            }
+            return sum + labels + 160 + 16 * (numbers + histograms)
         }
     }
 }
@@ -121,41 +134,43 @@ extension RangeAnswerCache.Answer {
         return cut
     }
 
-    /// This, and `later` behind it; no step is in both.
-    func appending(_ later: Self) -> Self {
-        var result = self
-        result.end = later.end
-        result.version = min(version, later.version)
-        result.warnings = Set(warnings + later.warnings).sorted(by: bytesPrecede)
-        result.infos = Set(infos + later.infos).sorted(by: bytesPrecede)
+    /// Takes `later` in behind it, series by series, so that none is in memory twice; no step is in both.
+    mutating func append(_ later: inout Self) {
+        end = later.end
+        version = min(version, later.version)
+        warnings = Set(warnings + later.warnings).sorted(by: bytesPrecede)
+        infos = Set(infos + later.infos).sorted(by: bytesPrecede)
         var indices: [Labels: Int] = [:]
         for (index, series) in series.enumerated() { indices[series.labels] = index }
         var isNew = false
-        for series in later.series {
-            guard let index = indices[series.labels] else {
-                result.series.append(series)
+        while let next = later.series.popLast() {
+            guard let index = indices[next.labels] else {
+                series.append(next)
                 isNew = true
                 continue
             }
-            result.series[index].timestamps += series.timestamps
-            result.series[index].values += series.values
-            result.series[index].histograms += series.histograms
+            series[index].timestamps += next.timestamps
+            series[index].values += next.values
+            series[index].histograms += next.histograms
         }
-        if isNew { result.series.sort { $0.labels < $1.labels } }
-        return result
+        if isNew { series.sort { $0.labels < $1.labels } }
     }
 }
 
 extension SeriesColumns {
+    /// Where the numbers in `start ... end` are.
+    fileprivate func places(_ start: Int64, _ end: Int64) -> Range<Int> {
+        let low = timestamps.firstIndex { $0 >= start } ?? timestamps.count
+        let past = timestamps.lastIndex { $0 <= end }.map { $0 + 1 } ?? 0
+        return low..<max(low, past)
+    }
+
     /// The samples in `start ... end`; nil where there is none.
     fileprivate func cut(_ start: Int64, _ end: Int64) -> SeriesColumns? {
         var cut = SeriesColumns(labels: labels)
-        let low = timestamps.firstIndex { $0 >= start } ?? timestamps.count
-        let past = timestamps.lastIndex { $0 <= end }.map { $0 + 1 } ?? 0
-        if low < past {
-            cut.timestamps = Array(timestamps[low..<past])
-            cut.values = Array(values[low..<past])
-        }
+        let places = places(start, end)
+        cut.timestamps = Array(timestamps[places])
+        cut.values = Array(values[places])
         cut.histograms = histograms.filter { $0.timestamp >= start && $0.timestamp <= end }
         return cut.timestamps.isEmpty && cut.histograms.isEmpty ? nil : cut
     }

@@ -17,6 +17,9 @@ package struct QueryServices: Sendable {
         /// Samples and points that the queries of people hold in memory together, and so the most that one may hold.
         package var samplesTotalMax = 40_000_000
 
+        /// Points of one answer.
+        package var pointsMax = 10_000_000
+
         package init() {}
     }
 
@@ -40,6 +43,7 @@ package struct QueryServices: Sendable {
         gate = QueryGate(runningMax: limits.runningMax)
         var bounds = MetricQueryLimits(timeoutMilliseconds: limits.timeoutMilliseconds)
         bounds.read.samplesMax = limits.samplesMax
+        bounds.evaluation.pointsMax = limits.pointsMax
         // What would not fit with nobody else there is refused for good, not asked to come again.
         bounds.evaluation.samplesMax = limits.samplesTotalMax
         metrics = MetricQueryService(
