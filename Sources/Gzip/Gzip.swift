@@ -21,9 +21,11 @@ package enum GzipError: Error, Hashable, Sendable, CustomStringConvertible {
 /// gzip. Source: RFC 1952; zlib does the work.
 package enum Gzip {
     /// Windows of 32 KiB with gzip's own header and trailer. Source: zlib.h, `deflateInit2`.
-    private static let windowBits: Int32 = 15 + 16
+    static let windowBits: Int32 = 15 + 16
     /// Bytes by which output grows.
-    private static let stepBytes = 64 * 1024
+    static let stepBytes = 64 * 1024
+    /// Bytes of one call.
+    static let inputBytesMax = 1 << 30
 
     /// `bytes` as one gzip member. `level`: 1 (fast) to 9 (small).
     package static func compress(_ bytes: [UInt8], level: Int32 = 1) throws(GzipError) -> [UInt8] {

@@ -149,12 +149,14 @@ enum FakeCollector {
         ruleGroups: [RuleGroupStatus] = [group],
         deleter: any SeriesDeleter = FakeSeriesDeleter(),
         metricReader: any MetricReader = FakeMetricReader(),
+        metrics: MetricQueryService? = nil,
         logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     ) -> WebSite {
         var dependencies = WebDependencies(
             version: "1.2.3", clock: clock,
-            metrics: MetricQueryService(
-                reader: metricReader, clock: clock, executor: globalConcurrentExecutor),
+            metrics: metrics
+                ?? MetricQueryService(
+                    reader: metricReader, clock: clock, executor: globalConcurrentExecutor),
             logs: LogQueryService(reader: FakeLogReader(), clock: clock),
             sampleWriter: sampleWriter, exemplars: exemplars, deleter: deleter,
             ruleGroups: { ruleGroups },
@@ -217,10 +219,11 @@ enum FakeCollector {
         let query = try FormParameters((target.count > 1 ? target[1] : "").utf8)
         var all = ["host": "127.0.0.1:9600"]
         all.merge(headers) { $1 }
-        let response = await site.respond(
+        var response = await site.respond(
             to: WebRequest(
                 method: words[0], path: target[0].split(separator: "/").map(String.init),
                 parameters: try FormParameters(form.utf8).merging(query), headers: all))
+        while let piece = response.rest?.next() { response.body += piece }
         return (response.status, String(decoding: response.body, as: UTF8.self), response)
     }
 }

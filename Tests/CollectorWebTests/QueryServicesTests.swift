@@ -62,18 +62,20 @@ struct QueryServicesTests {
     }
 }
 
-/// Series of `up` whose value at each second, from 0 to 22,000, is that second; tells of each read.
-private struct ManySamples: MetricReader {
+/// Series of `up` whose value at each second is that second; tells of each read.
+struct ManySamples: MetricReader {
     let reads: AsyncStream<Void>
     private let series: [SeriesColumns]
     private let source: AsyncStream<Void>.Continuation
 
-    init(seriesCount: Int) {
+    /// Seconds from 0 on.
+    init(seriesCount: Int, secondCount: Int = 22_000) {
         (reads, source) = AsyncStream.makeStream()
         series = (0..<seriesCount).map { number in
             SeriesColumns(
                 labels: ["__name__": "up", "host": "h\(number)"],
-                timestamps: (0...22_000).map { $0 * 1000 }, values: (0...22_000).map(Double.init))
+                timestamps: (0..<secondCount).map { Int64($0) * 1000 },
+                values: (0..<secondCount).map(Double.init))
         }
     }
 

@@ -17,6 +17,26 @@ struct GzipTests {
         #expect(try Gzip.decompress(compressed, bytesMax: count) == bytes)
     }
 
+    @Test(
+        "what is compressed piece by piece is one member, and comes back",
+        arguments: [[0], [1], [0, 100, 0, 70_000], [3_000_000], [65_536, 65_536]])
+    func pieces(counts: [Int]) throws {
+        var state: UInt32 = 1
+        var bytes: [UInt8] = []
+        var compressed: [UInt8] = []
+        let writer = try GzipWriter()
+        for count in counts {
+            let piece = (0..<count).map { _ -> UInt8 in
+                state = state &* 1_664_525 &+ 1_013_904_223
+                return UInt8(state >> 24)
+            }
+            bytes += piece
+            compressed += try writer.compress(piece)
+        }
+        compressed += try writer.finish()
+        #expect(try Gzip.decompress(compressed, bytesMax: bytes.count) == bytes)
+    }
+
     @Test("members that follow each other are one content")
     func members() throws {
         let both = try Gzip.compress([1, 2]) + Gzip.compress([3])

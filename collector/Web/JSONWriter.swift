@@ -11,16 +11,30 @@ package struct JSONWriter: Sendable {
 
     /// `{ … }` around what `body` writes.
     package mutating func object(_ body: (inout JSONWriter) -> Void) {
-        open(UInt8(ascii: "{"))
+        beginObject()
         body(&self)
-        close(UInt8(ascii: "}"))
+        endObject()
     }
 
     /// `[ … ]` around what `body` writes.
     package mutating func array(_ body: (inout JSONWriter) -> Void) {
-        open(UInt8(ascii: "["))
+        beginArray()
         body(&self)
-        close(UInt8(ascii: "]"))
+        endArray()
+    }
+
+    // For what is written in pieces; who begins ends.
+    mutating func beginObject() { open(UInt8(ascii: "{")) }
+    mutating func endObject() { close(UInt8(ascii: "}")) }
+    mutating func beginArray() { open(UInt8(ascii: "[")) }
+    mutating func endArray() { close(UInt8(ascii: "]")) }
+
+    /// Hands over what has been written; what is written next follows it.
+    mutating func take() -> [UInt8] {
+        let piece = bytes
+        bytes = []
+        bytes.reserveCapacity(piece.count)
+        return piece
     }
 
     package mutating func key(_ name: String) {

@@ -24,6 +24,13 @@ enum PrometheusEnvelope {
         return .json(json)
     }
 
+    /// As above, sent piece by piece where it is long.
+    static func success(
+        warnings: [String] = [], infos: [String] = [], _ data: any JSONPieces
+    ) -> WebResponse {
+        WebResponse.json(SuccessPieces(data: data, warnings: warnings, infos: infos))
+    }
+
     static func failure(_ failure: QueryFailure) -> WebResponse {
         self.failure(failure.kind.status, failure.kind.rawValue, failure.message)
     }
@@ -54,47 +61,8 @@ enum PrometheusEnvelope {
         json.array { json in for string in strings { json.string(string) } }
     }
 
-    /// `{"resultType": …, "result": …}`, with `stats` where there are any.
-    static func value(
-        _ value: QueryValue, limit: Int, statistics: MetricStatistics? = nil,
-        to json: inout JSONWriter
-    ) {
-        json.object { json in
-            json.key("resultType")
-            switch value {
-            case .scalar(let sample):
-                json.string("scalar")
-                json.key("result")
-                json.sample(sample.timestamp.rawValue, sample.value)
-            case .string(let text, let time):
-                json.string("string")
-                json.key("result")
-                json.array { json in
-                    json.seconds(ofMilliseconds: time.rawValue)
-                    json.string(text)
-                }
-            case .vector(let elements):
-                json.string("vector")
-                json.key("result")
-                json.array { json in
-                    for element in elements.prefix(limit) { vectorElement(element, to: &json) }
-                }
-            case .matrix(let series):
-                json.string("matrix")
-                json.key("result")
-                json.array { json in
-                    for one in series.prefix(limit) { matrixElement(one, to: &json) }
-                }
-            }
-            if let statistics {
-                json.key("stats")
-                write(statistics, to: &json)
-            }
-        }
-    }
-
     /// Source: Prometheus 3.14 `util/stats.BuiltinStats`. The engine keeps all that it reads, so the peak is the whole.
-    private static func write(_ statistics: MetricStatistics, to json: inout JSONWriter) {
+    static func write(_ statistics: MetricStatistics, to json: inout JSONWriter) {
         func seconds(_ nanoseconds: Int64) -> Double { Double(nanoseconds) / 1e9 }
         let evaluation = statistics.evaluationNanoseconds
         let total = statistics.queueNanoseconds + evaluation
@@ -121,7 +89,7 @@ enum PrometheusEnvelope {
         }
     }
 
-    private static func vectorElement(_ element: VectorElement, to json: inout JSONWriter) {
+    static func vectorElement(_ element: VectorElement, to json: inout JSONWriter) {
         json.object { json in
             json.key("metric")
             labels(element.labels, to: &json)
@@ -190,7 +158,7 @@ enum PrometheusEnvelope {
 
     /// `[seconds, {"count": "…", "sum": "…", "buckets": [[0, "lower", "upper", "count"], …]}]`, empty buckets left out.
     /// Source: Prometheus 3.14 `util/jsonutil.MarshalHistogram`.
-    private static func point(
+    static func point(
         _ milliseconds: Int64, _ histogram: FloatHistogram, to json: inout JSONWriter
     ) {
         json.array { json in
@@ -226,7 +194,7 @@ enum PrometheusEnvelope {
     }
 
     /// `name` is `warnings` or `infos`. Source: Prometheus 3.14 `annotations.AsStrings`.
-    private static func write(_ texts: [String], as name: String, to json: inout JSONWriter) {
+    fileprivate static func write(_ texts: [String], as name: String, to json: inout JSONWriter) {
         guard !texts.isEmpty else { return }
         json.key(name)
         var shown = Array(texts.prefix(annotationsMax))
@@ -236,5 +204,40 @@ enum PrometheusEnvelope {
             )
         }
         strings(shown, to: &json)
+    }
+}
+
+/// The envelope around `data`.
+private struct SuccessPieces: JSONPieces {
+    private enum Place { case start, data, over }
+
+    var data: any JSONPieces
+    let warnings: [String]
+    let infos: [String]
+    private var place = Place.start
+
+    init(data: any JSONPieces, warnings: [String], infos: [String]) {
+        self.data = data
+        self.warnings = warnings
+        self.infos = infos
+    }
+
+    mutating func write(to json: inout JSONWriter) -> Bool {
+        switch place {
+        case .start:
+            json.beginObject()
+            json.key("status")
+            json.string("success")
+            json.key("data")
+            place = .data
+        case .data:
+            if data.write(to: &json) { return true }
+            PrometheusEnvelope.write(warnings, as: "warnings", to: &json)
+            PrometheusEnvelope.write(infos, as: "infos", to: &json)
+            json.endObject()
+            place = .over
+        case .over: return false
+        }
+        return true
     }
 }

@@ -17,9 +17,7 @@ extension PrometheusAPI {
         }
         let found = try await dependencies.metrics.series(
             MetricQueryService.Scope(matcherSets: sets, start: start, end: end))
-        return Self.limited(found, limit) { labels, json in
-            PrometheusEnvelope.labels(labels, to: &json)
-        }
+        return Self.limited(found, limit) { PrometheusEnvelope.labels($0, to: &$1) }
     }
 
     func labels(_ parameters: FormParameters) async throws(QueryFailure) -> WebResponse {
@@ -80,15 +78,14 @@ extension PrometheusAPI {
         json.member("unit", metadata.unit)
     }
 
-    private static func limited<Element>(
-        _ found: [Element], _ limit: Int?, _ write: (Element, inout JSONWriter) -> Void
+    private static func limited<Element: Sendable>(
+        _ found: [Element], _ limit: Int?,
+        _ write: @escaping @Sendable (Element, inout JSONWriter) -> Void
     ) -> WebResponse {
         let isTruncated = limit.map { found.count > $0 } ?? false
-        return PrometheusEnvelope.success(warnings: isTruncated ? [truncated] : []) { json in
-            json.array { json in
-                for element in found.prefix(limit ?? .max) { write(element, &json) }
-            }
-        }
+        return PrometheusEnvelope.success(
+            warnings: isTruncated ? [truncated] : [],
+            ListPieces(found.prefix(limit ?? .max), write))
     }
 }
 

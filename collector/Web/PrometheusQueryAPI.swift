@@ -120,11 +120,9 @@ extension PrometheusAPI {
                     + "rejected in the next major release, use \"true\" or \"all\"")
         }
         return PrometheusEnvelope.success(
-            warnings: warnings, infos: answer.infos, capacity: 64 * 1024
-        ) {
-            PrometheusEnvelope.value(
+            warnings: warnings, infos: answer.infos,
+            QueryValuePieces(
                 answer.value, limit: limit ?? .max,
-                statistics: statistics.isEmpty ? nil : answer.statistics, to: &$0)
-        }
+                statistics: statistics.isEmpty ? nil : answer.statistics, share: answer.share))
     }
 }

@@ -10,11 +10,14 @@ enum ResponseCompression {
             return
         }
         response.headers.append((name: "vary", value: "Accept-Encoding"))
-        // A body of more than 4 GiB is none of ours; what zlib refuses goes as it is.
-        guard accepts(request.headers["accept-encoding"] ?? ""),
-            let body = try? Gzip.compress(response.body)
-        else { return }
-        response.body = body
+        guard accepts(request.headers["accept-encoding"] ?? "") else { return }
+        if response.rest != nil {
+            response.compressesRest = true
+        } else {
+            // A body of more than 4 GiB is none of ours; what zlib refuses goes as it is.
+            guard let body = try? Gzip.compress(response.body) else { return }
+            response.body = body
+        }
         response.headers.append((name: "content-encoding", value: "gzip"))
     }
 

@@ -14,6 +14,8 @@ package struct WebConfiguration: Hashable, Sendable {
     package var bodyBytesMax: Int
     /// Seconds after which an idle connection is closed.
     package var idleSecondsMax: Int64
+    /// Milliseconds after which a client is cut that takes nothing of what it asked for, and holds it in memory.
+    package var stallMillisecondsMax: Int64 = 60_000
 
     package init(
         address: String = "127.0.0.1", port: Int = 9600, hostNames: [String] = [],

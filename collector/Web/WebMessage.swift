@@ -22,12 +22,19 @@ package struct WebRequest: Sendable {
     }
 }
 
-/// An answer, whole.
+/// An answer: whole, or the beginning of a long one.
 package struct WebResponse: Sendable {
+    /// Up to so many bytes an answer in JSON is whole.
+    static let wholeBytesMax = 256 << 10
+
     package var status: Int
     /// In the order sent; names in lower case.
     package var headers: [(name: String, value: String)]
     package var body: [UInt8]
+    /// What follows `body`, made while it is sent; nil where `body` is all.
+    package var rest: PiecewiseBody?
+    /// Whether `rest`, with `body` before it, is compressed with gzip as it is sent.
+    package var compressesRest = false
 
     package init(
         status: Int = 200, contentType: String? = nil, headers: [(String, String)] = [],
@@ -41,6 +48,20 @@ package struct WebResponse: Sendable {
 
     static func json(_ writer: JSONWriter, status: Int = 200) -> WebResponse {
         WebResponse(status: status, contentType: "application/json", body: writer.bytes)
+    }
+
+    /// Whole where that is not more than `wholeBytesMax`, about.
+    static func json(_ pieces: any JSONPieces) -> WebResponse {
+        var response = WebResponse(contentType: "application/json")
+        var rest = PiecewiseBody(pieces)
+        while let piece = rest.next() {
+            if response.body.isEmpty { response.body = piece } else { response.body += piece }
+            guard response.body.count < wholeBytesMax else {
+                response.rest = rest
+                break
+            }
+        }
+        return response
     }
 
     static func text(_ text: String, status: Int = 200) -> WebResponse {

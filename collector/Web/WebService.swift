@@ -1,3 +1,4 @@
+import Gzip
 import Hummingbird
 package import Logging
 import NIOCore
@@ -32,7 +33,8 @@ package struct WebService: Service {
         let hangUps = HangUps()
         let application = Application(
             responder: WebResponder(
-                site: site, hangUps: hangUps, bodyBytesMax: configuration.bodyBytesMax),
+                site: site, hangUps: hangUps, bodyBytesMax: configuration.bodyBytesMax,
+                stallMillisecondsMax: configuration.stallMillisecondsMax),
             server: .http1(
                 configuration: .init(
                     additionalChannelHandlers: [
@@ -100,12 +102,14 @@ struct WebResponder: HTTPResponder {
     let site: WebSite
     let bodyBytesMax: Int
     private let hangUps: HangUps
+    private let stallMillisecondsMax: Int64
     private let bodies = ByteBudget(bytesMax: bodiesBytesMax)
 
-    init(site: WebSite, hangUps: HangUps, bodyBytesMax: Int) {
+    init(site: WebSite, hangUps: HangUps, bodyBytesMax: Int, stallMillisecondsMax: Int64) {
         self.site = site
         self.hangUps = hangUps
         self.bodyBytesMax = bodyBytesMax
+        self.stallMillisecondsMax = stallMillisecondsMax
     }
 
     /// Longest body of a request: pushed samples come in greater ones than queries.
@@ -121,8 +125,11 @@ struct WebResponder: HTTPResponder {
     }
 
     func respond(to request: Request, context: WebRequestContext) async throws -> Response {
-        guard Self.onlyReads(request.head.path ?? "") else { return try await answer(request) }
-        return try await hangUps.cancelling(context.channel) { try await answer(request) }
+        let channel = context.channel
+        guard Self.onlyReads(request.head.path ?? "") else {
+            return try await answer(request, channel)
+        }
+        return try await hangUps.cancelling(channel) { try await answer(request, channel) }
     }
 
     /// Whether nobody needs the answer once its client is gone. What was pushed or is to be deleted is done all the same.
@@ -136,15 +143,15 @@ struct WebResponder: HTTPResponder {
         }
     }
 
-    private func answer(_ request: Request) async throws -> Response {
+    private func answer(_ request: Request, _ channel: any Channel) async throws -> Response {
         let path = (try? Self.path(request.head.path ?? "/")) ?? []
         var held = 0
         defer { bodies.giveBack(held) }
         do throws(WebRefusal) {
-            return Self.response(await site.respond(to: try await read(request, &held)))
+            return response(await site.respond(to: try await read(request, &held)), channel)
         } catch {
             let type = request.headers[.contentType]
-            return Self.response(site.refuse(error, path: path, contentType: type))
+            return response(site.refuse(error, path: path, contentType: type), channel)
         }
     }
 
@@ -212,16 +219,51 @@ struct WebResponder: HTTPResponder {
         return segments
     }
 
-    private static func response(_ response: WebResponse) -> Response {
+    private func response(_ response: WebResponse, _ channel: any Channel) -> Response {
         var headers = HTTPFields()
         for (name, value) in response.headers {
             if let name = HTTPFields.Element.Name(name) {
                 headers.append(HTTPFields.Element(name: name, value: value))
             }
         }
+        let body: ResponseBody
+        if let rest = response.rest {
+            body = self.body(
+                response.body, rest, isCompressed: response.compressesRest, channel)
+        } else if response.body.isEmpty {
+            body = ResponseBody()
+        } else {
+            body = ResponseBody(byteBuffer: ByteBuffer(bytes: response.body))
+        }
         return Response(
-            status: HTTPResponse.Status(code: response.status), headers: headers,
-            body: response.body.isEmpty
-                ? ResponseBody() : ResponseBody(byteBuffer: ByteBuffer(bytes: response.body)))
+            status: HTTPResponse.Status(code: response.status), headers: headers, body: body)
+    }
+
+    /// `first` and what follows it, each piece made once the one before is on its way. A client that takes nothing for
+    /// `stallMillisecondsMax` is cut, which ends this and lets go what the answer is made of.
+    private func body(
+        _ first: [UInt8], _ rest: PiecewiseBody, isCompressed: Bool, _ channel: any Channel
+    ) -> ResponseBody {
+        let stallMillisecondsMax = stallMillisecondsMax
+        return ResponseBody { writer in
+            let gzip: GzipWriter? = if isCompressed { try GzipWriter() } else { nil }
+            var rest = rest
+            var next: [UInt8]? = first
+            while let piece = next {
+                let bytes = try gzip?.compress(piece) ?? piece
+                if !bytes.isEmpty {
+                    let cut = channel.eventLoop.scheduleTask(
+                        in: .milliseconds(stallMillisecondsMax)
+                    ) {
+                        channel.close(promise: nil)
+                    }
+                    defer { cut.cancel() }
+                    try await writer.write(ByteBuffer(bytes: bytes))
+                }
+                next = rest.next()
+            }
+            if let last = try gzip?.finish() { try await writer.write(ByteBuffer(bytes: last)) }
+            try await writer.finish(nil)
+        }
     }
 }

@@ -48,7 +48,10 @@ package struct WebSite: Sendable {
             request, id, response,
             milliseconds: (dependencies.clock.monotonicNanoseconds - start) / 1_000_000)
         ResponseCompression.compress(&response, for: request)
-        if request.method == "HEAD" { response.body = [] }
+        if request.method == "HEAD" {
+            response.body = []
+            response.rest = nil
+        }
         return response
     }
 
