@@ -18,14 +18,36 @@ package struct Annotation: Hashable, Sendable {
     package var details: Details
     /// Byte offset in the query of the expression it is about.
     package var offset: Int
+    /// Whether it is about samples at some of the query's steps; other remarks are about names and the query itself.
+    package var isOfSamples: Bool
 
     package init(
-        _ severity: Severity, _ message: String, details: Details = .none, offset: Int
+        _ severity: Severity, _ message: String, details: Details = .none, offset: Int,
+        isOfSamples: Bool = true
     ) {
         self.severity = severity
         self.message = "PromQL \(severity.rawValue): \(message)"
         self.details = details
         self.offset = offset
+        self.isOfSamples = isOfSamples
+    }
+
+    /// The remarks on an answer of two parts, `later` behind `earlier`.
+    package static func joined(
+        _ earlier: [Annotation], _ later: [Annotation]
+    ) -> [Annotation] {
+        var all = earlier
+        var indices: [String: Int] = [:]
+        for (index, annotation) in all.enumerated() { indices[annotation.message] = index }
+        for annotation in later {
+            if let index = indices[annotation.message] {
+                all[index].merge(annotation)
+            } else {
+                indices[annotation.message] = all.count
+                all.append(annotation)
+            }
+        }
+        return all
     }
 
     /// The message with `(line:column)`, both from 1, as Prometheus' API shows it.

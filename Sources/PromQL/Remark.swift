@@ -34,7 +34,20 @@ enum Remark: Hashable {
     case overlappingStartTime(metric: String)
 
     func annotation(at position: Int) -> Annotation {
-        Annotation(severity, message, details: details, offset: position)
+        Annotation(
+            severity, message, details: details, offset: position, isOfSamples: isOfSamples)
+    }
+
+    private var isOfSamples: Bool {
+        switch self {
+        case .sortInRangeQuery, .possibleNonCounter: false
+        case .invalidQuantile, .invalidRatio, .badBucketLabel, .mixedRange, .mixedAggregation,
+            .mixedClassicAndNative, .notCounter, .notGauge, .mixedBuckets, .incompatibleBuckets,
+            .forcedMonotonicity, .incompatibleTypes, .ignoredInAggregation, .ignoredInMixedRange,
+            .quantileOfNaN, .quantileSkewedByNaN, .fractionWithNaN, .resetConflict,
+            .reconciledBounds, .overlappingStartTime:
+            true
+        }
     }
 
     private var severity: Annotation.Severity {

@@ -147,6 +147,35 @@ struct RangeCacheTests {
         }
     }
 
+    @Test("remarks are those of the steps that are asked for, and are said once")
+    func remarks() async throws {
+        let samples = Samples()
+        let clock = MovingClock()
+        clock.set(100_000_000)
+        for step in 0..<10 {
+            let time = Int64(step) * 100_000
+            // Too great at first, and greater from step to step.
+            samples.add("q h1", time, step < 5 ? Double(step) + 2 : 0.5, now: time)
+            samples.add("a h1", time, 1, now: time)
+        }
+        let service = MetricQueryService(
+            reader: samples, clock: clock, executor: globalConcurrentExecutor)
+        for expression in ["quantile(scalar(q), a)", "rate(a[5m])", "rate({host=\"h1\"}[5m])"] {
+            for (start, end) in [(0, 2), (0, 4), (0, 7), (3, 9), (5, 9), (6, 9)] as [(Int64, Int64)]
+            {
+                var options = MetricQueryService.Options()
+                let cached = try await Self.answer(
+                    service, expression, start * 100_000, end * 100_000, 100_000, options)
+                options.skipsCache = true
+                let fresh = try await Self.answer(
+                    service, expression, start * 100_000, end * 100_000, 100_000, options)
+                #expect(cached == fresh, "\(expression) from \(start) to \(end)")
+            }
+        }
+        // Remarks on names don't keep an answer from being kept.
+        #expect(service.metricFamilies()[0].points.map(\.value)[0] > 0)
+    }
+
     @Test("a question of settled steps alone is answered without the reader")
     func whole() async throws {
         let samples = Samples()

@@ -4,6 +4,7 @@ import Storage
 
 /// A range query over the steps that the cache knows and those that it does not.
 struct CachedRange {
+    private let text: String
     private let key: RangeAnswerCache.Key
     /// The first and the last step.
     private let start: Int64
@@ -20,6 +21,7 @@ struct CachedRange {
         _ text: String, _ parameters: QueryParameters, now: Int64, cache: RangeAnswerCache,
         history: (UInt64) -> HistoryChange
     ) {
+        self.text = text
         stepMS = parameters.stepMS
         start = parameters.start.rawValue
         let span = parameters.end.rawValue - start
@@ -66,13 +68,12 @@ struct CachedRange {
             cache.count { $0.whole += 1 }
             guard let known else { return answer }
             answer.value = .matrix(known.series)
-            answer.warnings = known.warnings
-            answer.infos = known.infos
+            answer.note(known.annotations, on: text)
             return answer
         }
         var whole = RangeAnswerCache.Answer(
-            start: first, end: end, series: series, warnings: answer.warnings,
-            infos: answer.infos, version: version)
+            start: first, end: end, series: series, annotations: answer.annotations,
+            version: version)
         if var joined = known {
             cache.count { $0.partial += 1 }
             joined.append(&whole)
@@ -82,8 +83,7 @@ struct CachedRange {
         }
         cache.keep(whole, from: start, through: settled, version: version, key)
         answer.value = .matrix(whole.series)
-        answer.warnings = whole.warnings
-        answer.infos = whole.infos
+        answer.note(whole.annotations, on: text)
         return answer
     }
 }

@@ -23,6 +23,20 @@ package struct MetricAnswer: Sendable {
         self.infos = infos
         self.statistics = statistics
     }
+
+    /// What `warnings` and `infos` say.
+    private(set) var annotations: [Annotation] = []
+
+    /// Makes `annotations` on the query `text` what there is to say.
+    mutating func note(_ annotations: [Annotation], on text: String) {
+        func texts(_ severity: Annotation.Severity) -> [String] {
+            Set(annotations.filter { $0.severity == severity }.map { $0.text(in: text) })
+                .sorted(by: bytesPrecede)
+        }
+        self.annotations = annotations
+        warnings = texts(.warning)
+        infos = texts(.info)
+    }
 }
 
 /// What a query cost. Times are nanoseconds of the monotonic clock.
@@ -287,13 +301,8 @@ package struct MetricQueryService: Sendable {
     }
 
     private static func answer(_ result: QueryResult, _ text: String) -> MetricAnswer {
-        func texts(_ severity: Annotation.Severity) -> [String] {
-            Set(
-                result.annotations.filter { $0.severity == severity }.map { $0.text(in: text) }
-            ).sorted(by: bytesPrecede)
-        }
-        var answer = MetricAnswer(
-            value: result.value, warnings: texts(.warning), infos: texts(.info))
+        var answer = MetricAnswer(value: result.value)
+        answer.note(result.annotations, on: text)
         answer.statistics.samplesRead = result.samplesRead
         return answer
     }

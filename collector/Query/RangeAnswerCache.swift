@@ -12,6 +12,8 @@ final class RangeAnswerCache: Sendable {
     /// Beyond it the answers that were not used for longest go.
     static let bytesMax = 8 << 20
     static let bytesPerAnswerMax = bytesMax / 4
+    /// An answer with more remarks is not kept: they stay while the series that caused them go.
+    static let annotationsMax = 16
 
     struct Key: Hashable {
         /// The query's bytes: texts that Swift takes for the same string may ask for different series.
@@ -28,8 +30,8 @@ final class RangeAnswerCache: Sendable {
         var end: Int64
         /// In label order.
         var series: [SeriesColumns]
-        var warnings: [String]
-        var infos: [String]
+        /// Of one that is kept, none that is about samples.
+        var annotations: [Annotation]
         /// Of the history when it was computed.
         var version: UInt64
     }
@@ -68,10 +70,14 @@ final class RangeAnswerCache: Sendable {
     }
 
     /// Keeps the steps of `answer` in `start ... end`, as of `version`, in place of what was known for `key`; none where
-    /// they are too many.
+    /// they are too many. Where it is remarked on for samples what was known stays: nobody could say later whether the
+    /// remark is about the steps that are asked for then.
     func keep(
         _ answer: Answer, from start: Int64, through end: Int64, version: UInt64, _ key: Key
     ) {
+        guard answer.annotations.count <= Self.annotationsMax,
+            !answer.annotations.contains(where: \.isOfSamples)
+        else { return }
         // Before a copy of it is made, which may be the greatest part of memory.
         let byteCount = Self.byteCount(answer, start, end, key)
         var kept: Answer?
@@ -109,7 +115,10 @@ final class RangeAnswerCache: Sendable {
     private static func byteCount(
         _ answer: Answer, _ start: Int64, _ end: Int64, _ key: Key
     ) -> Int {
-        answer.series.reduce(400 + key.text.count) { sum, series in
+        let texts = answer.annotations.reduce(400 + key.text.count) {
+            $0 + $1.message.utf8.count + 100
+        }
+        return answer.series.reduce(texts) { sum, series in
             let numbers = series.places(start, end).count
             let histograms = series.histograms.reduce(0) { sum, sample in
                 (start...end).contains(sample.timestamp) ? sum + sample.histogram.weight : sum
@@ -138,8 +147,7 @@ extension RangeAnswerCache.Answer {
     mutating func append(_ later: inout Self) {
         end = later.end
         version = min(version, later.version)
-        warnings = Set(warnings + later.warnings).sorted(by: bytesPrecede)
-        infos = Set(infos + later.infos).sorted(by: bytesPrecede)
+        annotations = Annotation.joined(annotations, later.annotations)
         var indices: [Labels: Int] = [:]
         for (index, series) in series.enumerated() { indices[series.labels] = index }
         var isNew = false
