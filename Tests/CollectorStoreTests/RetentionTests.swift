@@ -240,6 +240,7 @@ extension StoreTests {
             let next = try await TestCluster.reopen(cluster, name: name, clock: clock)
             let report = try await next.maintain()
             #expect(report.dropped.contains("chunk_d\(day)"))
+            #expect(next.historyChange(since: 1).earliest == TimestampMS(.min))
             #expect(try await !next.maintain().dropped.contains("chunk_d\(day)"))
             let told = try await TestCluster.number(
                 "SELECT count(*) FROM petrel.retention_drop WHERE record_count = 1", on: name,

@@ -84,8 +84,11 @@ extension StoreTests {
             let report = try await StoreVerifier(store).verify()
             #expect(report.isSound && report.chunkCount >= sealed, "\(report)")
             // What is sealed leaves the log.
+            let history = store.historyChange(since: 0).version
             let dropped = try await store.maintain().dropped
             #expect(dropped.count > 10 && dropped.allSatisfy { $0.hasPrefix("ingest_batch_h") })
+            #expect(
+                store.historyChange(since: history).earliest == nil, "the past is as it was")
             #expect(try await Self.everything(store) == expected)
             let inSQL = try await TestCluster.number(
                 "SELECT count(*) FROM (SELECT DISTINCT series_id, at_ms FROM petrel.sample) s",

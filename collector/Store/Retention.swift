@@ -123,6 +123,7 @@ extension CollectorStore {
         var report = MaintenanceReport(dropped: [], postponed: [])
         guard try await currentWriter() != nil else { return report }
         let found = try await partitionsThere()
+        var losesChunks = false
         // A table has one partition at most that is about to be detached: the others wait for it.
         var heldTables: Set<String> = []
         var failureCount = 0
@@ -136,6 +137,7 @@ extension CollectorStore {
             switch try await outcome(partition, reason) {
             case .dropped(let count):
                 report.dropped.append(partition.name)
+                if case .chunk = partition.kind { losesChunks = true }
                 note(partition, reason, count)
                 continue
             case .unsealed, .refused, .replaced: break
@@ -146,8 +148,9 @@ extension CollectorStore {
         }
         let postponed = report.postponed.count
         retention.withLock { $0.postponed = postponed }
-        if !report.dropped.isEmpty {
-            partitions.removeAll()
+        if !report.dropped.isEmpty { partitions.removeAll() }
+        // An hour of the log goes every hour, and what was in it is in chunks.
+        if losesChunks {
             metrics.cache.forget(nil)
             metrics.history.note(earliest: .min)
         }
