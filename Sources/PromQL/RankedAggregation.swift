@@ -83,28 +83,88 @@ extension Evaluator {
         _ operation: AggregationOperator, _ group: [Int], _ rows: [Row], _ step: Int,
         _ parameter: Double
     ) -> [Int] {
-        let ranks = operation == .topk || operation == .bottomk
-        let present =
-            ranks
-            ? group.filter { !Row.isAbsent(rows[$0].values[step]) }
-            : group.filter { rows[$0].isPresent(step) }
+        if operation == .topk || operation == .bottomk {
+            guard parameter >= 1 else { return [] }
+            var best = BestRows(
+                countMax: Int(min(parameter, Double(group.count))), isTop: operation == .topk)
+            for row in group {
+                let value = rows[row].values[step]
+                if !Row.isAbsent(value) { best.add(row, value) }
+            }
+            return best.inOrder
+        }
+        let present = group.filter { rows[$0].isPresent(step) }
         if operation == .limitRatio {
             return present.filter { isSampled(rows[$0].labels, ratio: parameter) }
         }
         guard parameter >= 1 else { return [] }
-        let count = Int(min(parameter, Double(present.count)))
-        if operation == .limitK { return Array(present.prefix(count)) }
-        let isTop = operation == .topk
-        let ranked = present.sorted { a, b in
-            let first = rows[a].values[step]
-            let second = rows[b].values[step]
-            if first.isNaN || second.isNaN {
-                return first.isNaN == second.isNaN ? a < b : second.isNaN
-            }
-            if first == second { return a < b }
-            return isTop ? first > second : first < second
+        return Array(present.prefix(Int(min(parameter, Double(present.count)))))
+    }
+}
+
+/// The best rows of a group at a step, in a heap with the worst of them at its root: which of several equal ones stays
+/// when there is no room for all is then the same as in Prometheus.
+///
+/// Source: Prometheus 3.14 `aggregationK`, `vectorByValueHeap`; Go `container/heap`.
+private struct BestRows {
+    private let countMax: Int
+    private let isTop: Bool
+    private var heap: [(row: Int, value: Double)] = []
+
+    /// `countMax` is above 0.
+    init(countMax: Int, isTop: Bool) {
+        self.countMax = countMax
+        self.isTop = isTop
+    }
+
+    mutating func add(_ row: Int, _ value: Double) {
+        if heap.count < countMax {
+            heap.append((row, value))
+            siftUp()
+        } else if heap[0].value.isNaN ? !value.isNaN : isWorse(heap[0].value, value) {
+            heap[0] = (row, value)
+            siftDown()
         }
-        return Array(ranked.prefix(count))
+    }
+
+    /// Best first and NaN last.
+    var inOrder: [Int] {
+        heap.indices.sorted { a, b in
+            let first = heap[a].value
+            let second = heap[b].value
+            if first.isNaN || second.isNaN {
+                return first.isNaN && second.isNaN ? a > b : second.isNaN
+            }
+            return first == second ? a < b : isWorse(second, first)
+        }.map { heap[$0].row }
+    }
+
+    private func isWorse(_ a: Double, _ b: Double) -> Bool { isTop ? a < b : a > b }
+
+    /// NaN goes before everything, another NaN too.
+    private func goesFirst(_ a: Int, _ b: Int) -> Bool {
+        heap[a].value.isNaN || isWorse(heap[a].value, heap[b].value)
+    }
+
+    private mutating func siftUp() {
+        var child = heap.count - 1
+        while child > 0 {
+            let parent = (child - 1) / 2
+            guard goesFirst(child, parent) else { return }
+            heap.swapAt(child, parent)
+            child = parent
+        }
+    }
+
+    private mutating func siftDown() {
+        var parent = 0
+        while 2 * parent + 1 < heap.count {
+            var child = 2 * parent + 1
+            if child + 1 < heap.count, goesFirst(child + 1, child) { child += 1 }
+            guard goesFirst(child, parent) else { return }
+            heap.swapAt(child, parent)
+            parent = child
+        }
     }
 }
 

@@ -34,6 +34,44 @@ struct OwnScriptTests {
         """,
         """
         load 1m
+          t{n="a"} 1 1 NaN
+          t{n="b"} 1 1 NaN
+          t{n="c"} 2 0 1
+          t{n="d"} 2 0 1
+
+        # Of equal ones that do not all have room the first gives way.
+        eval instant at 0m topk(3, t)
+          expect ordered
+          t{n="d"} 2
+          t{n="c"} 2
+          t{n="b"} 1
+
+        eval instant at 0m bottomk(1, t)
+          t{n="a"} 1
+
+        eval instant at 0m topk(2, t{n!="d"})
+          expect ordered
+          t{n="c"} 2
+          t{n="b"} 1
+
+        eval instant at 1m bottomk(2, t{n!="d"})
+          expect ordered
+          t{n="c"} 0
+          t{n="b"} 1
+
+        eval instant at 2m topk(3, t)
+          expect ordered
+          t{n="d"} 1
+          t{n="c"} 1
+          t{n="b"} NaN
+
+        eval range from 0 to 1m step 1m topk(2, t{n!="d"})
+          t{n="a"} _ 1
+          t{n="b"} 1 1
+          t{n="c"} 2 _
+        """,
+        """
+        load 1m
           metric{a="x"} 1 stale 3
           metric{a="y"} 1 _ _ _ _ _ 7
 
