@@ -10,11 +10,16 @@ package struct SampleBatch: Hashable, Sendable {
         package var series: SeriesID
         package var sampleCount: Int
         package var histogramCount: Int
+        /// What the sender of the batch knows it by, from 0: outcomes name runs so.
+        package var source: Int32
 
-        package init(series: SeriesID, sampleCount: Int, histogramCount: Int = 0) {
+        package init(
+            series: SeriesID, sampleCount: Int, histogramCount: Int = 0, source: Int32 = 0
+        ) {
             self.series = series
             self.sampleCount = sampleCount
             self.histogramCount = histogramCount
+            self.source = source
         }
     }
 
@@ -60,7 +65,6 @@ package struct SampleBatch: Hashable, Sendable {
     /// Leaves out what is before `oldest` or after `newest`; what that was.
     package mutating func keep(_ oldest: Int64, through newest: Int64) -> SampleOutcome {
         var outcome = SampleOutcome()
-        outcome.times = oldest...max(oldest, newest)
         func isKept(_ time: Int64) -> Bool { time >= oldest && time <= newest }
         let exemplarCount = exemplars.count
         exemplars.removeAll { !isKept($0.exemplar.timestamp.rawValue) }
@@ -88,11 +92,11 @@ package struct SampleBatch: Hashable, Sendable {
         for (index, run) in runs.enumerated() {
             let oldest = oldest(index)
             func isKept(_ time: Int64) -> Bool { time >= oldest && time <= newest }
-            var new = Run(series: run.series, sampleCount: 0)
+            var new = Run(series: run.series, sampleCount: 0, source: run.source)
             for index in sample..<sample + run.sampleCount {
                 let time = timestamps[index]
                 guard isKept(time) else {
-                    outcome.note(time, oldest)
+                    outcome.note(time, oldest, of: run)
                     continue
                 }
                 kept.timestamps.append(time)
@@ -102,7 +106,7 @@ package struct SampleBatch: Hashable, Sendable {
             }
             for index in histogram..<histogram + run.histogramCount {
                 guard isKept(histograms[index].timestamp) else {
-                    outcome.note(histograms[index].timestamp, oldest)
+                    outcome.note(histograms[index].timestamp, oldest, of: run)
                     continue
                 }
                 kept.histograms.append(histograms[index])
@@ -138,8 +142,9 @@ package struct SampleOutcome: Hashable, Sendable {
     package var tooOldCount = 0
     /// Samples and histograms too far ahead of the collector's clock.
     package var tooFarAheadCount = 0
-    /// The times that are taken, milliseconds since the epoch.
-    package var times = Int64.min...Int64.max
+    /// The sources of the runs that had any of the former, and of the latter.
+    package var tooOldSources: Set<Int32> = []
+    package var tooFarAheadSources: Set<Int32> = []
     /// Exemplars that are stored, by this call or before it.
     package var storedExemplars = 0
     /// Exemplars older than the retention or too far ahead of the collector's clock.
@@ -161,10 +166,18 @@ package struct SampleOutcome: Hashable, Sendable {
         storedHistograms = later.storedHistograms
         tooOldCount += later.tooOldCount
         tooFarAheadCount += later.tooFarAheadCount
+        tooOldSources.formUnion(later.tooOldSources)
+        tooFarAheadSources.formUnion(later.tooFarAheadSources)
     }
 
-    mutating func note(_ time: Int64, _ oldest: Int64) {
-        if time < oldest { tooOldCount += 1 } else { tooFarAheadCount += 1 }
+    mutating func note(_ time: Int64, _ oldest: Int64, of run: SampleBatch.Run) {
+        if time < oldest {
+            tooOldCount += 1
+            tooOldSources.insert(run.source)
+        } else {
+            tooFarAheadCount += 1
+            tooFarAheadSources.insert(run.source)
+        }
     }
 }
 

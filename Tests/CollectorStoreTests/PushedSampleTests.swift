@@ -229,6 +229,40 @@ extension StoreTests {
         }
     }
 
+    @Test("each retention class refuses its own; the outcome says of which runs")
+    func pushedClasses() async throws {
+        try await TestCluster.with { cluster in
+            let name = "pushclasses"
+            let store = try await TestCluster.store(in: cluster, name: name) {
+                $0.metricRetentionHours = 3 * 24
+                $0.retentionRules = [
+                    RetentionRule(
+                        name: "long", ageHours: 10 * 24,
+                        matcherSets: [[LabelMatcher("__name__", .equal, "long")]])
+                ]
+            }
+            let ids = try await store.internPushed(
+                ["gone", "short", "long"].map { definition(["__name__": $0]) }
+            ).map { try #require($0) }
+            let now = TestCluster.start / 1_000_000
+            let hour: Int64 = 3_600_000
+            let old = now - 5 * 24 * hour
+            let outcome = try await store.storeSamples(
+                SampleBatch(
+                    runs: zip(ids, [4, 7, 9]).map { id, source in
+                        SampleBatch.Run(series: id, sampleCount: 2, source: source)
+                    },
+                    timestamps: [now - 11 * 24 * hour, old, old, now, old, now + 2 * hour],
+                    values: [1, 2, 3, 4, 5, 6]))
+            #expect(outcome.storedSamples == 2)
+            #expect(outcome.tooOldCount == 3 && outcome.tooOldSources == [4, 7])
+            #expect(outcome.tooFarAheadCount == 1 && outcome.tooFarAheadSources == [9])
+            let found = try await Self.columns(store)
+            #expect(found.mapValues(\.values) == ["short": [4], "long": [5]])
+            await store.close()
+        }
+    }
+
     @Test("metadata: what is unknown or was pushed follows, what an agent says stays")
     func pushedMetadata() async throws {
         try await TestCluster.with { cluster in

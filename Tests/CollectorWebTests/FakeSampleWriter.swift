@@ -16,6 +16,12 @@ final class FakeSampleWriter: SampleWriter {
         var failure: StorageError?
         var oldest = Int64.min
         var newest = Int64.max
+        /// By metric name, where it is another: retention classes.
+        var oldestOf: [String: Int64] = [:]
+
+        func oldest(_ series: SeriesID) -> Int64 {
+            oldestOf[self.series[Int(series.rawValue)].metricName] ?? oldest
+        }
     }
 
     let state = Mutex(State())
@@ -41,7 +47,12 @@ final class FakeSampleWriter: SampleWriter {
         try state.withLock { state throws(StorageError) in
             if let failure = state.failure { throw failure }
             var batch = batch
-            let outcome = batch.keep(state.oldest, through: state.newest)
+            var outcome = batch.keep(state.oldest, through: state.newest)
+            if !state.oldestOf.isEmpty {
+                let runs = batch.runs
+                outcome.count(
+                    batch.keep(through: state.newest) { state.oldest(runs[$0].series) })
+            }
             state.batches.append(batch)
             return outcome
         }

@@ -145,6 +145,41 @@ struct OTLPAPITests {
         }
     }
 
+    @Test("what a retention class drops is told of its own data points")
+    func classes() async throws {
+        let writer = FakeSampleWriter()
+        writer.state.withLock { state in
+            state.oldest = 1_000
+            state.oldestOf = ["short": 4_000]
+        }
+        let site = FakeCollector.site(sampleWriter: writer)
+        // The first is dropped before classes are looked at: what is left is numbered anew.
+        let body = json(gauge("gone", 0), gauge("short", 3, 5), gauge("long", 3))
+        let text = text(await post(body, to: site))
+        let told = #""rejectedDataPoints":"2","errorMessage":"2 data points were rejected:"#
+        #expect(text.contains(told + " 2 older than the retention"), "\(text)")
+        #expect(writer.state.withLock { $0.batches[0].timestamps } == [5_000, 3_000])
+    }
+
+    @Test("target_info that is refused is a warning: no data point was rejected")
+    func targetInfo() async throws {
+        let writer = FakeSampleWriter()
+        writer.state.withLock { $0.seriesMax = 1 }
+        let body = #"""
+            {"resourceMetrics": [{"resource": {"attributes": [
+                {"key": "service.name", "value": {"stringValue": "cart"}},
+                {"key": "host.name", "value": {"stringValue": "h"}}]},
+                "scopeMetrics": [{"metrics": [\#(gauge("up", 1))]}]}]}
+            """#
+        let response = await post(
+            Array(body.utf8), to: FakeCollector.site(sampleWriter: writer))
+        let told =
+            #"{"partialSuccess":{"rejectedDataPoints":"0","errorMessage":"1 series of target_info "#
+            + "were not stored whole: 1 of new series past a limit of series, as of target_info "
+        #expect(response.status == 200 && text(response).hasPrefix(told), "\(text(response))")
+        #expect(writer.state.withLock { $0.batches[0].timestamps } == [1_000])
+    }
+
     @Test("what is no request is refused whole, by POST alone and from our pages alone")
     func refused() async throws {
         let writer = FakeSampleWriter()

@@ -15,6 +15,19 @@ struct IntakeReport {
         problems.add(count, reason, text)
         if count > 0, refused[index] == nil { refused[index] = text }
     }
+
+    /// Whether all samples of the request were stored.
+    var isWhole: Bool {
+        refused.isEmpty && outcome.tooOldCount == 0 && outcome.tooFarAheadCount == 0
+    }
+
+    /// Why samples of the series of that index were not stored; nil where all were.
+    func problem(of index: Int) -> String? {
+        if let text = refused[index] { return text }
+        if outcome.tooOldSources.contains(Int32(index)) { return IntakeProblems.tooOld }
+        return outcome.tooFarAheadSources.contains(Int32(index))
+            ? IntakeProblems.tooFarAhead : nil
+    }
 }
 
 /// What of a request's samples can never be stored.

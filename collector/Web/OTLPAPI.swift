@@ -175,52 +175,52 @@ struct OTLPAPI: Sendable {
     private func answer(
         _ report: IntakeReport, _ export: MetricsExport, _ encoding: MetricsExport.Encoding
     ) -> WebResponse {
-        let causes = Self.causes(report, export)
-        let rejected = causes.reduce(0) { $0 + $1.count }
+        let problems = Self.problems(report, export)
+        let rejected = problems.points.reduce(0) { $0 + $1.count }
         metrics.stored(
             report, pointCount: export.pointCount + export.refusedCount, rejected: rejected,
             export)
-        guard rejected > 0 else { return Self.response(.full, encoding) }
-        var message = "\(rejected) data points were rejected:"
-        for cause in causes.prefix(Self.causesMax) { message += " \(cause.count) \(cause.text);" }
-        let untold = causes.dropFirst(Self.causesMax).reduce(0) { $0 + $1.count }
-        if untold > 0 { message += " \(untold) for other reasons;" }
+        let message = [
+            Self.sentence("data points were rejected", problems.points),
+            // No data point: a warning beside what was accepted.
+            Self.sentence("series of target_info were not stored whole", problems.targets),
+        ].compactMap { $0 }.joined(separator: ". ")
         return Self.response(
-            .partial(rejectedDataPoints: rejected, message: String(message.dropLast())), encoding)
+            message.isEmpty ? .full : .partial(rejectedDataPoints: rejected, message: message),
+            encoding)
     }
 
-    /// Why data points were not stored, or not whole, each counted once.
-    private static func causes(
+    private typealias Cause = (text: String, count: Int)
+
+    /// `3 data points were rejected: 2 of …; 1 older than …`; nil where there is no cause.
+    private static func sentence(_ what: String, _ causes: [Cause]) -> String? {
+        guard !causes.isEmpty else { return nil }
+        var sentence = "\(causes.reduce(0) { $0 + $1.count }) \(what):"
+        for cause in causes.prefix(causesMax) { sentence += " \(cause.count) \(cause.text);" }
+        let untold = causes.dropFirst(causesMax).reduce(0) { $0 + $1.count }
+        if untold > 0 { sentence += " \(untold) for other reasons;" }
+        return String(sentence.dropLast())
+    }
+
+    /// Why data points, and series of `target_info`, were not stored, or not whole, each counted once.
+    private static func problems(
         _ report: IntakeReport, _ export: MetricsExport
-    ) -> [(text: String, count: Int)] {
-        var causes = export.refusals.map { ($0.text, $0.count) }
+    ) -> (points: [Cause], targets: [Cause]) {
+        var causes: [Cause] = export.refusals.map { ($0.text, $0.count) }
         if export.untoldCount > 0 { causes.append(("for other reasons", export.untoldCount)) }
-        let isWhole =
-            report.refused.isEmpty && report.outcome.tooOldCount == 0
-            && report.outcome.tooFarAheadCount == 0
-        guard !isWhole else { return causes }
+        guard !report.isWhole else { return (causes, []) }
         var ofPoint: [Int32: String] = [:]
-        var sample = 0
-        var histogram = 0
-        for (index, series) in export.request.series.enumerated() {
-            let time =
-                series.sampleCount > 0
-                ? export.request.timestamps[sample]
-                : export.request.histograms[histogram].timestamp
-            sample += series.sampleCount
-            histogram += series.histogramCount
-            let point = export.points[index]
-            guard point >= 0, ofPoint[point] == nil else { continue }
-            if let text = report.refused[index] {
-                ofPoint[point] = text
-            } else if time < report.outcome.times.lowerBound {
-                ofPoint[point] = IntakeProblems.tooOld
-            } else if time > report.outcome.times.upperBound {
-                ofPoint[point] = IntakeProblems.tooFarAhead
-            }
+        var targets: [String: Int] = [:]
+        for (index, point) in export.points.enumerated() {
+            if point >= 0, ofPoint[point] != nil { continue }
+            guard let text = report.problem(of: index) else { continue }
+            if point >= 0 { ofPoint[point] = text } else { targets[text, default: 0] += 1 }
         }
-        var counts: [String: Int] = [:]
-        for text in ofPoint.values { counts[text, default: 0] += 1 }
-        return causes + counts.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+        var points: [String: Int] = [:]
+        for text in ofPoint.values { points[text, default: 0] += 1 }
+        func sorted(_ counts: [String: Int]) -> [Cause] {
+            counts.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+        }
+        return (causes + sorted(points), sorted(targets))
     }
 }

@@ -124,7 +124,7 @@ struct SampleIntake: Sendable {
         return result
     }
 
-    /// The samples of the series that have numbers.
+    /// The samples of the series that have numbers; the source of a run is the series' index in the request.
     private static func batch(
         _ request: WriteRequest, _ numbers: [SeriesID?], _ report: inout IntakeReport
     ) -> SampleBatch {
@@ -149,7 +149,8 @@ struct SampleIntake: Sendable {
                     request.histogramDefect ?? "")
             }
             guard let number else { continue }
-            var run = SampleBatch.Run(series: number, sampleCount: samples.count)
+            var run = SampleBatch.Run(
+                series: number, sampleCount: samples.count, source: Int32(index))
             if !isWhole {
                 batch.timestamps += request.timestamps[samples]
                 batch.values += request.values[samples]
