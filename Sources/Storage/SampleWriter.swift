@@ -80,6 +80,13 @@ package struct SampleBatch: Hashable, Sendable {
         return outcome
     }
 
+    /// Leaves out exemplars before `oldest`; how many.
+    package mutating func dropExemplars(before oldest: Int64) -> Int {
+        let count = exemplars.count
+        exemplars.removeAll { $0.exemplar.timestamp.rawValue < oldest }
+        return count - exemplars.count
+    }
+
     /// Leaves out samples before the time that `oldest` says of their run, by index, or after `newest`; what that was.
     package mutating func keep(
         through newest: Int64, oldest: (Int) -> Int64
@@ -154,10 +161,16 @@ package struct SampleOutcome: Hashable, Sendable {
 
     package init() {}
 
-    /// Notes that so many exemplars were left out that `storedExemplars` has.
+    /// Notes that so many exemplars were left out for a bound that `storedExemplars` has.
     package mutating func leaveOut(exemplars count: Int) {
         storedExemplars -= count
         excessExemplarCount += count
+    }
+
+    /// Notes that so many exemplars were left out for their times that `storedExemplars` has.
+    package mutating func leaveOut(untimelyExemplars count: Int) {
+        storedExemplars -= count
+        untimelyExemplarCount += count
     }
 
     /// Takes in what became of the samples that were kept before.

@@ -137,6 +137,71 @@ extension StoreTests {
         }
     }
 
+    @Test("exemplars that are sent again take no room from those that are not there yet")
+    func repeatedExemplars() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            let name = "exemplar_repeats"
+            let store = try await TestCluster.store(in: cluster, name: name, clock: clock) {
+                $0.exemplarsPerMinuteMax = 20
+                $0.retentionRules = [
+                    RetentionRule(
+                        name: "long", ageHours: 30 * 24,
+                        matcherSets: [[LabelMatcher("__name__", .equal, "c")]])
+                ]
+            }
+            let ids = try await store.internPushed(
+                ["a", "b", "c"].map { definition(["__name__": $0]) }
+            ).map { try #require($0) }
+            let day: Int64 = 86_400_000
+            let midnight = Self.base / day * day
+            func check(
+                _ times: [Int64], stored: Int, excess: Int, untimely: Int = 0,
+                location: SourceLocation = #_sourceLocation
+            ) async throws {
+                let outcome = try await store.storeSamples(
+                    Self.batch(
+                        times.enumerated().map { (ids[$0 % 3], "t\($0)", Double($0), $1) }))
+                #expect(
+                    outcome.storedExemplars == stored && outcome.excessExemplarCount == excess
+                        && outcome.untimelyExemplarCount == untimely, "\(outcome)",
+                    sourceLocation: location)
+            }
+            func count(_ condition: String) async throws -> Int64 {
+                try await TestCluster.number(
+                    "SELECT count(*) FROM petrel.exemplar WHERE \(condition)", on: name,
+                    in: cluster)
+            }
+            let sent = (0..<30).map { midnight + Int64($0) }
+            try await check(sent, stored: 20, excess: 10)
+            // The newest went first.
+            #expect(try await count("ts < \(midnight + 10)") == 0)
+            try await check(sent, stored: 20, excess: 10)
+            clock.advance(nanoseconds: 60_000_000_000)
+            try await check(sent, stored: 30, excess: 0)
+            try await check(sent, stored: 30, excess: 0)
+            // Ten of twenty are left, whatever the day; what is there takes none of them.
+            let yesterday = (0..<8).map { midnight - 60_000 - Int64($0) }
+            let today = (0..<7).map { midnight + 60_000 + Int64($0) }
+            try await check(yesterday + today, stored: 10, excess: 5)
+            #expect(try await count("ts >= \(midnight + 60_000)") == 7)
+            clock.advance(nanoseconds: 60_000_000_000)
+            try await check(yesterday + today, stored: 15, excess: 0)
+            // More than are looked for: those that are there are the oldest of them.
+            let newer = (0..<220).map { midnight + 600_000 + Int64($0) }
+            try await check(sent + newer, stored: 15, excess: 235)
+            // Older than the days that are kept, though not the days of that series.
+            try await check(
+                [midnight, midnight + 1, midnight - 20 * day], stored: 2, excess: 0, untimely: 1)
+            let partition = "exemplar_d\(midnight / day - 20)"
+            #expect(
+                try await TestCluster.number(
+                    "SELECT count(*) FROM pg_class WHERE relname = '\(partition)'", on: name,
+                    in: cluster) == 0)
+            await store.close()
+        }
+    }
+
     @Test("requests that arrive together keep the bounds and double nothing")
     func exemplarRace() async throws {
         try await TestCluster.with { cluster in

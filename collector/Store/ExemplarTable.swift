@@ -36,16 +36,42 @@ struct ExemplarRows: Sendable {
         var storedCount = 0
     }
 
+    /// The newest first.
     let days: [(day: Int32, exemplars: [PushedExemplar])]
+    private let room: Int
 
     var isEmpty: Bool { days.isEmpty }
 
-    init(_ exemplars: some Sequence<PushedExemplar>) {
+    /// `room` is how many that are not there yet may be stored.
+    init(_ exemplars: some Sequence<PushedExemplar>, room: Int) {
+        self.room = room
         var byDay: [Int32: [PushedExemplar]] = [:]
         for one in exemplars {
             byDay[dayOf(one.exemplar.timestamp.rawValue), default: []].append(one)
         }
-        days = byDay.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
+        days = byDay.sorted { $0.key > $1.key }.map { ($0.key, $0.value) }
+    }
+
+    /// Of those of a call the ones that are looked for in the database: senders repeat what they sent before, which takes
+    /// nothing of the `minuteMax` that may be stored a minute. Of too many the newest.
+    static func candidates(
+        _ exemplars: [PushedExemplar], minuteMax: Int
+    ) -> some Collection<PushedExemplar> {
+        let max = minuteMax * candidatesPerRoom
+        guard exemplars.count > max else { return exemplars[...] }
+        return exemplars.sorted { $0.exemplar.timestamp > $1.exemplar.timestamp }.prefix(max)
+    }
+
+    private static let candidatesPerRoom = 10
+
+    /// Goes before `statements`, in their transaction. One transaction at a time counts and adds exemplars, from here to
+    /// its commit: so the bounds are kept, and what comes again while it is still being committed is seen.
+    var beginning: PostgresStatement {
+        PostgresStatement(
+            """
+            SELECT pg_advisory_xact_lock(728014, 5),
+                set_config('petrel.exemplar_room', $1, true)
+            """, [.text("\(room)")])
     }
 
     /// One statement a day; each answers with the numbers of an `Outcome`.
@@ -127,11 +153,8 @@ extension CollectorStore: ExemplarReader {
     }
 }
 
-/// One transaction at a time counts and adds exemplars, from here to its commit: so the bounds are kept, and what comes
-/// again while it is still being committed is seen.
-let lockExemplarsSQL = "SELECT pg_advisory_xact_lock(728014, 5)"
-
-/// What is not there yet is stored as far as its series has room in the minute.
+/// What is not there yet is stored as far as its series has room in the minute, and all series together have, the newest
+/// first. What it takes of the latter is gone for the statements after it.
 private let insertExemplarsSQL = """
     WITH pushed AS (
         SELECT DISTINCT ON (p.series_id, p.ts, d.digest) p.series_id, p.ts, d.digest, p.value,
@@ -159,7 +182,13 @@ private let insertExemplarsSQL = """
             (day, series_id, ts, digest, value, trace_id, label_key, labels)
         SELECT $1, f.series_id, f.ts, f.digest, f.value, f.trace_id, f.label_key, f.labels::jsonb
         FROM fresh f WHERE f.place <= $2
+        ORDER BY f.ts DESC, f.digest LIMIT current_setting('petrel.exemplar_room')::bigint
         RETURNING 1
+    ), counted AS (
+        SELECT count(*) AS stored FROM stored
     )
-    SELECT (SELECT count(*) FROM fresh), (SELECT count(*) FROM stored)
+    SELECT (SELECT count(*) FROM fresh), stored, set_config(
+        'petrel.exemplar_room',
+        (current_setting('petrel.exemplar_room')::bigint - stored)::text, true)
+    FROM counted
     """

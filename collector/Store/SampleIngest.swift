@@ -43,6 +43,10 @@ extension CollectorStore: SampleWriter {
         let oldest = retained.oldestRange(now: milliseconds)
         let newest = milliseconds.advanced(byMilliseconds: Self.aheadMillisecondsMax).rawValue
         var outcome = batch.keep(oldest.lowerBound, through: newest)
+        // Their days are dropped with those of class 0, whatever class their series are of.
+        outcome.leaveOut(
+            untimelyExemplars: batch.dropExemplars(
+                before: retained.oldest(of: 0, now: milliseconds)))
         if let first = batch.oldest, first < oldest.upperBound {
             // Not all classes keep what is as old as that.
             let classes = catalogue.retentionClasses(of: batch.runs.map(\.series.rawValue))
@@ -54,12 +58,13 @@ extension CollectorStore: SampleWriter {
         guard batch.count > 0 || !batch.exemplars.isEmpty else { return outcome }
         try await ensurePartitions(hour: hour(now), day: day(now))
         let minute = milliseconds.rawValue / 60_000
-        let granted = exemplarRate.take(
-            batch.exemplars.count, minute: minute, max: configuration.exemplarsPerMinuteMax)
-        outcome.leaveOut(exemplars: batch.exemplars.count - granted)
+        let minuteMax = configuration.exemplarsPerMinuteMax
+        let candidates = ExemplarRows.candidates(batch.exemplars, minuteMax: minuteMax)
+        outcome.leaveOut(exemplars: batch.exemplars.count - candidates.count)
+        let granted = exemplarRate.take(candidates.count, minute: minute, max: minuteMax)
         var stored = ExemplarRows.Outcome()
         defer { exemplarRate.giveBack(granted - stored.storedCount, minute: minute) }
-        let exemplars = ExemplarRows(batch.exemplars.prefix(granted))
+        let exemplars = ExemplarRows(candidates, room: granted)
         for day in exemplars.days.map(\.day) { try await ensureExemplarPartition(day) }
         let rows = PushedRows(
             batch, catalogue.places(of: batch.runs.map(\.series.rawValue)))
@@ -114,7 +119,7 @@ extension CollectorStore: SampleWriter {
         }
         statements.append(PostgresStatement(requireWriterSQL, [.int8(writer)]))
         // Last, for others wait from here on.
-        if !exemplars.isEmpty { statements.append(PostgresStatement(lockExemplarsSQL)) }
+        if !exemplars.isEmpty { statements.append(exemplars.beginning) }
         let first = statements.count
         statements += exemplars.statements(
             perSeriesMinute: configuration.exemplarsPerSeriesMinuteMax)
