@@ -75,7 +75,9 @@ package protocol MetricReader: Sendable {
     /// Label sets in scope, ascending.
     func series(_ scope: LabelScope) async throws(StorageError) -> [Labels]
     /// Metadata by metric family name; `metric` restricts it to one.
-    func metadata(metric: String?) async throws(StorageError) -> [String: [MetricMetadata]]
+    func metadata(
+        metric: String?
+    ) async throws(StorageError) -> [ExactText: [MetricMetadata]]
 }
 
 extension MetricReader {

@@ -208,5 +208,5 @@ package protocol SampleWriter: Sendable {
     func storeSamples(_ batch: SampleBatch) async throws(StorageError) -> SampleOutcome
     /// Makes `metadata`, by metric name, that of series that lack any or were pushed too; of metrics without series
     /// nothing is kept.
-    func noteMetadata(_ metadata: [String: MetricMetadata]) async throws(StorageError)
+    func noteMetadata(_ metadata: [ExactText: MetricMetadata]) async throws(StorageError)
 }

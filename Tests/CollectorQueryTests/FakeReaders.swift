@@ -46,7 +46,7 @@ struct FakeMetricReader: MetricReader {
     }
     func metadata(
         metric: String?
-    ) async throws(StorageError) -> [String: [MetricMetadata]] {
+    ) async throws(StorageError) -> [ExactText: [MetricMetadata]] {
         try await delay()
         return [:]
     }

@@ -40,7 +40,7 @@ struct LabelBytesTests {
         func series(_ scope: LabelScope) async throws(StorageError) -> [Labels] { [] }
         func metadata(
             metric: String?
-        ) async throws(StorageError) -> [String: [MetricMetadata]] { [:] }
+        ) async throws(StorageError) -> [ExactText: [MetricMetadata]] { [:] }
     }
 
     private static let service = MetricQueryService(

@@ -73,7 +73,7 @@ struct RangeCacheTests {
         func series(_ scope: LabelScope) async throws(StorageError) -> [Labels] { [] }
         func metadata(
             metric: String?
-        ) async throws(StorageError) -> [String: [MetricMetadata]] { [:] }
+        ) async throws(StorageError) -> [ExactText: [MetricMetadata]] { [:] }
     }
 
     private final class MovingClock: WorldClock {

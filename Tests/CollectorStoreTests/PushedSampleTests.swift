@@ -283,8 +283,18 @@ extension StoreTests {
             let changed = MetricMetadata(type: .counter, help: "Another.", unit: "s")
             try await store.noteMetadata(["m": changed])
             #expect(try await store.metadata(metric: "m") == ["m": [changed]])
+            // Names that look alike are others.
+            let (one, two) = ("caf\u{e9}", "cafe\u{301}")
+            for name in [one, two] {
+                _ = try await store.internPushed([definition(["__name__": name])])
+            }
+            try await store.noteMetadata([ExactText(one): told, ExactText(two): changed])
             let reopened = try await TestCluster.reopen(cluster, name: "pushmeta")
             #expect(try await reopened.metadata(metric: "m") == ["m": [changed]])
+            for store in [store, reopened] {
+                #expect(try await store.metadata(metric: one) == [ExactText(one): [told]])
+                #expect(try await store.metadata(metric: two) == [ExactText(two): [changed]])
+            }
             await store.close()
             await reopened.close()
         }

@@ -72,7 +72,7 @@ struct FakeMetricReader: MetricReader {
     func series(_ scope: LabelScope) async throws(StorageError) -> [Labels] { Self.labels }
     func metadata(
         metric: String?
-    ) async throws(StorageError) -> [String: [MetricMetadata]] {
+    ) async throws(StorageError) -> [ExactText: [MetricMetadata]] {
         ["up": [MetricMetadata(type: .gauge, help: "Is it up?", unit: "")]]
     }
 }

@@ -10,7 +10,7 @@ final class FakeSampleWriter: SampleWriter {
         var seriesMax = Int.max
         var interned = 0
         var batches: [SampleBatch] = []
-        var metadata: [[String: MetricMetadata]] = []
+        var metadata: [[ExactText: MetricMetadata]] = []
         var definitions: [SeriesDefinition] = []
         /// Thrown instead of storing.
         var failure: StorageError?
@@ -58,7 +58,7 @@ final class FakeSampleWriter: SampleWriter {
         }
     }
 
-    func noteMetadata(_ metadata: [String: MetricMetadata]) async throws(StorageError) {
+    func noteMetadata(_ metadata: [ExactText: MetricMetadata]) async throws(StorageError) {
         state.withLock { $0.metadata.append(metadata) }
     }
 }

@@ -92,5 +92,5 @@ struct ManySamples: MetricReader {
     func series(_ scope: LabelScope) async throws(StorageError) -> [Labels] { [] }
     func metadata(
         metric: String?
-    ) async throws(StorageError) -> [String: [MetricMetadata]] { [:] }
+    ) async throws(StorageError) -> [ExactText: [MetricMetadata]] { [:] }
 }

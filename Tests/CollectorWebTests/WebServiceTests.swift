@@ -230,7 +230,7 @@ private struct EndlessReader: MetricReader, ExemplarReader {
     func series(_ scope: LabelScope) async throws(StorageError) -> [Labels] { try await hang() }
     func metadata(
         metric: String?
-    ) async throws(StorageError) -> [String: [MetricMetadata]] { try await hang() }
+    ) async throws(StorageError) -> [ExactText: [MetricMetadata]] { try await hang() }
     func exemplars(
         _ selection: ExemplarSelection, exemplarsMax: Int
     ) async throws(StorageError) -> [SeriesExemplars] { try await hang() }

@@ -47,7 +47,7 @@ extension MetricQueryService {
 
     package func metadata(
         metric: String?
-    ) async throws(QueryFailure) -> [String: [MetricMetadata]] {
+    ) async throws(QueryFailure) -> [ExactText: [MetricMetadata]] {
         let reader = reader
         return try await lookUp { try await reader.metadata(metric: metric) }
     }

@@ -17,7 +17,7 @@ final class Catalogue: Sendable {
         var budget = SeriesBudget()
         var places = SeriesPlaces()
         /// Metadata as stored, by metric name.
-        var metadata: [String: [MetricMetadata]] = [:]
+        var metadata: [ExactText: [MetricMetadata]] = [:]
         /// In the order of their making.
         var deletions: [Deletion] = []
         /// There may be tombstones of a deletion that was not finished.
@@ -106,8 +106,9 @@ final class Catalogue: Sendable {
             state.lives.change(number) { $0.host = host }
         }
         state.places.insert(number, labels, host: host, retentionClass, at: place)
-        let known = state.metadata[labels.metricName] ?? []
-        if !known.contains(metadata) { state.metadata[labels.metricName] = known + [metadata] }
+        let metric = ExactText(labels.metricName)
+        let known = state.metadata[metric] ?? []
+        if !known.contains(metadata) { state.metadata[metric] = known + [metadata] }
     }
 
     /// Takes a row of `id, label_key`.

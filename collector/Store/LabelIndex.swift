@@ -149,21 +149,6 @@ struct LabelIndex: Sendable {
     }
 }
 
-/// A text that equals another only byte for byte.
-struct ExactText: Hashable, Sendable {
-    let text: String
-
-    init(_ text: String) { self.text = text }
-
-    static func == (a: Self, b: Self) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
-
-    func hash(into hasher: inout Hasher) {
-        var text = text
-        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
-        hasher.combine(UInt8(0xff))
-    }
-}
-
 /// A matcher ready to be tried on values.
 struct CompiledMatcher: Sendable {
     private enum Test: Sendable {

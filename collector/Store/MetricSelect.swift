@@ -139,9 +139,9 @@ extension CollectorStore: MetricReader {
 
     package func metadata(
         metric: String?
-    ) async throws(StorageError) -> [String: [MetricMetadata]] {
+    ) async throws(StorageError) -> [ExactText: [MetricMetadata]] {
         catalogue.series.withLock { state in
-            guard let metric else { return state.metadata }
+            guard let metric = metric.map({ ExactText($0) }) else { return state.metadata }
             return state.metadata[metric].map { [metric: $0] } ?? [:]
         }
     }

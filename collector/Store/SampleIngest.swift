@@ -18,7 +18,7 @@ extension CollectorStore: SampleWriter {
         let known = catalogue.series.withLock { state in
             series.map { definition -> MetricMetadata? in
                 guard definition.metadata == MetricMetadata() else { return nil }
-                let known = state.metadata[definition.labels.metricName] ?? []
+                let known = state.metadata[ExactText(definition.labels.metricName)] ?? []
                 return known.count == 1 ? known[0] : nil
             }
         }
@@ -133,7 +133,7 @@ extension CollectorStore: SampleWriter {
     // MARK: Metadata
 
     package func noteMetadata(
-        _ metadata: [String: MetricMetadata]
+        _ metadata: [ExactText: MetricMetadata]
     ) async throws(StorageError) {
         let changed = catalogue.series.withLock { state in
             metadata.filter { name, new in
@@ -145,7 +145,7 @@ extension CollectorStore: SampleWriter {
         }
         guard !changed.isEmpty else { return }
         // Ordered, so that two writers wait for each other in one order.
-        let ordered = changed.sorted { bytesPrecede($0.key, $1.key) }
+        let ordered = changed.sorted { bytesPrecede($0.key.text, $1.key.text) }
         let known = try await write { session in
             let rows = try session.pipeline([
                 PostgresStatement(
@@ -164,7 +164,7 @@ extension CollectorStore: SampleWriter {
                     FROM wanted w WHERE s.id = w.id
                     """,
                     [
-                        .textArray(ordered.map { withoutNUL($0.key) }),
+                        .textArray(ordered.map { withoutNUL($0.key.text) }),
                         .textArray(ordered.map(\.value.type.rawValue)),
                         .textArray(ordered.map { withoutNUL($0.value.help) }),
                         .textArray(ordered.map { withoutNUL($0.value.unit) }),
@@ -174,11 +174,11 @@ extension CollectorStore: SampleWriter {
                     """
                     SELECT DISTINCT metric, type, help, unit FROM petrel.series
                     WHERE metric = ANY ($1) ORDER BY metric, type, help, unit
-                    """, [.textArray(ordered.map { withoutNUL($0.key) })]),
+                    """, [.textArray(ordered.map { withoutNUL($0.key.text) })]),
             ])[1]
-            var known: [String: [MetricMetadata]] = [:]
+            var known: [ExactText: [MetricMetadata]] = [:]
             for row in 0..<rows.count {
-                known[rows.text(row, 0), default: []].append(
+                known[ExactText(rows.text(row, 0)), default: []].append(
                     MetricMetadata(
                         type: MetricType(rawValue: rows.text(row, 1)) ?? .unknown,
                         help: rows.text(row, 2), unit: rows.text(row, 3)))
@@ -187,7 +187,7 @@ extension CollectorStore: SampleWriter {
         }
         catalogue.series.withLock { state in
             for (name, _) in ordered {
-                if let now = known[withoutNUL(name)] { state.metadata[name] = now }
+                if let now = known[ExactText(withoutNUL(name.text))] { state.metadata[name] = now }
             }
         }
     }

@@ -102,13 +102,13 @@ extension Catalogue.SeriesState {
 
     /// Forgets series whose rows are gone.
     mutating func remove(_ gone: Set<Int32>) {
-        var metrics: Set<String> = []
+        var metrics: Set<ExactText> = []
         for number in gone {
             guard let life = lives[number] else { continue }
-            if let metric = index.labels(of: number)?.metricName {
+            if let metric = index.labels(of: number).map({ ExactText($0.metricName) }) {
                 metrics.insert(metric)
                 if life.isActive {
-                    budget.active.add(host: life.host, metric: ExactText(metric), by: -1)
+                    budget.active.add(host: life.host, metric: metric, by: -1)
                 }
             }
             lives[number] = nil
@@ -116,7 +116,7 @@ extension Catalogue.SeriesState {
         places.remove(gone)
         index.remove(gone)
         for metric in metrics
-        where index.numbers(with: Labels.metricNameLabel, ExactText(metric)).isEmpty {
+        where index.numbers(with: Labels.metricNameLabel, metric).isEmpty {
             metadata[metric] = nil
         }
         removing.subtract(gone)

@@ -44,11 +44,12 @@ extension PrometheusAPI {
         let perMetric = try Self.count("limit_per_metric", parameters)
         let metric = parameters["metric"].isEmpty ? nil : parameters["metric"]
         let found = try await dependencies.metrics.metadata(metric: metric)
-        let names = found.filter { !$0.value.isEmpty }.keys.sorted(by: bytesPrecede).prefix(limit)
+        let names = found.filter { !$0.value.isEmpty }.keys
+            .sorted { bytesPrecede($0.text, $1.text) }.prefix(limit)
         return PrometheusEnvelope.success { json in
             json.object { json in
                 for name in names {
-                    json.key(name)
+                    json.key(name.text)
                     json.array { json in
                         for one in (found[name] ?? []).prefix(perMetric) {
                             json.object { Self.write(one, to: &$0) }

@@ -131,11 +131,15 @@ extension PrometheusAPI {
                 try await dependencies.metrics.labelValues(
                     Labels.metricNameLabel,
                     MetricQueryService.Scope(
-                        matcherSets: [[LabelMatcher("host", .equal, host.host.text)]])))
-            for family in known.keys.sorted(by: bytesPrecede)
-            where ["", "_count", "_bucket", "_sum"].contains(where: { names.contains(family + $0) })
-            {
-                for one in known[family]?.prefix(1) ?? [] { found.append((target, family, one)) }
+                        matcherSets: [[LabelMatcher("host", .equal, host.host.text)]])
+                ).map { ExactText($0) })
+            for family in known.keys.sorted(by: { bytesPrecede($0.text, $1.text) })
+            where ["", "_count", "_bucket", "_sum"].contains(where: { suffix in
+                names.contains(ExactText(family.text + suffix))
+            }) {
+                for one in known[family]?.prefix(1) ?? [] {
+                    found.append((target, family.text, one))
+                }
             }
         }
         let shown = found.prefix(limit)

@@ -242,8 +242,8 @@ struct SampleIntake: Sendable {
     /// What is said with these series, by metric name.
     private static func metadata(
         _ request: WriteRequest, _ indexes: [Int]
-    ) -> [String: MetricMetadata] {
-        var result: [String: MetricMetadata] = [:]
+    ) -> [ExactText: MetricMetadata] {
+        var result: [ExactText: MetricMetadata] = [:]
         request.labelBytes.withUnsafeBytes { bytes in
             for index in indexes {
                 let series = request.series[index]
@@ -251,7 +251,7 @@ struct SampleIntake: Sendable {
                     let labels = try? RawLabels.seriesLabels(
                         UnsafeRawBufferPointer(rebasing: bytes[series.labels]))
                 else { continue }
-                result[labels.metricName] = metadata(raw, request)
+                result[ExactText(labels.metricName)] = metadata(raw, request)
             }
         }
         return result
@@ -261,8 +261,8 @@ struct SampleIntake: Sendable {
     /// "Suffixes".
     private static func metadata(
         _ families: [WriteRequest.FamilyMetadata]
-    ) -> [String: MetricMetadata] {
-        var result: [String: MetricMetadata] = [:]
+    ) -> [ExactText: MetricMetadata] {
+        var result: [ExactText: MetricMetadata] = [:]
         for family in families {
             let suffixes =
                 switch family.metadata.type {
@@ -271,7 +271,9 @@ struct SampleIntake: Sendable {
                 case .counter: ["", "_total", "_created"]
                 case .gauge, .unknown: ["", "_info"]
                 }
-            for suffix in suffixes { result[family.family + suffix] = kept(family.metadata) }
+            for suffix in suffixes {
+                result[ExactText(family.family + suffix)] = kept(family.metadata)
+            }
         }
         return result
     }
