@@ -1,16 +1,16 @@
 /// Why a text is no JSON that a reader accepts. Offsets count bytes from 0.
 package enum JSONError: Error, Hashable, Sendable, CustomStringConvertible {
     case malformed(offset: Int)
-    /// More than `JSONReader.depthMax` arrays and objects inside each other.
-    case tooDeep(offset: Int)
+    /// More than `max` arrays and objects inside each other.
+    case tooDeep(offset: Int, max: Int)
     /// The text as a whole is not what was asked for: an array where an object was expected, say.
     case unexpectedShape
 
     package var description: String {
         switch self {
         case .malformed(let offset): "no JSON at byte \(offset)"
-        case .tooDeep(let offset):
-            "more than \(JSONReader.depthMax) levels of JSON at byte \(offset)"
+        case .tooDeep(let offset, let max):
+            "more than \(max) levels of JSON at byte \(offset)"
         case .unexpectedShape: "JSON of an unexpected shape"
         }
     }
@@ -21,7 +21,8 @@ package enum JSONError: Error, Hashable, Sendable, CustomStringConvertible {
 /// Strict where it matters for a filter: one value, no comments, no trailing commas, no raw control characters. Invalid
 /// UTF-8 and lone surrogates become U+FFFD. Source: RFC 8259.
 package struct JSONReader {
-    /// Arrays and objects that may stand inside each other; the deepest message that we know has 13.
+    /// Arrays and objects that may stand inside each other where nobody says another number; the deepest message of Docker's
+    /// that we know has 13.
     package static let depthMax = 64
 
     /// What a value is.
@@ -30,10 +31,12 @@ package struct JSONReader {
     private let bytes: ArraySlice<UInt8>
     private var offset: Int
     private var depth = 0
+    private let depthMax: Int
 
     /// Reads `bytes` from their start.
-    package init(_ bytes: [UInt8]) {
+    package init(_ bytes: [UInt8], depthMax: Int = JSONReader.depthMax) {
         self.bytes = bytes[...]
+        self.depthMax = depthMax
         offset = 0
     }
 
@@ -56,7 +59,7 @@ package struct JSONReader {
 
     /// Steps into the object or array that comes next.
     package mutating func enter() throws(JSONError) {
-        guard depth < Self.depthMax else { throw .tooDeep(offset: offset) }
+        guard depth < depthMax else { throw .tooDeep(offset: offset, max: depthMax) }
         depth += 1
         offset += 1
     }

@@ -11,6 +11,10 @@ struct JSONTranscoder {
     /// Bytes that the length before a message takes, whatever it is: it is written before the message is known.
     private static let lengthBytes = 5
 
+    /// Arrays and objects inside each other: a map in an attribute's value takes four, before the first there are 13, and
+    /// `MetricsExport.Limits.valueDepthMax` of them have room.
+    private static let depthMax = 96
+
     private var json: JSONReader
     private let bytesMax: Int
     private var bytes: [UInt8] = []
@@ -18,7 +22,8 @@ struct JSONTranscoder {
     /// `text` in the wire format, at most `bytesMax` long.
     static func protobuf(_ text: [UInt8], bytesMax: Int) throws(OTLPError) -> [UInt8] {
         precondition(bytesMax < 1 << 35, "longer than a length can say")
-        var transcoder = JSONTranscoder(json: JSONReader(text), bytesMax: bytesMax)
+        var transcoder = JSONTranscoder(
+            json: JSONReader(text, depthMax: depthMax), bytesMax: bytesMax)
         try transcoder.write(.request)
         do throws(JSONError) { try transcoder.json.end() } catch { throw .json(error) }
         return transcoder.bytes

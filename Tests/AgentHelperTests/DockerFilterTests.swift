@@ -199,7 +199,9 @@ struct DockerFilterTests {
                 + String(repeating: "]", count: levels) + "}"
         }
         #expect(try Self.filtered(nested(63), .info) == "{}")
-        #expect(throws: JSONError.tooDeep(offset: 68)) { try Self.filtered(nested(64), .info) }
+        #expect(throws: JSONError.tooDeep(offset: 68, max: 64)) {
+            try Self.filtered(nested(64), .info)
+        }
         #expect(throws: JSONError.self) { try Self.filtered(nested(100_000), .info) }
     }
 }

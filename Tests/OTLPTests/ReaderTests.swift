@@ -210,10 +210,29 @@ struct ReaderTests {
         #expect(throws: OTLPError.tooLong(max: 6_000)) {
             try MetricsExport(Array(body.utf8), .json, bytesMax: 6_000)
         }
-        let deep = String(repeating: #"{"arrayValue": {"values": ["#, count: 1_000)
-        #expect(throws: OTLPError.self) {
-            try Request.export(Array(Self.point(#""attributes": [{"value": \#(deep)"#).utf8))
+    }
+
+    @Test("depth: as many maps as an attribute's value may have, and not one more, in JSON too")
+    func depth() throws {
+        func read(_ open: String, _ count: Int, _ close: String) throws {
+            let value =
+                String(repeating: open, count: count) + #"{"stringValue": "x"}"#
+                + String(repeating: close, count: count)
+            let body = Self.point(
+                #"""
+                "exemplars": [{"asInt": 1, "filteredAttributes": [
+                    {"key": "a", "value": \#(value)}]}]
+                """#)
+            _ = try Request.export(Array(body.utf8))
         }
+        let map = (#"{"kvlistValue": {"values": [{"key": "k", "value": "#, "}]}}")
+        let array = (#"{"arrayValue": {"values": ["#, "]}}")
+        for (open, close) in [map, array] {
+            try read(open, 15, close)
+            #expect(throws: OTLPError.tooDeep(max: 16)) { try read(open, 16, close) }
+        }
+        let error = try #require(throws: OTLPError.self) { try read(array.0, 1_000, array.1) }
+        #expect("\(error)".contains("more than 96 levels of JSON"), "\(error)")
     }
 
     @Test("texts that are no UTF-8 are refused where they stand, and nothing else is")
