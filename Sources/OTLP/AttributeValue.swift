@@ -33,7 +33,7 @@ indirect enum AttributeValue {
         case .integer(let value): "\(value)"
         case .double(let value):
             value.isFinite
-                ? GoFloat.json(value) : "json: unsupported value: \(GoFloat.general(value))"
+                ? Self.number(value) : "json: unsupported value: \(GoFloat.general(value))"
         case .bytes(let bytes): Data(bytes).base64EncodedString()
         case .array, .map: jsonText
         case .invalid: nil
@@ -61,7 +61,7 @@ indirect enum AttributeValue {
         case .integer(let value): json += "\(value)"
         case .double(let value):
             guard value.isFinite else { throw .notJSON }
-            json += GoFloat.json(value)
+            json += Self.number(value)
         case .bytes(let bytes): Self.quote(Data(bytes).base64EncodedString(), to: &json)
         case .array(let values):
             json += "["
@@ -92,6 +92,15 @@ indirect enum AttributeValue {
             try member.value.write(to: &json)
         }
         json += "}"
+    }
+
+    /// `1e-7` where Prometheus' API has `1e-07`. Source: Go `encoding/json.floatEncoder`, which pdata's `AsString` follows.
+    private static func number(_ value: Double) -> String {
+        var text = Array(GoFloat.json(value).utf8)
+        if text.count >= 4, text.suffix(4).starts(with: "e-0".utf8) {
+            text.remove(at: text.count - 2)
+        }
+        return String(decoding: text, as: UTF8.self)
     }
 
     /// Source: Go `encoding/json.Marshal`, which escapes what HTML would read as markup.

@@ -116,6 +116,9 @@ struct TranslationTests {
             (#"{"stringValue": "é\n"}"#, "é\n"), (#"{"boolValue": true}"#, "true"),
             (#"{"intValue": "-9223372036854775808"}"#, "-9223372036854775808"),
             (#"{"doubleValue": 1e21}"#, "1e+21"), (#"{"doubleValue": 0.5}"#, "0.5"),
+            (#"{"doubleValue": 1e-7}"#, "1e-7"), (#"{"doubleValue": -2.5e-9}"#, "-2.5e-9"),
+            (#"{"doubleValue": 1e-10}"#, "1e-10"),
+            (#"{"arrayValue": {"values": [{"doubleValue": 1e-7}]}}"#, "[1e-7]"),
             (#"{"doubleValue": "NaN"}"#, "json: unsupported value: NaN"),
             (#"{"bytesValue": "_-8="}"#, "/+8="), ("{}", ""),
             (
