@@ -23,6 +23,12 @@ extension ExponentialPoint {
             zeroCount: Double(zeroCount), positive: try Self.merged(positive, down: down),
             negative: try Self.merged(negative, down: down))
         if let defect = histogram.defect { throw Self.defect(defect) }
+        // Observations of NaN are in no bucket. Source: Prometheus 3.14 `Histogram.Validate`.
+        let observed = positive.counts.reduce(negative.counts.reduce(zeroCount, &+), &+)
+        let isSound = sum?.isNaN == true ? observed <= count : observed == count
+        guard isSound else {
+            throw Self.defect("its buckets have \(observed) observations, its count is \(count)")
+        }
         return histogram
     }
 

@@ -15,8 +15,8 @@ struct ReaderTests {
         CgRsaXN0EhoqGAoLGP///////////wEKCSEAAAAAAADgPzoUCgNtYXASDTILCgkKAWISBDoC/wAQAhgBYggK
         AWsSAwoBdhItCgVkZXB0aBoBMSohChIZAJQ1dwAAAAAhAAAAAAAA8P8KCxkAXtCyAAAAAEABEmsKB2xhdGVu
         Y3kaAXNKXQpZGQCUNXcAAAAAIQMAAAAAAAAAKQAAAAAAAARAMhgBAAAAAAAAAAAAAAAAAAAAAgAAAAAAAAA6
-        EAAAAAAAANA/AAAAAAAA8D9ZAAAAAAAAAABhAAAAAAAAAEAQAhJgCgR3YWl0GgFzUlUKURkAlDV3AAAAACEH
-        AAAAAAAAACkAAAAAAAAEQDADOQEAAAAAAAAAQgcIBRIDAawCSgUIBBIBAmEAAAAAAAAAAGkAAAAAAAAAQHEA
+        EAAAAAAAANA/AAAAAAAA8D9ZAAAAAAAAAABhAAAAAAAAAEAQAhJgCgR3YWl0GgFzUlUKURkAlDV3AAAAACEw
+        AQAAAAAAACkAAAAAAAAEQDADOQEAAAAAAAAAQgcIBRIDAawCSgUIBBIBAmEAAAAAAAAAAGkAAAAAAAAAQHEA
         AAAAAADAPxACEkwKA3JwY1pFCkMZAJQ1dwAAAAAhAgAAAAAAAAApAAAAAAAACEAyEgkAAAAAAADgPxEAAAAA
         AADwPzISCa5H4XoUru8/EQAAAAAAAABAGglodHRwczovL3kaCWh0dHBzOi8veA==
         """
@@ -49,7 +49,7 @@ struct ReaderTests {
                     "dataPoints": [{"count": "3", "sum": 2.5, "bucketCounts": ["1", "0", "2"],
                         "explicitBounds": [0.25, 1], "timeUnixNano": "2000000000"}]}},
                 {"name": "wait", "unit": "s", "exponentialHistogram": {
-                    "aggregationTemporality": 2, "dataPoints": [{"count": "7", "sum": 2.5,
+                    "aggregationTemporality": 2, "dataPoints": [{"count": "304", "sum": 2.5,
                         "scale": -2, "zeroCount": "1", "zeroThreshold": 0.125,
                         "timeUnixNano": "2000000000",
                         "positive": {"offset": -3, "bucketCounts": ["1", "300"]},
@@ -89,7 +89,7 @@ struct ReaderTests {
         #expect(
             export.request.histograms.map(\.histogram) == [
                 FloatHistogram(
-                    schema: -2, count: 7, sum: 2.5, zeroThreshold: 0.125, zeroCount: 1,
+                    schema: -2, count: 304, sum: 2.5, zeroThreshold: 0.125, zeroCount: 1,
                     positive: FloatHistogram.Buckets(indices: [-2, -1], counts: [1, 300]),
                     negative: FloatHistogram.Buckets(indices: [3], counts: [2]))
             ])

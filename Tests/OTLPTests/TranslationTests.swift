@@ -226,6 +226,32 @@ struct TranslationTests {
         #expect(long.first == labels + "1799850000000 #-1")
     }
 
+    @Test("a native histogram whose count is not that of its buckets is refused")
+    func histogramCount() throws {
+        func point(_ count: Int, _ more: String = "") -> String {
+            #"""
+            {"timeUnixNano": "1000000", "count": \#(count), "zeroCount": 1,
+                "positive": {"bucketCounts": [2, 3]}, "negative": {"bucketCounts": [4]}\#(more)}
+            """#
+        }
+        // Observations of NaN are in no bucket.
+        let points = [
+            point(10), point(11), point(9), point(11, #", "sum": "NaN""#),
+            point(9, #", "sum": "NaN""#),
+        ].joined(separator: ",")
+        let export = try Request.export(
+            Request.json(
+                #"""
+                {"name": "m", "exponentialHistogram": {"aggregationTemporality": 2,
+                    "dataPoints": [\#(points)]}}
+                """#))
+        #expect(export.request.histograms.map(\.histogram.count) == [10, 11])
+        #expect(export.refusals.map(\.count) == [1, 2])
+        #expect(export.refusals.map(\.reason) == [.histogram, .histogram])
+        let text = export.refusals[0].text
+        #expect(text.hasSuffix("its buckets have 10 observations, its count is 11"), "\(text)")
+    }
+
     @Test("exponential histograms as native ones: indices, merged scales, thresholds, both signs")
     func exponential() throws {
         func histogram(_ fields: String) throws -> FloatHistogram {
