@@ -5,14 +5,15 @@ struct LabelNames {
     /// Names that are remembered; beyond it all are forgotten.
     private static let countMax = 10_000
 
-    private var known: [String: String?] = [:]
+    private var known: [ExactText: String?] = [:]
 
     /// Nil where nothing is left of the attribute's name.
     mutating func name(_ key: String) -> String? {
-        if let known = known[key] { return known }
+        let text = ExactText(key)
+        if let known = known[text] { return known }
         if known.count >= Self.countMax { known = [:] }
         let name = MetricNames.label(key)
-        known[key] = .some(name)
+        known[text] = .some(name)
         return name
     }
 }

@@ -226,6 +226,24 @@ struct TranslationTests {
         #expect(long.first == labels + "1799850000000 #-1")
     }
 
+    @Test("names that look alike are names of their own")
+    func alike() throws {
+        func point(_ key: String) -> String {
+            #"""
+            {"timeUnixNano": "1000000", "attributes": [
+                {"key": "\#(key)", "value": {"stringValue": "v"}}]}
+            """#
+        }
+        // The second has its accent as a character of its own.
+        let points = [point("caf\u{e9}"), point("cafe\u{301}")].joined(separator: ",")
+        let export = try Request.export(
+            Request.json(#"{"name": "m", "gauge": {"dataPoints": [\#(points)]}}"#))
+        #expect(
+            try export.lines() == [
+                #"m{caf_="v",\#(Self.target)} 0 @1 #0"#, #"m{cafe_="v",\#(Self.target)} 0 @1 #1"#,
+            ])
+    }
+
     @Test("a native histogram whose count is not that of its buckets is refused")
     func histogramCount() throws {
         func point(_ count: Int, _ more: String = "") -> String {
