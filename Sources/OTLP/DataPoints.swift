@@ -49,6 +49,8 @@ struct ExemplarPoint {
     var time: UInt64 = 0
     /// Nil where it has none.
     var value: Double?
+    /// NaN where it has no value.
+    var number: Double { value ?? .nan }
     var traceID: [UInt8] = []
     var spanID: [UInt8] = []
 }

@@ -16,13 +16,13 @@ struct MetricTranslator {
 
     /// Different causes of refusal that are told apart.
     private static let refusalsMax = 20
-    /// Characters of a metric's name that a refusal shows.
-    private static let shownNameMax = 200
 
     private var builder: WriteRequestBuilder
     private var points: [Int32] = []
     private var pointCount = 0
     private var refusals: [MetricsExport.Refusal] = []
+    /// Their places by their texts.
+    private var refusalPlaces: [ExactText: Int] = [:]
     private var untoldCount = 0
     var refusedExemplarCount = 0
 
@@ -54,13 +54,11 @@ struct MetricTranslator {
         guard let times, let labels = resource.targetInfo(&names) else { return }
         let metadata = WriteRequest.RawMetadata(
             type: .gauge, help: builder.text("Target metadata"), unit: 0..<0)
-        for time in TargetInfo.times(times) {
-            try columns { builder throws(RemoteWriteError) in
-                try builder.addSeries(labels, metadata: metadata)
-                try builder.addSample(time, 1, start: 0)
-            }
-            points.append(-1)
+        try columns { builder throws(RemoteWriteError) in
+            try builder.addSeries(labels, metadata: metadata)
+            for time in TargetInfo.times(times) { try builder.addSample(time, 1, start: 0) }
         }
+        points.append(-1)
     }
 
     /// Whether the data points of the metric are taken at all; else each is to be refused.
@@ -76,11 +74,11 @@ struct MetricTranslator {
     }
 
     private mutating func refuse(_ defect: PointDefect) {
-        let name = metric.shownName.prefix(Self.shownNameMax)
-        let text = "of metric \"\(name)\": \(defect.text)"
-        if let known = refusals.firstIndex(where: { $0.text == text }) {
+        let text = "of metric \"\(metric.shownName)\": \(defect.text)"
+        if let known = refusalPlaces[ExactText(text)] {
             refusals[known].count += 1
         } else if refusals.count < Self.refusalsMax {
+            refusalPlaces[ExactText(text)] = refusals.count
             refusals.append(
                 MetricsExport.Refusal(reason: defect.reason, text: text, count: 1))
         } else {
@@ -92,7 +90,7 @@ struct MetricTranslator {
 
     mutating func add(_ point: NumberPoint) throws(OTLPError) {
         try take(point.header) { (series: inout PointSeries, base) throws(OTLPError) in
-            try series.sample("", base, point.value, exemplars: point.header.exemplars)
+            try series.sample("", base, point.value, exemplars: point.header.exemplars[...])
         }
     }
 
@@ -112,16 +110,18 @@ struct MetricTranslator {
         try take(point.header) { (series: inout PointSeries, base) throws(OTLPError) in
             if let sum = point.sum { try series.sample("_sum", base, sum) }
             try series.sample("_count", base, Double(point.count))
-            var exemplars = point.header.exemplars
+            var exemplars = point.header.exemplars.filter { !$0.number.isNaN }
+                .sorted { $0.number < $1.number }[...]
             var count: UInt64 = 0
             for (bound, inBucket) in zip(point.bounds, point.counts) {
                 count &+= inBucket
-                let inside = exemplars.filter { ($0.value ?? .infinity) <= bound }
-                exemplars.removeAll { ($0.value ?? .infinity) <= bound }
+                let inside = exemplars.prefix { $0.number <= bound }
+                exemplars = exemplars[inside.endIndex...]
                 try series.sample(
                     "_bucket", base, Double(count), Label("le", GoFloat.plain(bound)),
                     exemplars: inside)
             }
+            exemplars += point.header.exemplars.filter(\.number.isNaN)
             try series.sample(
                 "_bucket", base, Double(point.count), Label("le", "+Inf"), exemplars: exemplars)
         }
@@ -149,13 +149,16 @@ struct MetricTranslator {
     /// Numbers a data point and makes its series, unless its labels can't be.
     private mutating func take(
         _ header: PointHeader,
-        _ body: (inout PointSeries, [Label]) throws(OTLPError) -> Void
+        _ body: (inout PointSeries, PointLabels) throws(OTLPError) -> Void
     ) throws(OTLPError) {
-        let base: [Label]
-        do throws(PointDefect) { base = try resource.labels(header.attributes, &names) } catch {
+        let labels: [Label]
+        do throws(PointDefect) { labels = try resource.labels(header.attributes, &names) } catch {
             refuse(error)
             return
         }
+        var place = 0..<0
+        try columns { builder throws(RemoteWriteError) in place = try builder.share(labels) }
+        let base = PointLabels(labels, at: place)
         var series = PointSeries(builder: builder, metric: metric, header: header)
         // The only reference, so that no columns are copied.
         builder = WriteRequestBuilder()
@@ -166,6 +169,7 @@ struct MetricTranslator {
             refusedExemplarCount += series.refusedExemplarCount
         }
         try body(&series, base)
+        guard header.time != 0 else { return }
         let time = Int64(bitPattern: header.time)
         times = times.map { min($0.lowerBound, time)...max($0.upperBound, time) } ?? time...time
     }
@@ -179,6 +183,11 @@ struct MetricTranslator {
 
 /// A metric as its series are named.
 private struct TranslatedMetric {
+    /// Unicode scalars of its own name that a refusal shows.
+    private static let shownNameMax = 200
+    /// Bytes of a name, and of a unit, that are made a metric name: far more than the store takes of one.
+    private static let nameBytesMax = 8_192
+
     var name = ""
     var shownName = ""
     var metadata: WriteRequest.RawMetadata?
@@ -187,7 +196,7 @@ private struct TranslatedMetric {
     init() {}
 
     init(_ header: MetricHeader, _ builder: inout WriteRequestBuilder) {
-        shownName = header.name ?? ""
+        shownName = String((header.name ?? "").unicodeScalars.prefix(Self.shownNameMax))
         var isCumulative = true
         var kind = MetricNames.Kind.other
         let type: MetricType
@@ -212,6 +221,12 @@ private struct TranslatedMetric {
                     + "deltatocumulative processor before it")
             return
         }
+        guard max(header.name?.utf8.count ?? 0, header.unit.utf8.count) <= Self.nameBytesMax else {
+            defect = MetricTranslator.PointDefect(
+                reason: .name,
+                text: "its name or unit has more than \(Self.nameBytesMax) bytes")
+            return
+        }
         guard let name = header.name.flatMap({ MetricNames.metric($0, unit: header.unit, kind) })
         else {
             defect = MetricTranslator.PointDefect(
@@ -222,6 +237,24 @@ private struct TranslatedMetric {
         metadata = WriteRequest.RawMetadata(
             type: type, help: builder.text(header.description),
             unit: builder.text(MetricNames.unit(header.unit)))
+    }
+}
+
+/// The labels that the series of a data point have in common.
+private struct PointLabels {
+    /// Names of labels that some of the series have of their own.
+    private static let ownNames = [Labels.metricNameLabel, "le", "quantile"]
+
+    let labels: [Label]
+    /// Where they are shared.
+    let place: Range<Int>
+    /// Those of `labels` that stand aside where a series has its own.
+    let yielding: [Label]
+
+    init(_ labels: [Label], at place: Range<Int>) {
+        self.labels = labels
+        self.place = place
+        yielding = labels.filter { Self.ownNames.contains($0.name) }
     }
 }
 
@@ -248,8 +281,8 @@ private struct PointSeries {
 
     /// A series named by the metric and `suffix`, of the labels `base` and `extra`, which goes before one of its name.
     mutating func sample(
-        _ suffix: String, _ base: [Label], _ value: Double, _ extra: Label? = nil,
-        exemplars: [ExemplarPoint] = []
+        _ suffix: String, _ base: PointLabels, _ value: Double, _ extra: Label? = nil,
+        exemplars: ArraySlice<ExemplarPoint> = []
     ) throws(OTLPError) {
         try addSeries(suffix, base, extra)
         let value = header.hasNoRecordedValue ? StalenessMarker.value : value
@@ -260,7 +293,7 @@ private struct PointSeries {
     }
 
     mutating func histogram(
-        _ base: [Label], _ histogram: FloatHistogram, exemplars: [ExemplarPoint]
+        _ base: PointLabels, _ histogram: FloatHistogram, exemplars: [ExemplarPoint]
     ) throws(OTLPError) {
         try addSeries("", base, nil)
         do throws(RemoteWriteError) {
@@ -271,17 +304,18 @@ private struct PointSeries {
     }
 
     private mutating func addSeries(
-        _ suffix: String, _ base: [Label], _ extra: Label?
+        _ suffix: String, _ base: PointLabels, _ extra: Label?
     ) throws(OTLPError) {
-        var labels = base
-        for label in [Label(Labels.metricNameLabel, metric.name + suffix), extra] {
-            guard let label else { continue }
-            labels.removeAll { $0.name == label.name }
-            let place = labels.firstIndex { bytesPrecede(label.name, $0.name) }
-            labels.insert(label, at: place ?? labels.count)
+        var labels = [Label(Labels.metricNameLabel, metric.name + suffix)]
+        if let extra { labels.append(extra) }
+        var shared = base.place
+        if base.yielding.contains(where: { label in labels.contains { $0.name == label.name } }) {
+            let own = Set(labels.map(\.name))
+            labels += base.labels.filter { !own.contains($0.name) }
+            shared = 0..<0
         }
         do throws(RemoteWriteError) {
-            try builder.addSeries(labels, metadata: metric.metadata)
+            try builder.addSeries(labels, sharing: shared, metadata: metric.metadata)
         } catch { throw .columns(error) }
         count += 1
     }

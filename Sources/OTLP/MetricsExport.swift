@@ -8,6 +8,9 @@ package struct MetricsExport: Sendable {
     /// What one request may hold; more is `OTLPError.tooMany` or `columns`.
     package struct Limits: Hashable, Sendable {
         package var pointsMax = 200_000
+        /// With data points or without.
+        package var metricsMax = 200_000
+        package var resourcesMax = 200_000
         /// Attributes and their values, those inside of others too.
         package var attributesMax = 2_000_000
         /// Buckets, bounds and quantiles of all data points.
@@ -15,7 +18,7 @@ package struct MetricsExport: Sendable {
         package var exemplarsMax = 100_000
         /// Arrays and maps inside each other, in an attribute's value.
         package var valueDepthMax = 16
-        /// Of the series that the data points become, each of one sample; a histogram's bucket is one.
+        /// Of the series that the data points become; a histogram's bucket is one.
         package var columns = WriteRequest.Limits()
 
         package init() {}
@@ -36,7 +39,7 @@ package struct MetricsExport: Sendable {
         package var count: Int
     }
 
-    /// Each series has one sample or one histogram.
+    /// Each series has one sample or one histogram, but for those of `target_info`, which may have more samples.
     package internal(set) var request: WriteRequest
     /// The data point, from 0, that made each series of `request`; -1: `target_info`, which none did.
     package internal(set) var points: [Int32]

@@ -12,6 +12,8 @@ struct RequestReader {
     private var bucketRoom: Int
     private var exemplarRoom: Int
     private var pointRoom: Int
+    private var metricRoom: Int
+    private var resourceRoom: Int
 
     init(_ limits: MetricsExport.Limits) {
         self.limits = limits
@@ -19,6 +21,8 @@ struct RequestReader {
         bucketRoom = limits.bucketsMax
         exemplarRoom = limits.exemplarsMax
         pointRoom = limits.pointsMax
+        metricRoom = limits.metricsMax
+        resourceRoom = limits.resourcesMax
     }
 
     mutating func read(
@@ -30,6 +34,8 @@ struct RequestReader {
                 try cursor.skip(key, known: 1...1)
                 continue
             }
+            guard resourceRoom > 0 else { throw .tooMany("resources", max: limits.resourcesMax) }
+            resourceRoom -= 1
             let place = try cursor.content()
             try readResourceMetrics(cursor.message(.resourceMetrics, at: place), &translator)
         }
@@ -79,6 +85,8 @@ struct RequestReader {
     private mutating func readMetric(
         _ message: Cursor, _ translator: inout MetricTranslator
     ) throws(OTLPError) {
+        guard metricRoom > 0 else { throw .tooMany("metrics", max: limits.metricsMax) }
+        metricRoom -= 1
         var header = MetricHeader(name: "", description: "", unit: "", kind: .gauge)
         var data: Cursor?
         var cursor = message
@@ -99,7 +107,8 @@ struct RequestReader {
         }
         guard let data else { return }
         header.kind = try Self.kind(data)
-        let isTaken = translator.begin(metric: header)
+        // Names are made where there is a data point for them.
+        var isTaken: Bool?
         var points = data
         while let key = try points.key() {
             guard key == 1 << 3 | 2 else {
@@ -109,7 +118,9 @@ struct RequestReader {
             guard pointRoom > 0 else { throw .tooMany("data points", max: limits.pointsMax) }
             pointRoom -= 1
             let place = try points.content()
-            if isTaken {
+            let isMetricTaken = isTaken ?? translator.begin(metric: header)
+            isTaken = isMetricTaken
+            if isMetricTaken {
                 try readPoint(points, place, data.message, &translator)
             } else {
                 translator.refusePoint()

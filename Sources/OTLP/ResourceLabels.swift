@@ -64,9 +64,8 @@ struct ResourceLabels {
         guard isText, !others.isEmpty, !(job.isEmpty && instance.isEmpty),
             let labels = try? merged(others, &names)
         else { return nil }
-        let name = Label(Labels.metricNameLabel, "target_info")
-        let place = labels.firstIndex { bytesPrecede(name.name, $0.name) } ?? labels.count
-        return Array(labels[..<place]) + [name] + Array(labels[place...])
+        return [Label(Labels.metricNameLabel, "target_info")]
+            + labels.filter { $0.name != Labels.metricNameLabel }
     }
 
     /// Attributes whose names become the same are one label, their values joined with `;` in the order of the names.
@@ -88,13 +87,18 @@ struct ResourceLabels {
                 throw MetricTranslator.PointDefect(
                     reason: .labels, text: "nothing is left of an attribute's name")
             }
-            let known = values[name] ?? ""
-            values[name] = known.isEmpty ? value : known + ";" + value
+            // In place: there may be a million of one name.
+            Self.join(value, to: &values[name, default: ""])
         }
         if !job.isEmpty { values["job"] = job }
         if !instance.isEmpty { values["instance"] = instance }
         return values.filter { !$0.value.isEmpty }.map { Label($0.key, $0.value) }
             .sorted { bytesPrecede($0.name, $1.name) }
+    }
+
+    private static func join(_ value: String, to joined: inout String) {
+        if !joined.isEmpty { joined += ";" }
+        joined += value
     }
 }
 

@@ -37,11 +37,25 @@ package enum RawLabels {
     /// What an index of the database holds with room to spare.
     package static let metricNameBytesMax = 1_024
 
-    /// The set that `bytes` say, in order; labels without a value are left out. Throws where it is none of a series.
-    package static func seriesLabels(
-        _ bytes: UnsafeRawBufferPointer
-    ) throws(LabelDefect) -> Labels {
-        let labels = try labels(bytes)
+    /// The bytes of a set, in one piece or two: both together are the set.
+    package struct Spelling {
+        package let own: UnsafeRawBufferPointer
+        package let shared: UnsafeRawBufferPointer
+
+        package init(
+            _ own: UnsafeRawBufferPointer,
+            shared: UnsafeRawBufferPointer = UnsafeRawBufferPointer(start: nil, count: 0)
+        ) {
+            self.own = own
+            self.shared = shared
+        }
+
+        package var count: Int { own.count + shared.count }
+    }
+
+    /// The set in order; labels without a value are left out. Throws where it is none of a series.
+    package static func seriesLabels(_ spelling: Spelling) throws(LabelDefect) -> Labels {
+        let labels = try labels(spelling)
         let name = labels.metricName
         guard !name.isEmpty else { throw .noMetricName }
         guard name.utf8.count <= metricNameBytesMax else {
@@ -50,20 +64,13 @@ package enum RawLabels {
         return labels
     }
 
-    /// The set that `bytes` say, of a series or of an exemplar.
-    package static func labels(_ bytes: UnsafeRawBufferPointer) throws(LabelDefect) -> Labels {
-        guard bytes.count <= bytesMax else { throw .tooLong(bytes: bytes.count) }
+    /// The set of a series or of an exemplar.
+    package static func labels(_ spelling: Spelling) throws(LabelDefect) -> Labels {
+        guard spelling.count <= bytesMax else { throw .tooLong(bytes: spelling.count) }
         var labels: [Label] = []
-        var cursor = WriteCursor(bytes, 0..<bytes.count, .timeSeries)
         do throws(RemoteWriteError) {
-            while let key = try cursor.key() {
-                guard key == 1 << 3 | 2 else {
-                    try cursor.skip(key, known: 1...1)
-                    continue
-                }
-                var label = try cursor.nested(.label)
-                labels.append(try read(&label))
-            }
+            try read(spelling.shared, into: &labels)
+            try read(spelling.own, into: &labels)
         } catch { throw .malformed(error) }
         guard labels.count <= countMax else { throw .tooManyLabels(labels.count) }
         guard !labels.contains(where: { $0 == invalid }) else { throw .notUTF8 }
@@ -78,6 +85,20 @@ package enum RawLabels {
 
     /// Stands for what is no UTF-8; no sender can spell it, for it has no name and a value.
     private static let invalid = Label("", "\u{FFFD}")
+
+    private static func read(
+        _ bytes: UnsafeRawBufferPointer, into labels: inout [Label]
+    ) throws(RemoteWriteError) {
+        var cursor = WriteCursor(bytes, 0..<bytes.count, .timeSeries)
+        while let key = try cursor.key() {
+            guard key == 1 << 3 | 2 else {
+                try cursor.skip(key, known: 1...1)
+                continue
+            }
+            var label = try cursor.nested(.label)
+            labels.append(try read(&label))
+        }
+    }
 
     private static func read(
         _ cursor: inout WriteCursor

@@ -26,8 +26,10 @@ package struct WriteRequest: Sendable {
         package var exemplarsMax = 100_000
         package var metadataMax = 100_000
         package var symbolsMax = 1_000_000
-        /// Bytes of all label sets of a request of version 2, spelled out.
+        /// Bytes of all label sets in memory, those of a request of version 2 spelled out.
         package var labelBytesMax = 32 << 20
+        /// The same where a part that series share counts with each of them: who reads the label sets reads it so often.
+        package var spelledBytesMax = 96 << 20
 
         package init() {}
     }
@@ -46,8 +48,10 @@ package struct WriteRequest: Sendable {
     }
 
     package struct Series: Hashable, Sendable {
-        /// The place of the label set in `labelBytes`; see `RawLabels`.
+        /// The place of the label set in `labelBytes`, but for what is in `sharedLabels`; see `RawLabels`.
         package var labels: Range<Int>
+        /// The place of the labels that it shares with other series; empty where there are none.
+        package var sharedLabels: Range<Int> = 0..<0
         package var sampleCount = 0
         package var histogramCount = 0
         /// Histograms that make no sense and are not in `histograms`.
@@ -55,6 +59,13 @@ package struct WriteRequest: Sendable {
         package var exemplarCount = 0
         /// Version 2; nil where nothing is said.
         package var metadata: RawMetadata?
+
+        /// The label set; `labelBytes` are those of the request, and must outlive it.
+        package func spelling(in labelBytes: UnsafeRawBufferPointer) -> RawLabels.Spelling {
+            RawLabels.Spelling(
+                UnsafeRawBufferPointer(rebasing: labelBytes[labels]),
+                shared: UnsafeRawBufferPointer(rebasing: labelBytes[sharedLabels]))
+        }
     }
 
     /// An exemplar; its labels have a place in `labelBytes`.

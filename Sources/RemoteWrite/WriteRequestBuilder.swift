@@ -5,6 +5,8 @@ package import Model
 package struct WriteRequestBuilder {
     private let limits: WriteRequest.Limits
     package private(set) var request = WriteRequest()
+    /// Bytes of the label sets of all series, shared parts with each.
+    private var spelledBytes = 0
 
     package init(limits: WriteRequest.Limits = WriteRequest.Limits()) { self.limits = limits }
 
@@ -15,12 +17,24 @@ package struct WriteRequestBuilder {
         return start..<request.bytes.count
     }
 
-    /// Adds a series, `labels` ascending by name; what follows belongs to it. Throws `tooMany`.
+    /// Takes labels in that series to come share; their place. Throws `tooMany`.
+    package mutating func share(_ labels: [Label]) throws(RemoteWriteError) -> Range<Int> {
+        try spell(labels)
+    }
+
+    /// Adds a series of `labels` and those that `share` has put at `shared`, no name twice, in any order, but always in the
+    /// same: a series is known by these bytes. What follows belongs to it. Throws `tooMany`.
     package mutating func addSeries(
-        _ labels: [Label], metadata: WriteRequest.RawMetadata?
+        _ labels: [Label], sharing shared: Range<Int> = 0..<0,
+        metadata: WriteRequest.RawMetadata?
     ) throws(RemoteWriteError) {
         var series = WriteRequest.Series(labels: try spell(labels))
+        series.sharedLabels = shared
         series.metadata = metadata
+        spelledBytes += series.labels.count + shared.count
+        guard spelledBytes <= limits.spelledBytesMax else {
+            throw .tooMany("bytes of label sets, each spelled out,", max: limits.spelledBytesMax)
+        }
         try request.append(series, limits)
     }
 

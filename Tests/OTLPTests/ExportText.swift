@@ -5,7 +5,7 @@ import RemoteWrite
 import Testing
 
 extension MetricsExport {
-    /// Every series as a line: labels, value, `@` time, `from` start, `#` its data point.
+    /// Every sample as a line: labels, value, `@` time, `from` start, `#` its data point.
     func lines() throws -> [String] {
         var lines: [String] = []
         var sample = 0
@@ -13,41 +13,40 @@ extension MetricsExport {
         var exemplar = 0
         try request.labelBytes.withUnsafeBytes { bytes in
             for (index, series) in request.series.enumerated() {
-                let labels = try RawLabels.seriesLabels(
-                    UnsafeRawBufferPointer(rebasing: bytes[series.labels]))
-                #expect(series.sampleCount + series.histogramCount == 1)
-                var line = labels.metricName + "{"
-                line += labels.filter { $0.name != "__name__" }
+                let labels = try RawLabels.seriesLabels(series.spelling(in: bytes))
+                #expect(points[index] < 0 || series.sampleCount + series.histogramCount == 1)
+                var name = labels.metricName + "{"
+                name += labels.filter { $0.name != "__name__" }
                     .map { "\($0.name)=\"\($0.value)\"" }.joined(separator: ",")
-                line += "} "
-                let start: Int64
-                if series.sampleCount == 1 {
-                    let value = request.values[sample]
-                    line += StalenessMarker.isMarker(value) ? "stale" : GoFloat.json(value)
-                    line += " @\(request.timestamps[sample])"
-                    start = request.startTimestamps.isEmpty ? 0 : request.startTimestamps[sample]
-                    sample += 1
-                } else {
-                    let one = request.histograms[histogram]
-                    line += "histogram @\(one.timestamp)"
-                    start = one.startTimestamp
-                    histogram += 1
-                }
-                if start != 0 { line += " from \(start)" }
-                line += " #\(points[index])"
+                var end = " #\(points[index])"
                 for one in request.exemplars[exemplar..<exemplar + series.exemplarCount] {
                     let labels = try RawLabels.labels(
-                        UnsafeRawBufferPointer(rebasing: bytes[one.labels]))
-                    line += " exemplar {"
-                    line += labels.map { "\($0.name)=\"\($0.value)\"" }.joined(separator: ",")
-                    line += "} \(GoFloat.json(one.value)) @\(one.timestamp)"
+                        .init(UnsafeRawBufferPointer(rebasing: bytes[one.labels])))
+                    end += " exemplar {"
+                    end += labels.map { "\($0.name)=\"\($0.value)\"" }.joined(separator: ",")
+                    end += "} \(GoFloat.json(one.value)) @\(one.timestamp)"
                 }
                 exemplar += series.exemplarCount
-                lines.append(line)
+                for _ in 0..<series.sampleCount {
+                    let value = request.values[sample]
+                    let text = StalenessMarker.isMarker(value) ? "stale" : GoFloat.json(value)
+                    let start =
+                        request.startTimestamps.isEmpty ? 0 : request.startTimestamps[sample]
+                    lines.append(
+                        "\(name)} \(text) @\(request.timestamps[sample])\(from(start))\(end)")
+                    sample += 1
+                }
+                for one in request.histograms[histogram..<histogram + series.histogramCount] {
+                    lines.append(
+                        "\(name)} histogram @\(one.timestamp)\(from(one.startTimestamp))\(end)")
+                }
+                histogram += series.histogramCount
             }
         }
         return lines
     }
+
+    private func from(_ start: Int64) -> String { start == 0 ? "" : " from \(start)" }
 }
 
 /// Requests in JSON.

@@ -186,13 +186,15 @@ struct ReaderTests {
         }
         #expect(refusal { _ in } == nil)
         #expect(refusal { $0.pointsMax = 5 } == .tooMany("data points", max: 5))
+        #expect(refusal { $0.metricsMax = 4 } == .tooMany("metrics", max: 4))
+        #expect(refusal { $0.resourcesMax = 0 } == .tooMany("resources", max: 0))
         #expect(refusal { $0.attributesMax = 4 } == .tooMany("attributes", max: 4))
         #expect(refusal { $0.bucketsMax = 9 } == .tooMany("buckets", max: 9))
         #expect(refusal { $0.exemplarsMax = 0 } == .tooMany("exemplars", max: 0))
         #expect(refusal { $0.valueDepthMax = 1 } == .tooDeep(max: 1))
         for change: (inout WriteRequest.Limits) -> Void in [
-            { $0.seriesMax = 14 }, { $0.samplesMax = 13 }, { $0.histogramsMax = 0 },
-            { $0.exemplarsMax = 0 }, { $0.labelBytesMax = 300 },
+            { $0.seriesMax = 13 }, { $0.samplesMax = 13 }, { $0.histogramsMax = 0 },
+            { $0.exemplarsMax = 0 }, { $0.labelBytesMax = 300 }, { $0.spelledBytesMax = 500 },
         ] {
             let error = refusal { change(&$0.columns) }
             #expect(error?.isAboutSize == true, "\(String(describing: error))")
@@ -233,6 +235,52 @@ struct ReaderTests {
         }
         let error = try #require(throws: OTLPError.self) { try read(array.0, 1_000, array.1) }
         #expect("\(error)".contains("more than 96 levels of JSON"), "\(error)")
+    }
+
+    @Test("a metric without data points leaves nothing behind")
+    func noPoints() throws {
+        let metric = #"{"name": "a", "description": "What.", "unit": "s", "gauge": {}}"#
+        let export = try Request.export(Request.json(metric))
+        #expect(export.request.bytes.isEmpty && export.request.series.isEmpty)
+    }
+
+    /// Requests of a few megabytes that took hours while something was looked at once for each of something else.
+    @Test("what a request takes grows with its length", .timeLimit(.minutes(1)))
+    func effort() throws {
+        func nested(_ content: [UInt8], _ fields: UInt64...) -> [UInt8] {
+            fields.reversed().reduce(content) { content, field in
+                var message: [UInt8] = []
+                ProtobufText.append(field, content: content, to: &message)
+                return message
+            }
+        }
+        func export(name: [UInt8], _ data: [UInt8]) throws -> MetricsExport {
+            let body = nested(nested(name, 1) + data, 1, 2, 2)
+            return try MetricsExport(body, .protobuf, bytesMax: 32 << 20)
+        }
+        func repeated(_ message: [UInt8], _ count: Int) -> [UInt8] {
+            var bytes: [UInt8] = []
+            for _ in 0..<count { bytes += message }
+            return bytes
+        }
+        // A name that is one character, of many data points that are refused.
+        let marks = repeated(Array("\u{301}".utf8), 1_000_000)
+        let refused = try export(name: [97] + marks, nested(repeated([0x0a, 0], 200_000), 7))
+        #expect(refused.refusedCount == 200_000)
+        #expect(refused.refusals[0].text.unicodeScalars.count < 500)
+        // Attributes of one name.
+        let text = [UInt8](repeating: 120, count: 200)
+        let attribute = nested(nested([107], 1) + nested(nested(text, 1), 2), 7)
+        let joined = try export(name: [109], nested(repeated(attribute, 100_000), 5, 1))
+        #expect(joined.request.labelBytes.count > 20_000_000)
+        // Exemplars above all bounds.
+        let zeros = [UInt8](repeating: 0, count: 8 * 10_000)
+        let histogram =
+            nested(zeros, 6) + nested(zeros, 7)
+            + repeated(nested([3 << 3 | 1, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f], 8), 100_000)
+        let one = try export(name: [109], nested([0x10, 2] + nested(histogram, 1), 9))
+        #expect(one.request.series.count == 10_002 && one.request.exemplars.count == 100_000)
+        #expect(one.request.series.last?.exemplarCount == 100_000)
     }
 
     @Test("texts that are no UTF-8 are refused where they stand, and nothing else is")
@@ -282,7 +330,11 @@ struct ReaderTests {
         #expect(export.points.allSatisfy { $0 >= -1 && $0 < Int32(export.pointCount) })
         #expect(request.timestamps.count == request.values.count)
         #expect([0, request.values.count].contains(request.startTimestamps.count))
-        #expect(request.series.allSatisfy { $0.sampleCount + $0.histogramCount == 1 })
+        #expect(request.series.reduce(0) { $0 + $1.sampleCount } == request.values.count)
+        for (series, point) in zip(request.series, export.points) {
+            let isOne = series.sampleCount + series.histogramCount == 1
+            #expect(isOne || point == -1 && series.histogramCount == 0)
+        }
         #expect(request.series.reduce(0) { $0 + $1.exemplarCount } == request.exemplars.count)
     }
 

@@ -220,10 +220,49 @@ struct TranslationTests {
         #expect(try lines(who, [7]).isEmpty)
         #expect(try lines(what, [7]).isEmpty)
         #expect(try lines("\(who),\(what)", []).isEmpty)
-        // A clock that stood at 0 makes no sample of every 150 s since.
-        let long = try lines("\(who),\(what)", [0, 1_800_000_000])
+        // A clock that stood at its beginning makes no sample of every 150 s since; a data point without a time none.
+        let long = try lines("\(who),\(what)", [1, 1_800_000_000])
         #expect(long.count == 1_001 && long.last == labels + "1800000000000 #-1")
         #expect(long.first == labels + "1799850000000 #-1")
+        #expect(try lines("\(who),\(what)", [0, 7]) == [labels + "7000 #-1"])
+        #expect(try lines("\(who),\(what)", [0]).isEmpty)
+    }
+
+    @Test("target_info is one series a resource, however many samples it has")
+    func targetInfoSeries() throws {
+        let points = [100, 400, 9_000].map { #"{"timeUnixNano": "\#($0)000000000"}"# }
+        let export = try Request.export(
+            Request.json(
+                #"{"name": "m", "gauge": {"dataPoints": [\#(points.joined(separator: ","))]}}"#,
+                resource: #"""
+                    {"key": "service.name", "value": {"stringValue": "cart"}},
+                    {"key": "host.name", "value": {"stringValue": "vps2"}}
+                    """#))
+        #expect(export.points == [0, 1, 2, -1])
+        #expect(export.request.series.map(\.sampleCount) == [1, 1, 1, 61])
+    }
+
+    @Test("labels that the series of a data point share are there once, and counted with each")
+    func sharedLabels() throws {
+        let text = String(repeating: "x", count: 200)
+        let numbers = (1...100).map { "\($0)" }.joined(separator: ",")
+        let body = Request.json(
+            #"""
+            {"name": "h", "histogram": {"aggregationTemporality": 2, "dataPoints": [
+                {"timeUnixNano": "1000000", "count": 0, "explicitBounds": [\#(numbers)],
+                    "bucketCounts": [\#(numbers)],
+                    "attributes": [{"key": "a", "value": {"stringValue": "\#(text)"}}]}]}}
+            """#)
+        var limits = MetricsExport.Limits()
+        limits.columns.labelBytesMax = 8_000
+        let lines = try Request.export(body, limits: limits).lines()
+        #expect(lines.count == 102)
+        #expect(lines.allSatisfy { $0.contains(#"{a="\#(text)",\#(Self.target)"#) })
+        limits.columns.spelledBytesMax = 25_000
+        let error = try #require(throws: OTLPError.self) {
+            try Request.export(body, limits: limits)
+        }
+        #expect(error.isAboutSize && "\(error)".contains("25000 bytes of label sets"), "\(error)")
     }
 
     @Test("names that look alike are names of their own")

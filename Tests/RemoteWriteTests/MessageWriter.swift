@@ -151,8 +151,7 @@ extension WriteRequest {
         var failure: LabelDefect?
         labelBytes.withUnsafeBytes { bytes in
             do throws(LabelDefect) {
-                result = try RawLabels.seriesLabels(
-                    UnsafeRawBufferPointer(rebasing: bytes[series[index].labels]))
+                result = try RawLabels.seriesLabels(series[index].spelling(in: bytes))
             } catch { failure = error }
         }
         if let failure { throw failure }

@@ -85,7 +85,7 @@ struct RemoteWriteTests {
         #expect(request.exemplars.map(\.timestamp) == [1_500])
         let exemplar = try request.labelBytes.withUnsafeBytes { bytes in
             try RawLabels.labels(
-                UnsafeRawBufferPointer(rebasing: bytes[request.exemplars[0].labels]))
+                .init(UnsafeRawBufferPointer(rebasing: bytes[request.exemplars[0].labels])))
         }
         #expect(exemplar == ["trace_id": "t"])
     }

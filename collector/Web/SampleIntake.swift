@@ -106,8 +106,7 @@ struct SampleIntake: Sendable {
             for index in indexes {
                 let series = request.series[index]
                 do throws(LabelDefect) {
-                    let labels = try RawLabels.seriesLabels(
-                        UnsafeRawBufferPointer(rebasing: bytes[series.labels]))
+                    let labels = try RawLabels.seriesLabels(series.spelling(in: bytes))
                     result.indexes.append(index)
                     result.definitions.append(
                         SeriesDefinition(
@@ -189,7 +188,7 @@ struct SampleIntake: Sendable {
                 for raw in own {
                     guard
                         let labels = try? RawLabels.labels(
-                            UnsafeRawBufferPointer(rebasing: bytes[raw.labels])),
+                            .init(UnsafeRawBufferPointer(rebasing: bytes[raw.labels]))),
                         isShort(labels)
                     else {
                         report.exemplars.add(1, .labels)
@@ -248,8 +247,7 @@ struct SampleIntake: Sendable {
             for index in indexes {
                 let series = request.series[index]
                 guard let raw = series.metadata,
-                    let labels = try? RawLabels.seriesLabels(
-                        UnsafeRawBufferPointer(rebasing: bytes[series.labels]))
+                    let labels = try? RawLabels.seriesLabels(series.spelling(in: bytes))
                 else { continue }
                 result[ExactText(labels.metricName)] = metadata(raw, request)
             }

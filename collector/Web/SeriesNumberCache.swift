@@ -45,11 +45,11 @@ package final class SeriesNumberCache: Sendable {
         var count: Int { slots.count }
         var byteCount: Int { bytes.count }
 
-        func find(_ key: UnsafeRawBufferPointer, _ hash: Int) -> Entry? {
+        func find(_ key: RawLabels.Spelling, _ hash: Int) -> Entry? {
             place(key, hash).slot.map { slots[$0].entry }
         }
 
-        mutating func set(_ key: UnsafeRawBufferPointer, _ hash: Int, _ entry: Entry) {
+        mutating func set(_ key: RawLabels.Spelling, _ hash: Int, _ entry: Entry) {
             let (index, known) = place(key, hash)
             if let known {
                 slots[known].entry = entry
@@ -58,13 +58,14 @@ package final class SeriesNumberCache: Sendable {
             table[index] = Int32(slots.count + 1)
             slots.append(
                 Slot(hash: hash, start: bytes.count, count: Int32(key.count), entry: entry))
-            bytes.append(contentsOf: key)
+            bytes.append(contentsOf: key.shared)
+            bytes.append(contentsOf: key.own)
             if slots.count * 2 > table.count { grow() }
         }
 
         /// The table's place for a key, and its slot where it is known.
         private func place(
-            _ key: UnsafeRawBufferPointer, _ hash: Int
+            _ key: RawLabels.Spelling, _ hash: Int
         ) -> (index: Int, slot: Int?) {
             let mask = table.count - 1
             var index = hash & mask
@@ -76,20 +77,26 @@ package final class SeriesNumberCache: Sendable {
             return (index, nil)
         }
 
-        private func equals(_ slot: Slot, _ key: UnsafeRawBufferPointer) -> Bool {
+        private func equals(_ slot: Slot, _ key: RawLabels.Spelling) -> Bool {
             guard Int(slot.count) == key.count else { return false }
             return bytes.withUnsafeBytes { bytes in
-                var at = 0
-                while at + 8 <= key.count {
-                    let known = bytes.loadUnaligned(
-                        fromByteOffset: slot.start + at, as: UInt64.self)
-                    guard known == key.loadUnaligned(fromByteOffset: at, as: UInt64.self) else {
-                        return false
-                    }
-                    at += 8
-                }
-                return (at..<key.count).allSatisfy { bytes[slot.start + $0] == key[$0] }
+                Self.begins(bytes, at: slot.start, with: key.shared)
+                    && Self.begins(bytes, at: slot.start + key.shared.count, with: key.own)
             }
+        }
+
+        private static func begins(
+            _ bytes: UnsafeRawBufferPointer, at start: Int, with piece: UnsafeRawBufferPointer
+        ) -> Bool {
+            var at = 0
+            while at + 8 <= piece.count {
+                let known = bytes.loadUnaligned(fromByteOffset: start + at, as: UInt64.self)
+                guard known == piece.loadUnaligned(fromByteOffset: at, as: UInt64.self) else {
+                    return false
+                }
+                at += 8
+            }
+            return (at..<piece.count).allSatisfy { bytes[start + $0] == piece[$0] }
         }
 
         private mutating func grow() {
@@ -123,15 +130,14 @@ package final class SeriesNumberCache: Sendable {
     /// What is known of each series of `request`; nil where nothing is.
     package func entries(of request: WriteRequest) -> [Entry?] {
         request.labelBytes.withUnsafeBytes { bytes in
-            let keys = request.series.map { UnsafeRawBufferPointer(rebasing: bytes[$0.labels]) }
+            let keys = request.series.map { $0.spelling(in: bytes) }
             let hashes = keys.map(Self.hash)
             return state.withLock { state in
                 keys.indices.map { index in
-                    if let found = state.newer.find(keys[index], hashes[index]) { return found }
-                    guard let old = state.older.find(keys[index], hashes[index]) else {
-                        return nil
-                    }
-                    set(keys[index], hashes[index], old, &state)
+                    guard let hash = hashes[index] else { return nil }
+                    if let found = state.newer.find(keys[index], hash) { return found }
+                    guard let old = state.older.find(keys[index], hash) else { return nil }
+                    set(keys[index], hash, old, &state)
                     return old
                 }
             }
@@ -144,17 +150,16 @@ package final class SeriesNumberCache: Sendable {
         request.labelBytes.withUnsafeBytes { bytes in
             state.withLock { state in
                 for (index, entry) in entries {
-                    let key = UnsafeRawBufferPointer(rebasing: bytes[request.series[index].labels])
-                    set(key, Self.hash(key), entry, &state)
+                    let key = request.series[index].spelling(in: bytes)
+                    if let hash = Self.hash(key) { set(key, hash, entry, &state) }
                 }
             }
         }
     }
 
     private func set(
-        _ key: UnsafeRawBufferPointer, _ hash: Int, _ entry: Entry, _ state: inout State
+        _ key: RawLabels.Spelling, _ hash: Int, _ entry: Entry, _ state: inout State
     ) {
-        guard key.count <= RawLabels.bytesMax else { return }
         if state.newer.count >= limits.countMax || state.newer.byteCount >= limits.bytesMax {
             state.older = state.newer
             state.newer = Generation()
@@ -162,10 +167,13 @@ package final class SeriesNumberCache: Sendable {
         state.newer.set(key, hash, entry)
     }
 
-    /// Seeded anew in each process: nobody can choose label sets that all fall into one place.
-    private static func hash(_ key: UnsafeRawBufferPointer) -> Int {
+    /// Seeded anew in each process: nobody can choose label sets that all fall into one place. Nil for what is too long to be
+    /// any series'.
+    private static func hash(_ key: RawLabels.Spelling) -> Int? {
+        guard key.count <= RawLabels.bytesMax else { return nil }
         var hasher = Hasher()
-        hasher.combine(bytes: key)
+        hasher.combine(bytes: key.shared)
+        hasher.combine(bytes: key.own)
         return hasher.finalize()
     }
 }
