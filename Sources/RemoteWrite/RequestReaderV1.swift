@@ -38,14 +38,14 @@ struct RequestReaderV1 {
         _ cursor: inout WriteCursor, bodyCount: Int, into request: inout WriteRequest
     ) throws(RemoteWriteError) {
         var series = WriteRequest.Series(labels: cursor.at..<cursor.at)
-        var labels = LabelPlace(bodyCount: bodyCount)
+        var labels = LabelPlace()
         while true {
             let start = cursor.at
             guard let key = try cursor.key() else { break }
             switch key {
             case 1 << 3 | 2:
                 _ = try cursor.content()
-                labels.take(start..<cursor.at, of: cursor, &request.labelBytes)
+                labels.take(start..<cursor.at, of: cursor)
             case 2 << 3 | 2:
                 var sample = try cursor.nested(.sample)
                 try Self.readSample(&sample, into: &request, limits)
@@ -66,35 +66,35 @@ struct RequestReaderV1 {
             default: try cursor.skip(key, known: 1...4)
             }
         }
-        series.labels = labels.range
+        series.labels = labels.place(bodyCount, &request.labelBytes)
         try request.append(series, limits)
     }
 
     /// Where a label set stands: in the body as it is, or gathered from pieces of it.
     private struct LabelPlace {
-        private let bodyCount: Int
-        private(set) var range: Range<Int> = 0..<0
-        private var isGathered = false
+        private var range: Range<Int> = 0..<0
+        /// What has been gathered; empty where all of it is at `range`.
+        private var pieces: [UInt8] = []
 
-        init(bodyCount: Int) { self.bodyCount = bodyCount }
-
-        mutating func take(
-            _ piece: Range<Int>, of cursor: WriteCursor, _ gathered: inout [UInt8]
-        ) {
-            if range.isEmpty {
+        mutating func take(_ piece: Range<Int>, of cursor: WriteCursor) {
+            if !pieces.isEmpty {
+                pieces += cursor.slice(piece)
+            } else if range.isEmpty {
                 range = piece
-            } else if !isGathered, range.upperBound == piece.lowerBound {
+            } else if range.upperBound == piece.lowerBound {
                 range = range.lowerBound..<piece.upperBound
             } else {
-                if !isGathered {
-                    let start = bodyCount + gathered.count
-                    gathered += cursor.slice(range)
-                    range = start..<bodyCount + gathered.count
-                    isGathered = true
-                }
-                gathered += cursor.slice(piece)
-                range = range.lowerBound..<bodyCount + gathered.count
+                pieces = Array(cursor.slice(range)) + cursor.slice(piece)
             }
+        }
+
+        /// Where the set stands in a body of so many bytes with what was gathered behind it. Pieces come to the latter at
+        /// once: those of another set, an exemplar's, may have come between them.
+        func place(_ bodyCount: Int, _ gathered: inout [UInt8]) -> Range<Int> {
+            guard !pieces.isEmpty else { return range }
+            let start = bodyCount + gathered.count
+            gathered += pieces
+            return start..<bodyCount + gathered.count
         }
     }
 
@@ -119,20 +119,20 @@ struct RequestReaderV1 {
         _ cursor: inout WriteCursor, _ bodyCount: Int, _ gathered: inout [UInt8]
     ) throws(RemoteWriteError) -> WriteRequest.Exemplar {
         var exemplar = WriteRequest.Exemplar(labels: 0..<0, value: 0, timestamp: 0)
-        var labels = LabelPlace(bodyCount: bodyCount)
+        var labels = LabelPlace()
         while true {
             let start = cursor.at
             guard let key = try cursor.key() else { break }
             switch key {
             case 1 << 3 | 2:
                 _ = try cursor.content()
-                labels.take(start..<cursor.at, of: cursor, &gathered)
+                labels.take(start..<cursor.at, of: cursor)
             case 2 << 3 | 1: exemplar.value = try cursor.double()
             case 3 << 3: exemplar.timestamp = try cursor.integer()
             default: try cursor.skip(key, known: 1...3)
             }
         }
-        exemplar.labels = labels.range
+        exemplar.labels = labels.place(bodyCount, &gathered)
         return exemplar
     }
 

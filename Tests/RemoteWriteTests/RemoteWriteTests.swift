@@ -168,6 +168,33 @@ struct RemoteWriteTests {
         #expect(request.timestamps == [1, 2, 1, 2])
     }
 
+    @Test("labels that stand apart, and exemplars' among them, are of their own set each")
+    func interleaved() throws {
+        let body = MessageWriter.bytes { request in
+            request.message(1) { series in
+                series.labels([("__name__", "m")])
+                series.sample(1, 1)
+                series.labels([("a", "b")])
+                for id in ["t1", "t2"] {
+                    series.message(3) { exemplar in
+                        exemplar.labels([("trace_id", id)])
+                        exemplar.double(2, 1)
+                        exemplar.labels([("x", id)])
+                    }
+                    series.labels([(id, "v")])
+                }
+            }
+        }
+        let request = try WriteRequest(body, .v1)
+        #expect(try request.labels(0) == ["__name__": "m", "a": "b", "t1": "v", "t2": "v"])
+        let exemplars = try request.labelBytes.withUnsafeBytes { bytes in
+            try request.exemplars.map { one in
+                try RawLabels.labels(.init(UnsafeRawBufferPointer(rebasing: bytes[one.labels])))
+            }
+        }
+        #expect(exemplars == [["trace_id": "t1", "x": "t1"], ["trace_id": "t2", "x": "t2"]])
+    }
+
     @Test(
         "label sets that are none",
         arguments: [
