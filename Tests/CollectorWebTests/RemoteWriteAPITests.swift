@@ -206,6 +206,17 @@ struct RemoteWriteAPITests {
         #expect(writer.state.withLock { $0.batches[0].histograms.map(\.timestamp) } == [2_000])
     }
 
+    @Test("what can't be read for others that are being read says when to send it again")
+    func crowded() {
+        let site = FakeCollector.site()
+        let refusal = WebRefusal(503, "too many", retryAfter: 1)
+        for path in [["prometheus", "api", "v1", "write"], ["otlp", "v1", "metrics"], ["loki"]] {
+            let response = site.refuse(refusal, path: path)
+            #expect(response.status == 503)
+            #expect(response.headers.filter { $0.name == "retry-after" }.map(\.value) == ["1"])
+        }
+    }
+
     @Test("version 1's metadata is that of the family's series")
     func familyMetadata() async throws {
         let writer = FakeSampleWriter()

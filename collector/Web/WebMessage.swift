@@ -79,9 +79,12 @@ package struct WebResponse: Sendable {
 package struct WebRefusal: Error, Hashable, Sendable {
     package var status: Int
     package var message: String
+    /// Seconds after which who asks should try again.
+    package var retryAfter: Int?
 
-    package init(_ status: Int, _ message: String) {
+    package init(_ status: Int, _ message: String, retryAfter: Int? = nil) {
         self.status = status
         self.message = message
+        self.retryAfter = retryAfter
     }
 }

@@ -200,7 +200,8 @@ struct WebResponder: HTTPResponder {
         }
         guard count <= bodyBytesMax else { throw tooLong }
         guard !isCrowded else {
-            throw WebRefusal(503, "too many great requests are being read; send it again")
+            throw WebRefusal(
+                503, "too many great requests are being read; send it again", retryAfter: 1)
         }
         return bytes
     }

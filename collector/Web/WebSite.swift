@@ -102,8 +102,17 @@ package struct WebSite: Sendable {
         return response
     }
 
-    /// In the form of the API that was asked.
     private static func refusal(_ refusal: WebRefusal, _ request: WebRequest) -> WebResponse {
+        var response = form(refusal, request)
+        // OTLP has one for every 503.
+        if let seconds = refusal.retryAfter, response.header("retry-after") == nil {
+            response.headers.append((name: "retry-after", value: "\(seconds)"))
+        }
+        return response
+    }
+
+    /// In the form of the API that was asked.
+    private static func form(_ refusal: WebRefusal, _ request: WebRequest) -> WebResponse {
         switch request.path.first {
         case "prometheus":
             let type =
@@ -117,7 +126,8 @@ package struct WebSite: Sendable {
         case "loki": return .text(refusal.message, status: refusal.status)
         case "otlp":
             return OTLPAPI.response(
-                IngestRefusal(refusal.status, refusal.message),
+                IngestRefusal(
+                    refusal.status, refusal.message, retryAfter: refusal.retryAfter),
                 OTLPAPI.encoding(request.headers["content-type"]))
         default: return PetrelAPI.failure(refusal.status, refusal.message)
         }
