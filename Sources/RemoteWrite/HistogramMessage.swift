@@ -16,7 +16,38 @@ struct HistogramMessage {
         var deltas: [Int64] = []
         var counts: [Double] = []
 
-        func buckets(isFloat: Bool) throws(HistogramDefect) -> FloatHistogram.Buckets {
+        /// What `deltas` say, absolute.
+        var integerCounts: [Int64] {
+            var count: Int64 = 0
+            return deltas.map { delta in
+                count &+= delta
+                return count
+            }
+        }
+
+        /// 2^`steps` neighbours as one.
+        func buckets(
+            isFloat: Bool, steps: Int64
+        ) throws(HistogramDefect) -> FloatHistogram.Buckets {
+            let buckets = try buckets(isFloat: isFloat)
+            guard steps > 0 else { return buckets }
+            guard zip(buckets.indices, buckets.indices.dropFirst()).allSatisfy({ $0 < $1 }) else {
+                throw HistogramDefect(description: "a native histogram's buckets are out of order")
+            }
+            var merged = FloatHistogram.Buckets()
+            for (index, count) in zip(buckets.indices, buckets.counts) {
+                let index = Int32(((Int64(index) - 1) >> steps) + 1)
+                guard index != merged.indices.last else {
+                    merged.counts[merged.counts.count - 1] += count
+                    continue
+                }
+                merged.indices.append(index)
+                merged.counts.append(count)
+            }
+            return merged
+        }
+
+        private func buckets(isFloat: Bool) throws(HistogramDefect) -> FloatHistogram.Buckets {
             let told = isFloat ? self.counts.count : deltas.count
             var indices: [Int32] = []
             var next: Int64 = 0
@@ -40,13 +71,8 @@ struct HistogramMessage {
                     description: "a native histogram's spans say \(indices.count) of its \(told) "
                         + "buckets")
             }
-            if isFloat { return FloatHistogram.Buckets(indices: indices, counts: self.counts) }
-            var count: Int64 = 0
-            let counts = deltas.map { delta in
-                count &+= delta
-                return Double(count)
-            }
-            return FloatHistogram.Buckets(indices: indices, counts: counts)
+            return FloatHistogram.Buckets(
+                indices: indices, counts: isFloat ? counts : integerCounts.map { Double($0) })
         }
     }
 
@@ -56,8 +82,10 @@ struct HistogramMessage {
     private var schema: Int64 = 0
     private var isFloat = false
     private var count = 0.0
+    private var integerCount: UInt64 = 0
     private var zeroThreshold = 0.0
     private var zeroCount = 0.0
+    private var integerZeroCount: UInt64 = 0
     private var resetHint: UInt64 = 0
     private var positive = Side()
     private var negative = Side()
@@ -70,7 +98,8 @@ struct HistogramMessage {
         while let key = try cursor.key() {
             switch key {
             case 1 << 3:
-                count = Double(try cursor.varint())
+                integerCount = try cursor.varint()
+                count = Double(integerCount)
                 isFloat = false
             case 2 << 3 | 1:
                 count = try cursor.double()
@@ -78,8 +107,12 @@ struct HistogramMessage {
             case 3 << 3 | 1: sum = try cursor.double()
             case 4 << 3: schema = try cursor.zigzag()
             case 5 << 3 | 1: zeroThreshold = try cursor.double()
-            case 6 << 3: zeroCount = Double(try cursor.varint())
-            case 7 << 3 | 1: zeroCount = try cursor.double()
+            case 6 << 3:
+                integerZeroCount = try cursor.varint()
+                zeroCount = Double(integerZeroCount)
+            case 7 << 3 | 1:
+                zeroCount = try cursor.double()
+                integerZeroCount = UInt64(exactly: zeroCount) ?? 0
             case 8 << 3 | 2: negative.spans.append(try Self.span(&cursor))
             case 11 << 3 | 2: positive.spans.append(try Self.span(&cursor))
             case 14 << 3: resetHint = try cursor.varint()
@@ -146,7 +179,12 @@ struct HistogramMessage {
         return result
     }
 
-    /// The histogram that the message says. Whether its numbers make sense is for `FloatHistogram.defect` to say.
+    /// Finer schemas than ours, which are merged down to it. Source: Prometheus 3.14 `remoteWriteAppender.AppendHistogram`.
+    private static let mergedSchemas: ClosedRange<Int64> =
+        Int64(FloatHistogram.exponentialSchemas.upperBound) + 1...52
+
+    /// The histogram that the message says. Whether its numbers make sense is for `FloatHistogram.defect` to say, but for
+    /// the count of integers, which a histogram of doubles has no more.
     func histogram() throws(HistogramDefect) -> FloatHistogram {
         guard
             let hint = UInt8(exactly: resetHint).flatMap({
@@ -155,7 +193,9 @@ struct HistogramMessage {
         else {
             throw HistogramDefect(description: "a native histogram has reset hint \(resetHint)")
         }
-        guard let schema = Int32(exactly: schema) else {
+        let schemaMax = Int64(FloatHistogram.exponentialSchemas.upperBound)
+        let steps = Self.mergedSchemas.contains(schema) ? schema - schemaMax : 0
+        guard let schema = Int32(exactly: schema - steps) else {
             throw HistogramDefect(description: "a native histogram has schema \(schema)")
         }
         guard partCount <= Self.bucketsMax else {
@@ -163,10 +203,27 @@ struct HistogramMessage {
                 description: "a native histogram has \(partCount) buckets, bounds and spans, at "
                     + "most \(Self.bucketsMax) are taken")
         }
-        return FloatHistogram(
+        let histogram = FloatHistogram(
             schema: schema, count: count, sum: sum, zeroThreshold: zeroThreshold,
-            zeroCount: zeroCount, positive: try positive.buckets(isFloat: isFloat),
-            negative: try negative.buckets(isFloat: isFloat), customBounds: customBounds,
-            counterResetHint: hint)
+            zeroCount: zeroCount, positive: try positive.buckets(isFloat: isFloat, steps: steps),
+            negative: try negative.buckets(isFloat: isFloat, steps: steps),
+            customBounds: customBounds, counterResetHint: hint)
+        if !isFloat { try checkCount() }
+        return histogram
+    }
+
+    /// Throws where the count of integers is not that of the buckets; those of doubles may differ, as Prometheus has it.
+    /// Source: Prometheus 3.14 `Histogram.Validate`.
+    private func checkCount() throws(HistogramDefect) {
+        let counts = positive.integerCounts + negative.integerCounts
+        // That is told as such.
+        guard counts.allSatisfy({ $0 >= 0 }) else { return }
+        let observed = counts.reduce(integerZeroCount) { $0 &+ UInt64($1) }
+        // Observations of NaN are in no bucket.
+        guard sum.isNaN ? observed <= integerCount : observed == integerCount else {
+            throw HistogramDefect(
+                description: "a native histogram's buckets have \(observed) observations, its "
+                    + "count is \(integerCount)")
+        }
     }
 }

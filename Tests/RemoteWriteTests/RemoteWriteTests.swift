@@ -259,6 +259,87 @@ struct RemoteWriteTests {
         #expect(request.histogramDefect?.contains("spans say 0 of its 2 buckets") == true)
     }
 
+    /// A request of one series with a histogram of two buckets side by side; of integers 3 and 4 where it is one.
+    private static func histogram(
+        schema: Int64 = 0, offset: Int64 = 0, _ fields: (inout MessageWriter) -> Void
+    ) throws -> WriteRequest {
+        try WriteRequest(
+            MessageWriter.bytes { request in
+                request.message(1) { series in
+                    series.labels([("__name__", "h")])
+                    series.message(4) { histogram in
+                        histogram.zigzag(4, schema)
+                        histogram.span(11, offset, 2)
+                        histogram.packed(12, zigzag: [3, 1])
+                        fields(&histogram)
+                    }
+                }
+            }, .v1)
+    }
+
+    @Test(
+        "the count of a histogram of integers is that of its buckets, or more with observations of NaN",
+        arguments: [
+            (9, 1.0, true), (8, 1, false), (10, 1, false), (10, .nan, true), (9, .nan, true),
+            (8, .nan, false),
+        ] as [(Int64, Double, Bool)])
+    func integerCount(count: Int64, sum: Double, isTaken: Bool) throws {
+        let request = try Self.histogram { histogram in
+            histogram.integer(1, count)
+            histogram.double(3, sum)
+            histogram.integer(6, 2)
+        }
+        #expect(request.series[0].histogramCount == (isTaken ? 1 : 0))
+        #expect(request.series[0].refusedHistogramCount == (isTaken ? 0 : 1))
+        let text = "buckets have 9 observations, its count is \(count)"
+        #expect(isTaken != (request.histogramDefect?.hasSuffix(text) == true))
+    }
+
+    @Test("the count of a histogram of doubles is taken as it is, as Prometheus does")
+    func doubleCount() throws {
+        let request = try WriteRequest(
+            MessageWriter.bytes { request in
+                request.message(1) { series in
+                    series.labels([("__name__", "h")])
+                    series.message(4) { histogram in
+                        histogram.double(2, 100)
+                        histogram.span(11, 0, 1)
+                        histogram.packed(13, doubles: [1])
+                    }
+                }
+            }, .v1)
+        #expect(request.histograms.map(\.histogram.count) == [100])
+    }
+
+    /// Source of the rule: bucket i of schema s + 1 is half of bucket ((i - 1) >> 1) + 1 of schema s.
+    @Test(
+        "schemas finer than 8 are merged down to it",
+        arguments: [
+            (8, 4, [4, 5], [3.0, 4]), (9, 1, [1], [7]), (9, 2, [1, 2], [3, 4]),
+            (9, -1, [0], [7]), (9, 0, [0, 1], [3, 4]), (52, 2_000_000_000, [1], [7]),
+            (52, -5, [0], [7]),
+        ] as [(Int64, Int64, [Int32], [Double])])
+    func fineSchema(
+        schema: Int64, offset: Int64, indices: [Int32], counts: [Double]
+    ) throws {
+        let request = try Self.histogram(schema: schema, offset: offset) { $0.integer(1, 7) }
+        let histogram = try #require(request.histograms.first).histogram
+        #expect(histogram.schema == 8)
+        #expect(histogram.positive == FloatHistogram.Buckets(indices: indices, counts: counts))
+    }
+
+    @Test("a schema finer than 52, or buckets that can't be merged for their order, are not")
+    func foreignSchema() throws {
+        let finer = try Self.histogram(schema: 53) { $0.integer(1, 7) }
+        #expect(finer.histograms.map(\.histogram.schema) == [53])
+        let crossed = try Self.histogram(schema: 9, offset: 5) { histogram in
+            histogram.integer(1, 12)
+            histogram.span(11, -7, 1)
+            histogram.packed(12, zigzag: [1])
+        }
+        #expect(crossed.histogramDefect?.hasSuffix("out of order") == true)
+    }
+
     @Test("bounds")
     func bounds() throws {
         func refused(_ change: (inout WriteRequest.Limits) -> Void) throws -> Bool {
