@@ -11,7 +11,7 @@ struct JSONTranscoder {
     /// Bytes that the length before a message takes, whatever it is: it is written before the message is known.
     private static let lengthBytes = 5
 
-    /// Arrays and objects inside each other: a map in an attribute's value takes four, before the first there are 13, and
+    /// Arrays and objects inside each other: a map in an attribute's value takes four, before the first there are 15 at most, and
     /// `MetricsExport.Limits.valueDepthMax` of them have room.
     private static let depthMax = 96
 
