@@ -86,6 +86,9 @@ package struct Labels: Hashable, Comparable, Sendable {
 
     /// The label that holds a series' metric name.
     package static let metricNameLabel = "__name__"
+
+    /// The labels that the collector sets of every series and stream of a host, whatever was sent.
+    package static let namesOfCollector = ["host", "role"]
 }
 
 extension Labels: RandomAccessCollection {

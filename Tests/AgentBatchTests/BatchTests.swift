@@ -86,6 +86,31 @@ struct BatchTests {
         #expect(sink.gaps.withLock { $0.count } == 7, "a series twice is a gap each time")
     }
 
+    @Test("labels that target or collector set go on as exported ones, and none is lost")
+    func exported() throws {
+        let sink = MemorySink(batchesPerDictionary: 1)
+        var writer = MetricsBatchWriter()
+        let points = ["a", "b"].map {
+            MetricFamily.Point(["host": $0, "role": "r", "job": "j", "exported_job": "k"], 1)
+        }
+        let written = try writer.write(
+            MetricScrape(
+                timestamp: TimestampMS(1), targetLabels: ["job": "node"],
+                families: [MetricFamily("m", .gauge, help: "", points: points)]), to: sink)
+        #expect(written.records == 2 && written.refused == 0)
+        let held = try #require(sink.held.withLock { $0.first })
+        var dictionary = StreamDictionary(number: held.dictionary)
+        let (good, _) = try MetricsPayload.decode(held.payload, dictionary: &dictionary)
+        let found = good[0].series.compactMap { dictionary.series($0)?.labels }
+        let expected = ["a", "b"].map {
+            Labels([
+                "__name__": "m", "exported_host": $0, "exported_role": "r", "job": "node",
+                "exported_job": "k", "exported_exported_job": "j",
+            ])
+        }
+        #expect(found == expected)
+    }
+
     @Test("a large scrape is split, every sample once")
     func split() throws {
         let sink = MemorySink(batchesPerDictionary: 2)

@@ -178,6 +178,30 @@ struct ScrapeConfigurationTests {
         }
     }
 
+    @Test(
+        "a target's label that is the collector's, from the file or from relabeling",
+        arguments: [
+            "static_configs: [{targets: ['a:1'], labels: {host: x}}]",
+            "static_configs: [{targets: ['a:1'], labels: {role: x}}]",
+            "static_configs: [{targets: ['a:1']}], relabel_configs: [{target_label: host, replacement: x}]",
+        ])
+    func labelsOfCollector(_ keys: String) throws {
+        let error = #expect(throws: TargetProblem.self) {
+            try Self.targets("scrape: [{job_name: a, \(keys)}]")
+        }
+        #expect(error?.description.contains("is the collector's; name it otherwise") ?? false)
+        #expect(error?.address == "a:1")
+        // A label that the file has and relabeling takes away harms nobody.
+        let targets = try Self.targets(
+            """
+            scrape:
+              - job_name: a
+                static_configs: [{targets: ['a:1'], labels: {host: x}}]
+                relabel_configs: [{action: labeldrop, regex: host}]
+            """)
+        #expect(targets.count == 1)
+    }
+
     @Test("targets of one interval spread over it; each keeps its place")
     func grid() throws {
         let list = (0..<40).map { "'10.0.0.\($0):9100'" }.joined(separator: ", ")

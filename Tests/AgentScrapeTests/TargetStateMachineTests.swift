@@ -163,6 +163,18 @@ struct TargetStateMachineTests {
             line: #"m{a="x,n=\"\"",b=""} 0"#, honors: true, target: ["n": "2"],
             labels: ["a": #"x,n="""#, "n": "2"]),
         LabelCase(line: "m 0", honors: true, target: ["n": "2"], labels: ["n": "2"]),
+        // The collector sets host and role itself.
+        LabelCase(
+            line: #"m{host="a",role="b"} 0"#, honors: false, target: [:],
+            labels: ["exported_host": "a", "exported_role": "b"]),
+        LabelCase(
+            line: #"m{host="a",exported_host="b"} 0"#, honors: true,
+            target: ["exported_exported_host": "c"],
+            labels: [
+                "exported_host": "b", "exported_exported_host": "c",
+                "exported_exported_exported_host": "a",
+            ]),
+        LabelCase(line: #"m{host=""} 0"#, honors: true, target: [:], labels: [:]),
     ]
 
     @Test("labels of the target and of the sample", arguments: labelCases)
@@ -175,6 +187,29 @@ struct TargetStateMachineTests {
         let labels = outcome.scrape.series[row.slot].labels
         #expect(labels.dropping(["__name__", "job", "instance"]) == Labels(entry.labels))
         #expect(labels["job"] == "app" && labels["instance"] == "h:1")
+    }
+
+    @Test("series that a label of the collector tells apart stay apart; relabeling sees it before")
+    func hosts() throws {
+        var job = Self.job()
+        job.metricRelabelRules = [
+            RelabelingTests.rule(.drop, from: ["host"], "c"),
+            RelabelingTests.rule(.replace, from: ["zone"], "(.+)", to: "role"),
+        ]
+        var rig = try Rig(job)
+        let outcome = try rig.scrape(
+            """
+            m{host="a"} 1
+            m{host="b"} 2
+            m{host="c"} 3
+            n{zone="z"} 4
+
+            """)
+        #expect(
+            Self.shown(outcome) == [
+                "m{exported_host=a} 1.0", "m{exported_host=b} 2.0", "n{exported_role=z,zone=z} 4.0",
+            ])
+        #expect(outcome.duplicates == 0)
     }
 
     @Test("metric relabeling drops, and what falls together is taken once")

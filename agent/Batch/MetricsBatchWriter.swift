@@ -221,21 +221,28 @@ package struct MetricsBatchWriter: Sendable {
         }
     }
 
-    /// The sample's labels, the target's, and the name. A sample's own label that the target sets too is kept as
-    /// `exported_<name>`. Source: Prometheus 3.14 scrape with `honor_labels: false`.
+    /// The sample's labels, the target's, and the name. A sample's own label that the target or the collector sets too is
+    /// kept as `exported_<name>`. Source: Prometheus 3.14 scrape with `honor_labels: false`.
     private static func fullLabels(
         _ family: MetricFamily, _ point: MetricFamily.Point, _ target: Labels
     ) -> Labels {
         var labels = Array(target)
+        var taken: [Label] = []
         var name = family.name
         for label in point.labels {
+            let label = Label(label.name, LogPayload.withoutNUL(label.value))
             if label.name == Labels.metricNameLabel {
                 name = label.value
-            } else if target[label.name].isEmpty {
-                labels.append(Label(label.name, LogPayload.withoutNUL(label.value)))
+            } else if target[label.name].isEmpty, !Labels.namesOfCollector.contains(label.name) {
+                labels.append(label)
             } else {
-                labels.append(Label("exported_" + label.name, LogPayload.withoutNUL(label.value)))
+                taken.append(label)
             }
+        }
+        for label in taken {
+            var name = "exported_" + label.name
+            while labels.contains(where: { $0.name == name }) { name = "exported_" + name }
+            labels.append(Label(name, label.value))
         }
         labels.append(Label(Labels.metricNameLabel, name))
         return Labels(labels)

@@ -28,6 +28,7 @@ enum SampleLabels {
             setTargetLabels(target.labels, &builder)
         }
         guard job.metricRelabelRules.apply(&builder) else { return .dropped }
+        giveUpCollectorLabels(&builder)
         let labels = builder.labels
         guard !labels.isEmpty else { return .dropped }
         guard !labels.metricName.isEmpty else {
@@ -56,11 +57,24 @@ enum SampleLabels {
             let (first, second) = (conflicting[a].name.utf8.count, conflicting[b].name.utf8.count)
             return first == second ? a < b : first < second
         }
-        for index in order {
-            var name = "exported_" + conflicting[index].name
-            while !builder[name].isEmpty { name = "exported_" + name }
-            builder[name] = conflicting[index].value
+        for index in order { export(conflicting[index], &builder) }
+    }
+
+    /// The collector's labels go on as `exported_…` too, with honor_labels as without: it would overwrite them, and series
+    /// that nothing else tells apart would become one.
+    private static func giveUpCollectorLabels(_ builder: inout LabelBuilder) {
+        for name in Labels.namesOfCollector {
+            let value = builder[name]
+            guard !value.isEmpty else { continue }
+            builder[name] = ""
+            export(Label(name, value), &builder)
         }
+    }
+
+    private static func export(_ label: Label, _ builder: inout LabelBuilder) {
+        var name = "exported_" + label.name
+        while !builder[name].isEmpty { name = "exported_" + name }
+        builder[name] = label.value
     }
 
     /// Whether the line says `name=""`: with honor_labels that means the label is not to be set. A quotation mark inside a

@@ -61,7 +61,8 @@ package struct TargetProblem: Error, Hashable, Sendable, CustomStringConvertible
 
 extension ScrapeTarget {
     /// The targets of `jobs`, without those that relabeling drops; of equal ones the first counts.
-    /// Throws for an address, path, interval or scheme that relabeling or the file spoiled.
+    /// Throws for an address, path, interval or scheme that relabeling or the file spoiled, and for a label that is the
+    /// collector's.
     package static func all(_ jobs: [ScrapeJob]) throws(TargetProblem) -> [ScrapeTarget] {
         var targets: [ScrapeTarget] = []
         var seen: Set<Labels> = []
@@ -117,6 +118,9 @@ extension ScrapeTarget {
         let path = requestPath(builder, job)
         preset("instance", address)
         builder.removeAll { $0.hasPrefix("__") }
+        for label in builder.labels where Labels.namesOfCollector.contains(label.name) {
+            throw problem("the label \(label.name) is the collector's; name it otherwise")
+        }
         return ScrapeTarget(
             number: number, job: job, address: address, host: host, port: port,
             isTLS: scheme == "https", requestPath: path, labels: builder.labels,
