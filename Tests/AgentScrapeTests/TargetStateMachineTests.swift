@@ -273,6 +273,23 @@ struct TargetStateMachineTests {
         #expect(Self.shown(try rig.scrape("a 1\nb 2\nd 1\n")) == ["a{} 1.0", "b{} 2.0", "d{} 1.0"])
     }
 
+    @Test("lines that are gone make room for those in their place, and those that stay keep theirs")
+    func replaced() throws {
+        var rig = try Rig(Self.job(), budget: 4)
+        _ = try rig.scrape("a 1\nb 1\nc 1\n")
+        let outcome = try rig.scrape("d 1\ne 1\nf 1\n")
+        #expect(outcome.failure == .seriesTotal(max: 4))
+        #expect(Self.shown(outcome) == ["a{} stale", "b{} stale", "c{} stale"])
+        #expect(Self.shown(try rig.scrape("d 1\ne 1\nf 1\n")) == ["d{} 1.0", "e{} 1.0", "f{} 1.0"])
+        #expect(rig.budget.count == 3)
+        // Too many at once, before a line is looked at: what the target still has is its own all the same.
+        let bomb = (0..<9).map { "bomb\($0) 1\n" }.joined()
+        #expect(try rig.scrape("f 1\n" + bomb).failure == .seriesTotal(max: 4))
+        let back = try rig.scrape("f 1\ng 1\n")
+        #expect(Self.shown(back) == ["f{} 1.0", "g{} 1.0"] && rig.budget.count == 2)
+        #expect(Self.shown(back, own: true).last == "scrape_series_added{} 1.0")
+    }
+
     @Test(
         "label limits",
         arguments: [

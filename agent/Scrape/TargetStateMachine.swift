@@ -104,6 +104,12 @@ package struct TargetStateMachine: Sendable {
         }
         end(seenBy: failure == nil, time, &outcome.scrape)
         hasEnded = failure == nil
+        if case .seriesTotal? = failure, case .success(let text) = result {
+            // What is gone must not keep out what came in its place.
+            // Source: Prometheus 3.14 `scrapeCache.iterDone`, which flushes by force where the cache grows too large.
+            seeKnown(text)
+            hasEnded = true
+        }
         report(failure == nil, figures, seconds(), time, &outcome.scrape)
         outcome.scrape.series = table.series
         outcome.failure = failure
@@ -150,6 +156,19 @@ package struct TargetStateMachine: Sendable {
                 throw .sampleLimit(max: limit)
             }
             addRow(slot, text, index, time, &outcome)
+        }
+    }
+
+    /// Marks the lines that `text` still has, so that they stay though the scrape fails.
+    private mutating func seeKnown(_ text: ScrapedText) {
+        var previous = -1
+        for range in text.series {
+            let known = text.bytes.withUnsafeBytes {
+                table.find(UnsafeRawBufferPointer(rebasing: $0[range]), after: previous)
+            }
+            guard let known else { continue }
+            _ = table.see(known, round)
+            previous = known
         }
     }
 
