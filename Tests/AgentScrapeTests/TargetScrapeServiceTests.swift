@@ -14,6 +14,7 @@ struct TargetScrapeServiceTests {
         _ count: Int, _ clock: VirtualClock,
         _ answer: @escaping @Sendable (Int) -> RawServer.Answer,
         tree: SimulatedFileTree = SimulatedFileTree(random: SeededRandom(seed: 1)),
+        targets make: (String) throws -> [ScrapeTarget] = { [try ScrapeClientTests.target($0)] },
         duringScrape: @escaping @Sendable () -> Void = {}
     ) async throws -> (scrapes: [TargetScrape], families: [MetricFamily], target: ScrapeTarget) {
         let asked = Mutex(0)
@@ -25,12 +26,13 @@ struct TargetScrapeServiceTests {
                     return asked
                 })
         }
-        let target = try ScrapeClientTests.target("127.0.0.1:\(server.port)")
+        let targets = try make("127.0.0.1:\(server.port)")
+        let target = try #require(targets.first)
         let (series, bodies) = (SeriesBudget(), ByteBudget())
-        let figures = ScrapeFigures([target], series: series, bodies: bodies)
+        let figures = ScrapeFigures(targets, series: series, bodies: bodies)
         let (stream, continuation) = AsyncStream.makeStream(of: TargetScrape.self)
         let service = TargetScrapeService(
-            targets: [target], client: try ScrapeClientTests.client(budget: bodies),
+            targets: targets, client: try ScrapeClientTests.client(budget: bodies),
             budget: series, figures: figures,
             memory: TargetMemory(tree: tree, folder: "/state/scrape"), clock: clock,
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
@@ -72,6 +74,31 @@ struct TargetScrapeServiceTests {
         #expect(held?.points.map(\.value) == [1])
         #expect(
             families.first { $0.name == "petrel_agent_scrape_body_bytes" }?.points[0].value == 0)
+    }
+
+    @Test("targets of one job at one address are counted together")
+    func shared() async throws {
+        let (_, families, _) = try await Self.run(
+            12, VirtualClock(), { _ in .init("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n") },
+            targets: { address in
+                var probe = ScrapeJob(name: "probe")
+                probe.staticConfigs = ["a", "b", "c"].map {
+                    .init(targets: [address], labels: ["instance": $0])
+                }
+                var other = ScrapeJob(name: "other")
+                other.staticConfigs = [.init(targets: [address])]
+                let targets = try ScrapeTarget.all([probe, other])
+                #expect(targets.count == 4)
+                return targets
+            })
+        for family in families {
+            let labels = family.points.map(\.labels)
+            #expect(Set(labels).count == labels.count, "\(family.name)")
+        }
+        let skipped = families.first { $0.name == "petrel_agent_scrape_skipped_total" }
+        #expect(skipped?.points.map { $0.labels["scrape_job"] } == ["probe", "other"])
+        let failures = families.first { $0.name == "petrel_agent_scrape_failures_total" }
+        #expect((failures?.points.reduce(0) { $0 + $1.value } ?? 0) >= 12)
     }
 
     @Test("a time that passes during a scrape is skipped and counted")

@@ -7,6 +7,18 @@ package final class ScrapeFigures: Sendable {
         var failures: [String: UInt64] = [:]
         var dropped: [String: UInt64] = [:]
         var skipped: UInt64 = 0
+
+        mutating func add(_ other: Self) {
+            failures.merge(other.failures) { $0 + $1 }
+            dropped.merge(other.dropped) { $0 + $1 }
+            skipped += other.skipped
+        }
+    }
+
+    /// What tells figures apart.
+    private struct Place: Hashable, Sendable {
+        var job: String
+        var address: String
     }
 
     private let targets: [ScrapeTarget]
@@ -39,21 +51,37 @@ package final class ScrapeFigures: Sendable {
         figures.withLock { $0[target].skipped += UInt64(count) }
     }
 
-    /// Empty where nothing is scraped.
+    /// By place, in the order of the targets: many targets may be one exporter's, which asks others on their behalf.
+    private func summed() -> [(place: Place, figures: TargetFigures)] {
+        var sums: [(place: Place, figures: TargetFigures)] = []
+        var indexes: [Place: Int] = [:]
+        for (target, figures) in zip(targets, figures.withLock { $0 }) {
+            let place = Place(job: target.job.name, address: target.address)
+            if let index = indexes[place] {
+                sums[index].figures.add(figures)
+            } else {
+                indexes[place] = sums.count
+                sums.append((place, figures))
+            }
+        }
+        return sums
+    }
+
+    /// Empty where nothing is scraped. Targets of one job at one address are counted together.
     package func families() -> [MetricFamily] {
         guard !targets.isEmpty else { return [] }
-        let figures = figures.withLock { $0 }
-        func labels(_ target: ScrapeTarget, _ reason: String? = nil) -> Labels {
-            var labels = ["scrape_job": target.job.name, "target": target.address]
+        let sums = summed()
+        func labels(_ place: Place, _ reason: String? = nil) -> Labels {
+            var labels = ["scrape_job": place.job, "target": place.address]
             if let reason { labels["reason"] = reason }
             return Labels(labels)
         }
         func points(
             _ counts: (TargetFigures) -> [String: UInt64]
         ) -> [MetricFamily.Point] {
-            zip(targets, figures).flatMap { target, figures in
+            sums.flatMap { place, figures in
                 counts(figures).sorted { $0.key < $1.key }.map {
-                    MetricFamily.Point(labels(target, $0.key), Double($0.value))
+                    MetricFamily.Point(labels(place, $0.key), Double($0.value))
                 }
             }
         }
@@ -83,8 +111,8 @@ package final class ScrapeFigures: Sendable {
             MetricFamily(
                 "petrel_agent_scrape_skipped_total", .counter,
                 help: "Times of a target's grid at which nothing was scraped.",
-                points: zip(targets, figures).map {
-                    MetricFamily.Point(labels($0), Double($1.skipped))
+                points: sums.map { place, figures in
+                    MetricFamily.Point(labels(place), Double(figures.skipped))
                 }),
         ]
     }
