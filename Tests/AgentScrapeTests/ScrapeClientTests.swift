@@ -23,6 +23,7 @@ struct ScrapeClientTests {
 
     static func client(
         _ files: [String: String] = [:], budget: ByteBudget = ByteBudget(),
+        resolve: @escaping ScrapeClient.Resolve = ScrapeAddresses.resolve,
         offload: @escaping @Sendable (@escaping @Sendable () -> Void) -> Bool = { work in
             work()
             return true
@@ -30,7 +31,7 @@ struct ScrapeClientTests {
     ) throws -> ScrapeClient {
         ScrapeClient(
             group: RawServer.group, files: try tree(files), version: "1", budget: budget,
-            offload: offload)
+            resolve: resolve, offload: offload)
     }
 
     static func target(
@@ -241,6 +242,58 @@ struct ScrapeClientTests {
         let threadless = try Self.client(offload: { _ in false })
         #expect(Self.reason(await Self.read(threadless, named)) == "preparation")
         try await server.stop()
+    }
+
+    /// A name with these addresses.
+    static func resolving(_ addresses: [SocketAddress]) -> ScrapeClient.Resolve {
+        { (_, _) throws(ScrapeFailure) in addresses }
+    }
+
+    @Test("of a name's addresses those that refuse or keep silent are passed over")
+    func addresses() async throws {
+        let server = try await RawServer.start { _ in .ok(Self.text) }
+        let hanging = try HangingPort()
+        let target = try Self.target("app.internal:\(server.port)") {
+            $0.timeout = PrometheusDuration(milliseconds: 3_000)
+        }
+        let good = try SocketAddress(ipAddress: "127.0.0.1", port: server.port)
+        let refusing = try SocketAddress(ipAddress: "127.0.0.2", port: server.port)
+        let silent = try SocketAddress(ipAddress: "127.0.0.1", port: hanging.port)
+        for addresses in [[refusing, good], [silent, good], [good, refusing]] {
+            let client = try Self.client(resolve: Self.resolving(addresses))
+            #expect(await Self.read(client, target) == .success(2))
+        }
+        let none = try Self.client(resolve: Self.resolving([refusing, refusing]))
+        let refused = "127.0.0.2 refused: nothing listens there"
+        #expect(await Self.read(none, target) == .failure(.connection("\(refused); \(refused)")))
+        try await server.stop()
+        hanging.close()
+    }
+
+    @Test("what fails on a connection is not asked for anew elsewhere")
+    func onceConnected() async throws {
+        let server = try await RawServer.start { _ in .init("HTTP/1.1 200 OK\r\nContent-L") }
+        let address = try SocketAddress(ipAddress: "127.0.0.1", port: server.port)
+        let client = try Self.client(resolve: Self.resolving([address, address]))
+        let target = try Self.target("app.internal:\(server.port)")
+        #expect(Self.reason(await Self.read(client, target)) == "connection")
+        #expect(server.requests.count == 1)
+        try await server.stop()
+    }
+
+    @Test("the system's resolver")
+    func resolver() throws {
+        #expect(
+            try ScrapeAddresses.resolve("127.0.0.1", 80)
+                == [SocketAddress(ipAddress: "127.0.0.1", port: 80)])
+        #expect(
+            try ScrapeAddresses.resolve("::1", 8080)
+                == [SocketAddress(ipAddress: "::1", port: 8080)])
+        let local = try ScrapeAddresses.resolve("localhost", 80)
+        #expect(local.contains { ["127.0.0.1", "::1"].contains($0.ipAddress) })
+        #expect(Set(local).count == local.count && local.count <= ScrapeAddresses.countMax)
+        let error = #expect(throws: ScrapeFailure.self) { try ScrapeAddresses.resolve("a..b", 80) }
+        #expect(error?.reason == "preparation")
     }
 
     struct TLSCase: Sendable, CustomStringConvertible {

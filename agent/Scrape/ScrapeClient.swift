@@ -24,6 +24,7 @@ package final class ScrapeClient: Sendable {
     private let group: any EventLoopGroup
     private let files: any WorldFileTree
     private let offload: @Sendable (@escaping @Sendable () -> Void) -> Bool
+    private let resolve: Resolve
     private let budget: ByteBudget
     private let userAgent: String
     /// TLS by target; made anew after a failure, so that replaced files are taken.
@@ -31,14 +32,18 @@ package final class ScrapeClient: Sendable {
     /// Targets whose preparation has not returned; at most `preparationsMax`.
     private let preparing = Mutex<Set<Int>>([])
 
+    /// The addresses of a host, at least one; blocks.
+    package typealias Resolve = @Sendable (String, Int) throws(ScrapeFailure) -> [SocketAddress]
+
     package init(
         group: any EventLoopGroup, files: any WorldFileTree, version: String,
-        budget: ByteBudget = ByteBudget(),
+        budget: ByteBudget = ByteBudget(), resolve: @escaping Resolve = ScrapeAddresses.resolve,
         offload: @escaping @Sendable (@escaping @Sendable () -> Void) -> Bool
     ) {
         self.group = group
         self.files = files
         self.budget = budget
+        self.resolve = resolve
         self.offload = offload
         userAgent = "petrel-agent/\(version)"
     }
@@ -69,7 +74,8 @@ package final class ScrapeClient: Sendable {
 
     /// What a connection needs.
     private struct Prepared: Sendable {
-        var address: SocketAddress
+        /// In the order in which they are tried.
+        var addresses: [SocketAddress]
         var authorization: String?
         var context: NIOSSLContext?
     }
@@ -79,7 +85,7 @@ package final class ScrapeClient: Sendable {
         if target.job.authorization.isNone, !target.isTLS || context != nil,
             let address = try? SocketAddress(ipAddress: target.host, port: target.port)
         {
-            connect(target, Prepared(address: address, context: context), promise)
+            connect(target, Prepared(addresses: [address], context: context), promise)
             return
         }
         let mayBegin = preparing.withLock {
@@ -124,28 +130,27 @@ package final class ScrapeClient: Sendable {
             contexts.withLock { $0[target.number] = context }
         }
         let authorization = try ScrapeSecrets.header(target.job.authorization, files)
-        let address: SocketAddress
-        do {
-            address = try SocketAddress.makeAddressResolvingHost(target.host, port: target.port)
-        } catch {
-            throw .preparation("the name \(target.host) leads to no address: \(error)")
-        }
-        return Prepared(address: address, authorization: authorization, context: context)
+        let addresses = try resolve(target.host, target.port)
+        return Prepared(addresses: addresses, authorization: authorization, context: context)
     }
 
     // MARK: - The connection
 
+    /// Tries the addresses from `index` on, each for its share of the timeout, until one is connected to; what fails on a
+    /// connection is not tried again. `failed` says what became of those before.
     private func connect(
-        _ target: ScrapeTarget, _ prepared: Prepared, _ promise: EventLoopPromise<ScrapedBody>
+        _ target: ScrapeTarget, _ prepared: Prepared, _ promise: EventLoopPromise<ScrapedBody>,
+        from index: Int = 0, failed: [String] = []
     ) {
         let head = head(target, prepared.authorization)
         let budget = budget
         let bodyBytesMax = target.job.bodyBytesMax
+        let share = target.timeoutMilliseconds / Int64(prepared.addresses.count)
         // An address is no name to ask for; the certificate is held against the address then.
         let name = target.job.tls.serverName ?? target.host
         let isAddress = (try? SocketAddress(ipAddress: name, port: 1)) != nil
         ClientBootstrap(group: promise.futureResult.eventLoop)
-            .connectTimeout(.milliseconds(target.timeoutMilliseconds))
+            .connectTimeout(.milliseconds(share))
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -173,8 +178,21 @@ package final class ScrapeClient: Sendable {
                             promise: promise))
                 }
             }
-            .connect(to: prepared.address)
-            .whenFailure { promise.fail(ScrapeResponseHandler.failure($0)) }
+            .connect(to: prepared.addresses[index])
+            .whenFailure { error in
+                let failure = ScrapeResponseHandler.failure(error)
+                guard case .connection(let detail) = failure, prepared.addresses.count > 1 else {
+                    promise.fail(failure)
+                    return
+                }
+                let address = prepared.addresses[index].ipAddress ?? "?"
+                let failed = failed + ["\(address) \(detail)"]
+                guard failed.count < prepared.addresses.count else {
+                    promise.fail(ScrapeFailure.connection(failed.joined(separator: "; ")))
+                    return
+                }
+                self.connect(target, prepared, promise, from: index + 1, failed: failed)
+            }
     }
 
     /// Source: Prometheus 3.14 `targetScraper.scrape`.
