@@ -1,23 +1,51 @@
-/// A text that equals another only byte for byte, as names and values of labels do; a `String` equals what is canonically
-/// equivalent too (`é` in one scalar or two).
+/// A text that equals another only byte for byte, as names and values of labels do: to Swift two spellings of `é` are one.
 package struct ExactText: Hashable, Sendable, ExpressibleByStringLiteral {
     package let text: String
 
-    @inlinable
     package init(_ text: String) { self.text = text }
 
-    @inlinable
     package init(stringLiteral text: String) { self.text = text }
 
-    @inlinable
-    package static func == (a: Self, b: Self) -> Bool {
-        a.text.utf8.elementsEqual(b.text.utf8)
-    }
+    package static func == (a: Self, b: Self) -> Bool { bytesEqual(a.text, b.text) }
 
-    @inlinable
-    package func hash(into hasher: inout Hasher) {
-        var text = text
-        text.withUTF8 { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
-        hasher.combine(UInt8(0xff))
+    package func hash(into hasher: inout Hasher) { hasher.combine(bytesOf: text) }
+}
+
+/// Whether `a` and `b` are the same bytes of UTF-8. O(n).
+package func bytesEqual(_ a: String, _ b: String) -> Bool {
+    if a._isIdentical(to: b) { return true }
+    // Equal bytes are equal texts, and Swift tells unequal ones fast.
+    guard a == b, a.utf8.count == b.utf8.count else { return false }
+    let isEqual = a.utf8.withContiguousStorageIfAvailable { a in
+        b.utf8.withContiguousStorageIfAvailable { b in
+            bytesEqual(UnsafeRawBufferPointer(a), UnsafeRawBufferPointer(b))
+        }
+    }
+    return (isEqual ?? nil) ?? a.utf8.elementsEqual(b.utf8)
+}
+
+private func bytesEqual(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Bool {
+    precondition(a.count == b.count, "texts of one length")
+    var at = 0
+    while at + 8 <= a.count {
+        let word = a.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+        guard word == b.loadUnaligned(fromByteOffset: at, as: UInt64.self) else { return false }
+        at += 8
+    }
+    while at < a.count {
+        guard a[at] == b[at] else { return false }
+        at += 1
+    }
+    return true
+}
+
+extension Hasher {
+    /// Feeds the bytes of `text`, and an end that no UTF-8 has.
+    mutating func combine(bytesOf text: String) {
+        let isDone: Void? = text.utf8.withContiguousStorageIfAvailable {
+            combine(bytes: UnsafeRawBufferPointer($0))
+        }
+        if isDone == nil { for byte in text.utf8 { combine(byte) } }
+        combine(UInt8(0xff))
     }
 }

@@ -1,4 +1,5 @@
-/// One name and value of a label set. Any UTF-8 name is allowed, as in Prometheus 3.
+/// One name and value of a label set. Any UTF-8 name is allowed, as in Prometheus 3; two labels are one where their bytes
+/// are.
 package struct Label: Hashable, Comparable, Sendable {
     package var name: String
     package var value: String
@@ -8,8 +9,18 @@ package struct Label: Hashable, Comparable, Sendable {
         self.value = value
     }
 
+    package static func == (a: Self, b: Self) -> Bool {
+        bytesEqual(a.name, b.name) && bytesEqual(a.value, b.value)
+    }
+
+    package func hash(into hasher: inout Hasher) {
+        hasher.combine(bytesOf: name)
+        hasher.combine(bytesOf: value)
+    }
+
     package static func < (a: Self, b: Self) -> Bool {
-        a.name == b.name ? bytesPrecede(a.value, b.value) : bytesPrecede(a.name, b.name)
+        bytesEqual(a.name, b.name)
+            ? bytesPrecede(a.value, b.value) : bytesPrecede(a.name, b.name)
     }
 }
 
@@ -26,9 +37,20 @@ package struct Labels: Hashable, Comparable, Sendable {
 
     /// A set of `labels` in any order; of equal names the last wins, empty values are left out. O(n log n).
     package init(_ labels: some Sequence<Label>) {
-        var byName: [String: String] = [:]
-        for label in labels { byName[label.name] = label.value }
-        sorted = byName.filter { !$0.value.isEmpty }.map { Label($0.key, $0.value) }.sorted()
+        var found = Array(labels)
+        // The sort is stable: of equal names the last comes last.
+        found.sort { bytesPrecede($0.name, $1.name) }
+        var kept = 0
+        for index in found.indices {
+            let isLast =
+                index + 1 == found.count
+                || !bytesEqual(found[index].name, found[index + 1].name)
+            guard isLast, !found[index].value.isEmpty else { continue }
+            if kept < index { found[kept] = found[index] }
+            kept += 1
+        }
+        found.removeLast(found.count - kept)
+        sorted = found
     }
 
     /// A set from a dictionary; empty values are left out.
@@ -39,14 +61,35 @@ package struct Labels: Hashable, Comparable, Sendable {
     /// A set from labels that are already sorted by name, unique and non-empty. O(1); the caller answers for it.
     package init(sortedUnchecked labels: [Label]) { sorted = labels }
 
+    package static func == (a: Self, b: Self) -> Bool {
+        guard a.sorted.count == b.sorted.count else { return false }
+        return a.sorted.withUnsafeBufferPointer { a in
+            b.sorted.withUnsafeBufferPointer { b in
+                guard a.baseAddress != b.baseAddress else { return true }
+                // Most texts are short or shared: their words tell, and no references are counted.
+                return a.indices.allSatisfy {
+                    a[$0].name._isIdentical(to: b[$0].name)
+                        && a[$0].value._isIdentical(to: b[$0].value) || isSame(a, b, $0)
+                }
+            }
+        }
+    }
+
+    @inline(never)
+    private static func isSame(
+        _ a: UnsafeBufferPointer<Label>, _ b: UnsafeBufferPointer<Label>, _ index: Int
+    ) -> Bool { a[index] == b[index] }
+
     package static func < (a: Self, b: Self) -> Bool {
         a.sorted.lexicographicallyPrecedes(b.sorted)
     }
 
     /// The value of the label `name`; the empty string where it does not exist. O(n).
     package subscript(name: String) -> String {
-        for label in sorted where label.name == name { return label.value }
-        return ""
+        // Swift's equality is the faster one; what it takes for equal is looked at again.
+        guard let first = sorted.firstIndex(where: { $0.name == name }) else { return "" }
+        if bytesEqual(sorted[first].name, name) { return sorted[first].value }
+        return sorted[first...].first { bytesEqual($0.name, name) }?.value ?? ""
     }
 
     /// The value of `__name__`, empty for a set without one.
@@ -54,7 +97,7 @@ package struct Labels: Hashable, Comparable, Sendable {
 
     /// This set with `name` set to `value`; an empty value removes the label.
     package func setting(_ name: String, _ value: String) -> Labels {
-        var labels = sorted.filter { $0.name != name }
+        var labels = sorted.filter { !bytesEqual($0.name, name) }
         guard !value.isEmpty else { return Labels(sortedUnchecked: labels) }
         let label = Label(name, value)
         labels.insert(label, at: labels.firstIndex { label < $0 } ?? labels.count)

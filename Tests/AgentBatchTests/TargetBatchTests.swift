@@ -70,6 +70,21 @@ struct TargetBatchTests {
         #expect(help[Self.series("d", 1).labels] == "Of d.")
     }
 
+    @Test("two spellings of one text are two series")
+    func spellings() throws {
+        let sink = MemorySink(batchesPerDictionary: 100)
+        var writer = MetricsBatchWriter()
+        let texts = ["caf\u{e9}", "cafe\u{301}"]
+        let series = texts.map { TargetSeries(labels: ["__name__": "m", "n": $0], family: "m") }
+        let rows = series.indices.map {
+            TargetScrape.Row(slot: $0, value: Double($0), timestamp: TimestampMS(1))
+        }
+        _ = try writer.write(
+            TargetScrape(target: 0, name: "a", series: series, rows: rows), to: sink)
+        let found = try Self.samples(sink).samples.map { Array($0.0["n"].utf8) }
+        #expect(found == texts.map { Array($0.utf8) })
+    }
+
     @Test("samples with times of their own go in as many scrapes as there are times")
     func times() throws {
         let sink = MemorySink(batchesPerDictionary: 1000)

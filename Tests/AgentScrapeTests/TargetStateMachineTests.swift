@@ -212,6 +212,21 @@ struct TargetStateMachineTests {
         #expect(outcome.duplicates == 0)
     }
 
+    @Test("two spellings of one text are two series, each as it is written", arguments: 1...2)
+    func spellings(round: Int) throws {
+        var rig = try Rig(Self.job())
+        let texts = ["caf\u{e9} of a long name", "cafe\u{301} of a long name"]
+        let lines = texts.map { "m{n=\"\($0)\"} 1\n" }
+        for _ in 0..<round {
+            let outcome = try rig.scrape(lines.joined())
+            let values = outcome.scrape.rows.prefix(2).map {
+                Array(outcome.scrape.series[$0.slot].labels["n"].utf8)
+            }
+            #expect(values == texts.map { Array($0.utf8) })
+            #expect(outcome.duplicates == 0)
+        }
+    }
+
     @Test("metric relabeling drops, and what falls together is taken once")
     func relabeling() throws {
         var job = Self.job()

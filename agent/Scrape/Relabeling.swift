@@ -9,9 +9,9 @@ package struct LabelBuilder: Sendable {
     package init(_ labels: Labels = .empty) { sorted = Array(labels) }
 
     package subscript(name: String) -> String {
-        get { sorted.first { $0.name == name }?.value ?? "" }
+        get { sorted.first { bytesEqual($0.name, name) }?.value ?? "" }
         set {
-            sorted.removeAll { $0.name == name }
+            sorted.removeAll { bytesEqual($0.name, name) }
             guard !newValue.isEmpty else { return }
             let at = sorted.firstIndex { bytesPrecede(name, $0.name) } ?? sorted.count
             sorted.insert(Label(name, newValue), at: at)

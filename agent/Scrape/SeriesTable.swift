@@ -69,7 +69,7 @@ struct SeriesTable: Sendable {
     private var freeSlots: [Int32] = []
     private var firstLine: Int32 = -1
     /// Texts that many series share.
-    private var texts: Set<String> = []
+    private var texts: Set<ExactText> = []
     /// Lines that a scrape created, for taking it back.
     private var created: [Int32] = []
 
@@ -198,7 +198,7 @@ struct SeriesTable: Sendable {
 
     /// Texts of up to 15 bytes need no memory of their own.
     private mutating func shared(_ text: String) -> String {
-        text.utf8.count <= 15 ? text : texts.insert(text).memberAfterInsert
+        text.utf8.count <= 15 ? text : texts.insert(ExactText(text)).memberAfterInsert.text
     }
 
     private mutating func trimTexts() {
