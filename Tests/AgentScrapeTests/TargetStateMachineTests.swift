@@ -349,6 +349,38 @@ struct TargetStateMachineTests {
         #expect(Self.shown(try rig.scrape("")) == ["a{} stale"])
     }
 
+    @Test("a sample with a time of its own is sent once for as long as it stays the same")
+    func unchanged() throws {
+        var job = Self.job()
+        job.sampleLimit = 3
+        // With a rule the limit is found line by line, behind samples that were taken already.
+        job.metricRelabelRules = [RelabelingTests.rule(.drop, from: ["__name__"], "go_.*")]
+        var rig = try Rig(job)
+        #expect(Self.shown(try rig.scrape("a 1 500\nb 1\n")) == ["a{} 1.0", "b{} 1.0"])
+        let again = try rig.scrape("a 1 500\nb 1\na 1 500\n")
+        #expect(Self.shown(again) == ["b{} 1.0"] && again.duplicates == 1)
+        #expect(Self.shown(again, own: true)[2] == "scrape_samples_scraped{} 3.0")
+        #expect(Self.shown(try rig.scrape("a 2 500\nb 1\n")) == ["a{} 2.0", "b{} 1.0"])
+        #expect(Self.shown(try rig.scrape("a 2 600\nb 1\n")) == ["a{} 2.0", "b{} 1.0"])
+        #expect(Self.shown(try rig.scrape("a -0 600\n")) == ["a{} -0.0", "b{} stale"])
+        #expect(Self.shown(try rig.scrape("a 0 600\n")) == ["a{} 0.0"])
+        // What a failed scrape brought was not sent.
+        #expect(try rig.scrape("a 3 700\nb 1\nc 1\nd 1\n").failure == .sampleLimit(max: 3))
+        #expect(Self.shown(try rig.scrape("a 3 700\n")) == ["a{} 3.0"])
+        #expect(Self.shown(rig.fail(.connection("x"))) == [])
+        #expect(Self.shown(try rig.scrape("a 3 700\n")) == [])
+    }
+
+    @Test("sample times before all that the collector takes are out of bounds")
+    func old() throws {
+        var rig = try Rig(Self.job())
+        rig.time = 1_700_000_000_000
+        let time = rig.time + 15_000
+        let oldest = time - 400 * 86_400_000
+        let outcome = try rig.scrape("a 1 \(oldest)\nb 1 \(oldest - 1)\n")
+        #expect(Self.shown(outcome) == ["a{} 1.0"] && outcome.outOfBounds == 1)
+    }
+
     @Test("a target that speaks of `up` itself does not speak for us")
     func impostor() throws {
         var rig = try Rig(Self.job())

@@ -42,9 +42,10 @@ struct SeriesTable: Sendable {
         var isLive = false
         /// The last round that tracked it.
         var round: UInt32 = 0
-        /// The last round and time that it got a sample.
+        /// The last round that it had a sample, 0 where none is sent; the sample's time and the bits of its value.
         var rowRound: UInt32 = 0
         var rowTime: Int64 = 0
+        var rowBits: UInt64 = 0
     }
 
     private struct Line: Sendable {

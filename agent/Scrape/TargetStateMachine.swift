@@ -39,6 +39,8 @@ package struct TargetStateMachine: Sendable {
 
     /// Sample times further ahead are refused. Source: Prometheus 3.14 `maxAheadTime`.
     static let aheadMillisecondsMax: Int64 = 10 * 60_000
+    /// Sample times further back are refused, as the collector would.
+    static let ageMillisecondsMax: Int64 = 400 * 24 * 60 * 60_000
 
     package let target: ScrapeTarget
     private let budget: SeriesBudget
@@ -224,20 +226,25 @@ package struct TargetStateMachine: Sendable {
         {
             at = text.timestamps[index]
             hasOwnTime = true
-            guard at <= time.rawValue + Self.aheadMillisecondsMax else {
+            guard at <= time.rawValue + Self.aheadMillisecondsMax,
+                at >= time.rawValue - Self.ageMillisecondsMax
+            else {
                 outcome.outOfBounds += 1
                 return
             }
         }
         // What we say of the target ourselves comes first among the slots; it can't say that for us.
-        guard slot >= own.count,
-            table.states[slot].rowRound != round || table.states[slot].rowTime != at
-        else {
+        let last = table.states[slot]
+        guard slot >= own.count, last.rowRound != round || last.rowTime != at else {
             outcome.duplicates += 1
             return
         }
+        let bits = text.values[index].bitPattern
         table.states[slot].rowRound = round
         table.states[slot].rowTime = at
+        table.states[slot].rowBits = bits
+        // What the collector has already: a target says a sample with a time until it has another.
+        if hasOwnTime, last.rowRound != 0, last.rowTime == at, last.rowBits == bits { return }
         // The exposition says itself when a sample with a time is old: no marker ends it.
         if !hasOwnTime { table.states[slot].round = round }
         outcome.scrape.rows.append(
@@ -255,6 +262,8 @@ package struct TargetStateMachine: Sendable {
                     .init(slot: slot, value: StalenessMarker.value, timestamp: time))
             }
             table.states[slot].isLive = isThere
+            // Its samples are not sent, and would be missing if the next scrape passed over them.
+            if !isUp, table.states[slot].rowRound == round { table.states[slot].rowRound = 0 }
         }
     }
 
