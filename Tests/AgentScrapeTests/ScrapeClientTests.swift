@@ -68,6 +68,8 @@ struct ScrapeClientTests {
     static let taken: [(name: String, answer: RawServer.Answer, count: Int)] = [
         ("text", .ok(text), 2),
         ("nothing", .ok(""), 0),
+        ("nothing, of no type", .init("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"), 0),
+        ("nothing, without # EOF", .ok("", type: "application/openmetrics-text"), 0),
         (
             "OpenMetrics", .ok("a 1\n# EOF\n", type: "application/openmetrics-text; version=1.0.0"),
             1
@@ -110,6 +112,10 @@ struct ScrapeClientTests {
         #expect(result == .failure(.bodyTooLarge(max: 1 << 20)))
         let cut = try await Self.scrape(.ok(Array(bytes.dropLast(4)), encoding: "gzip"))
         #expect(Self.reason(cut) == "exposition")
+        let nothing = try Gzip.compress([])
+        let empty = try await Self.scrape(.ok(nothing, type: "text/html", encoding: "gzip"))
+        #expect(empty == .success(0))
+        #expect(Self.reason(try await Self.scrape(.ok([], encoding: "gzip"))) == "exposition")
     }
 
     static func reason(_ result: Result<Int, ScrapeFailure>) -> String {
