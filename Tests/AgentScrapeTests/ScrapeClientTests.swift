@@ -232,6 +232,31 @@ struct ScrapeClientTests {
         try await server.stop()
     }
 
+    @Test("a target that announces much and sends little has little of the budget")
+    func announced() async throws {
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 9000000\r\n\r\n"
+        let hanging = try await RawServer.start { _ in .init(head + "a 1\n", closes: false) }
+        let large = "a 1\n# " + String(repeating: "x", count: 150_000) + "\n"
+        let server = try await RawServer.start { _ in .ok(large) }
+        let budget = ByteBudget(max: 250_000)
+        let client = try Self.client(budget: budget)
+        let first = try Self.target("127.0.0.1:\(hanging.port)") {
+            $0.timeout = PrometheusDuration(milliseconds: 500)
+        }
+        var second = try Self.target("127.0.0.1:\(server.port)")
+        second.number = 1
+        // It waits for what was announced, and others have their share meanwhile.
+        async let waiting = Self.read(client, first)
+        let held = try await client.fetch(second)
+        #expect(held.bytes.count == large.utf8.count)
+        #expect(Self.reason(await waiting) == "timeout")
+        // All that a body of a known length takes in the end is its length, and it fits beside what hangs.
+        #expect((large.utf8.count...(large.utf8.count + 65_536)).contains(budget.count))
+        withExtendedLifetime(held) {}
+        try await hanging.stop()
+        try await server.stop()
+    }
+
     @Test("a name that never resolves hangs its own target alone, once")
     func hanging() async throws {
         let server = try await RawServer.start { _ in .ok(Self.text) }

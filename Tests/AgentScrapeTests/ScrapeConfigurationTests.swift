@@ -112,6 +112,10 @@ struct ScrapeConfigurationTests {
             "cert_file and key_file go together"
         ),
         (
+            "- {job_name: a, body_size_limit: 17MiB, static_configs: [{targets: [a]}]}",
+            "`body_size_limit`: expected"
+        ),
+        (
             "- {job_name: a, fallback_scrape_protocol: PrometheusProto}",
             "expected one of PrometheusText0.0.4"
         ),

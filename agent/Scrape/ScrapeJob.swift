@@ -11,6 +11,8 @@ package enum ScrapeLimits {
     package static let bodyBytesTotalMax = 32 << 20
     /// `body_size_limit` where the configuration says none, decompressed.
     package static let bodyBytesDefault = 10 << 20
+    /// The highest `body_size_limit`: a body of unknown length may hold as much again while it grows.
+    package static let bodyBytesMax = bodyBytesTotalMax / 2
     /// Bytes of the head of an answer.
     package static let headBytesMax = 64 << 10
     /// Samples of one body, before any limit of the configuration.

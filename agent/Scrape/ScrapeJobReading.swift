@@ -68,7 +68,7 @@ extension ScrapeJob {
         job.labelValueLengthLimit = try entry.int(
             "label_value_length_limit", default: 0, range: counts)
         let bytes = try entry.byteCount(
-            "body_size_limit", default: 0, range: 0...ScrapeLimits.bodyBytesTotalMax)
+            "body_size_limit", default: 0, range: 0...ScrapeLimits.bodyBytesMax)
         if bytes > 0 { job.bodyBytesMax = bytes }
         guard let name = try entry.string("fallback_scrape_protocol") else { return }
         switch name {

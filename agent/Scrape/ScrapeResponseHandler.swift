@@ -78,16 +78,15 @@ final class ScrapeResponseHandler: ChannelInboundHandler {
                 finish(.failure(.bodyTooLarge(max: bodyBytesMax)))
                 return
             }
-            guard lease?.grow(by: length) ?? false else {
-                finish(.failure(.bodiesTooLarge(max: ScrapeLimits.bodyBytesTotalMax)))
-                return
-            }
-            leased = length
+            // Room, which takes no memory before there is something in it; the lease is for what has come.
+            announced = length
             bytes.reserveCapacity(length)
         }
     }
 
-    /// Bytes that the lease has; taken in steps where the length was not said.
+    /// `Content-Length`.
+    private var announced: Int?
+    /// Bytes that the lease has; taken in steps, so that a target that announces much and sends nothing has little.
     private var leased = 0
     private static let leaseBytes = 64 << 10
 
@@ -98,8 +97,13 @@ final class ScrapeResponseHandler: ChannelInboundHandler {
             return
         }
         if count > leased {
-            // Growing by doubling may hold the old and the new at once.
-            let more = max(count - leased, leased, Self.leaseBytes)
+            // Growing by doubling may hold the old and the new at once; where the length is known nothing grows.
+            var more = max(count - leased, Self.leaseBytes)
+            if let announced {
+                more = max(count, min(leased + more, announced)) - leased
+            } else {
+                more = max(more, leased)
+            }
             guard lease?.grow(by: more) ?? false else {
                 finish(.failure(.bodiesTooLarge(max: ScrapeLimits.bodyBytesTotalMax)))
                 return
