@@ -364,14 +364,61 @@ struct ScrapeClientTests {
             reason: "preparation"),
     ]
 
+    static func serverContext(
+        _ pair: (certificate: String, key: String),
+        _ change: (inout TLSConfiguration) -> Void = { _ in }
+    ) throws -> NIOSSLContext {
+        let certificates = try NIOSSLCertificate.fromPEMBytes(Array(pair.certificate.utf8))
+        let key = try NIOSSLPrivateKey(bytes: Array(pair.key.utf8), format: .pem)
+        var configuration = TLSConfiguration.makeServerConfiguration(
+            certificateChain: certificates.map { .certificate($0) }, privateKey: .privateKey(key))
+        change(&configuration)
+        return try NIOSSLContext(configuration: configuration)
+    }
+
+    @Test("a certificate that an HTTP status refuses is read anew")
+    func rotated() async throws {
+        let context = try Self.serverContext(Self.addressed)
+        let server = try await RawServer.start(tls: context) { head in
+            head.contains("GET /refused ")
+                ? .init("HTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n") : .ok(Self.text)
+        }
+        let tree = try Self.tree([
+            "/ca.pem": Self.addressed.certificate, "/own.pem": Self.named.certificate,
+            "/own.key": Self.named.key,
+        ])
+        let client = ScrapeClient(group: RawServer.group, files: tree, version: "1") { work in
+            work()
+            return true
+        }
+        // One number, and so one context.
+        let targets = try ["/metrics", "/refused"].map { path in
+            try Self.target("127.0.0.1:\(server.port)") {
+                ($0.scheme, $0.metricsPath, $0.tls.caFile) = ("https", path, "/ca.pem")
+                ($0.tls.certFile, $0.tls.keyFile) = ("/own.pem", "/own.key")
+            }
+        }
+        #expect(await Self.read(client, targets[0]) == .success(2))
+        // What no longer is a certificate shows whether the file is read.
+        try Self.replace("/own.pem", "rotated", tree)
+        #expect(await Self.read(client, targets[0]) == .success(2))
+        #expect(Self.reason(await Self.read(client, targets[1])) == "status")
+        #expect(Self.reason(await Self.read(client, targets[0])) == "preparation")
+        try Self.replace("/own.pem", Self.named.certificate, tree)
+        #expect(await Self.read(client, targets[0]) == .success(2))
+        try await server.stop()
+    }
+
+    static func replace(_ path: String, _ text: String, _ tree: SimulatedFileTree) throws {
+        try tree.remove(path)
+        let file = try tree.open(path, .createNew)
+        try file.write(Array(text.utf8), at: 0)
+        file.close()
+    }
+
     @Test("TLS: whose certificate is taken", arguments: tlsCases)
     func tls(_ entry: TLSCase) async throws {
-        let certificates = try NIOSSLCertificate.fromPEMBytes(Array(entry.pair.certificate.utf8))
-        let key = try NIOSSLPrivateKey(bytes: Array(entry.pair.key.utf8), format: .pem)
-        let context = try NIOSSLContext(
-            configuration: .makeServerConfiguration(
-                certificateChain: certificates.map { .certificate($0) },
-                privateKey: .privateKey(key)))
+        let context = try Self.serverContext(entry.pair)
         let server = try await RawServer.start(tls: context) { _ in .ok(Self.text) }
         let target = try Self.target("127.0.0.1:\(server.port)") {
             $0.scheme = "https"

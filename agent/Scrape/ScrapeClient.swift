@@ -65,7 +65,8 @@ package final class ScrapeClient: Sendable {
             }
         } catch {
             let failure = error as? ScrapeFailure ?? .connection("\(error)")
-            if case .tls = failure { contexts.withLock { $0[target.number] = nil } }
+            // A refused certificate of ours may come as TLS, as a status or as a cut connection.
+            if failure != .cancelled { contexts.withLock { $0[target.number] = nil } }
             throw failure
         }
     }
