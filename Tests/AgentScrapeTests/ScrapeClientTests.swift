@@ -409,6 +409,22 @@ struct ScrapeClientTests {
         try await server.stop()
     }
 
+    @Test(
+        "TLS before 1.2 is refused",
+        arguments: [(TLSVersion.tlsv11, "tls"), (.tlsv12, "2 samples"), (.tlsv13, "2 samples")])
+    func versions(_ version: TLSVersion, _ reason: String) async throws {
+        let context = try Self.serverContext(Self.addressed) {
+            ($0.minimumTLSVersion, $0.maximumTLSVersion) = (version, version)
+        }
+        let server = try await RawServer.start(tls: context) { _ in .ok(Self.text) }
+        let target = try Self.target("127.0.0.1:\(server.port)") {
+            ($0.scheme, $0.tls.caFile) = ("https", "/ca.pem")
+        }
+        let client = try Self.client(["/ca.pem": Self.addressed.certificate])
+        #expect(Self.reason(await Self.read(client, target)) == reason)
+        try await server.stop()
+    }
+
     static func replace(_ path: String, _ text: String, _ tree: SimulatedFileTree) throws {
         try tree.remove(path)
         let file = try tree.open(path, .createNew)

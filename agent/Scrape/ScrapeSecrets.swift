@@ -61,6 +61,8 @@ enum ScrapeTLS {
         _ tls: ScrapeTLSFiles, _ files: any WorldFileTree
     ) throws(ScrapeFailure) -> NIOSSLContext {
         var configuration = TLSConfiguration.makeClientConfiguration()
+        // Source: RFC 8996, and Go's crypto/tls, with which Prometheus asks.
+        configuration.minimumTLSVersion = .tlsv12
         configuration.certificateVerification = tls.isUnverified ? .none : .fullVerification
         do {
             if let path = tls.caFile {
