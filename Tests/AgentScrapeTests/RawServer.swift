@@ -10,13 +10,18 @@ final class RawServer: Sendable {
         var bytes: [UInt8]
         /// False: the connection stays open and nothing more comes.
         var closes = true
+        /// Closes the connection below TLS, as who cuts it would.
+        var cuts = false
 
-        init(_ bytes: [UInt8], closes: Bool = true) {
+        init(_ bytes: [UInt8], closes: Bool = true, cuts: Bool = false) {
             self.bytes = bytes
             self.closes = closes
+            self.cuts = cuts
         }
 
-        init(_ text: String, closes: Bool = true) { self.init(Array(text.utf8), closes: closes) }
+        init(_ text: String, closes: Bool = true, cuts: Bool = false) {
+            self.init(Array(text.utf8), closes: closes, cuts: cuts)
+        }
 
         /// An answer 200 with a body.
         static func ok(
@@ -94,7 +99,14 @@ final class RawServer: Sendable {
                 wrapOutboundOut(ByteBuffer(bytes: answer.bytes)), promise: written)
             let channel = context.channel
             guard answer.closes else { return }
-            written.futureResult.whenComplete { _ in channel.close(promise: nil) }
+            let cuts = answer.cuts
+            written.futureResult.whenComplete { _ in
+                let below =
+                    cuts
+                    ? try? channel.pipeline.syncOperations.context(
+                        handlerType: NIOSSLServerHandler.self) : nil
+                if let below { below.close(promise: nil) } else { channel.close(promise: nil) }
+            }
         }
     }
 }

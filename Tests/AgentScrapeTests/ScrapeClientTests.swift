@@ -425,6 +425,38 @@ struct ScrapeClientTests {
         try await server.stop()
     }
 
+    static let cutCases: [(name: String, head: String, body: String, reason: String)] = [
+        ("whole, by its length", "Content-Length: 4\r\n\r\n", "a 1\n", "1 samples"),
+        (
+            "whole, by its chunks", "Transfer-Encoding: chunked\r\n\r\n",
+            "4\r\na 1\n\r\n0\r\n\r\n", "1 samples"
+        ),
+        ("short of its length", "Content-Length: 9\r\n\r\n", "a 1\n", "connection"),
+        (
+            "short of its chunks", "Transfer-Encoding: chunked\r\n\r\n", "4\r\na 1\n\r\n",
+            "connection"
+        ),
+        ("ended by the connection alone", "\r\n", "a 1\n", "connection"),
+        ("short of its head", "", "", "connection"),
+    ]
+
+    @Test("an answer over TLS whose connection is cut", arguments: cutCases)
+    func cut(_ name: String, _ head: String, _ body: String, _ reason: String) async throws {
+        let text = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n" + head + body
+        let context = try Self.serverContext(Self.addressed)
+        for cuts in [true, false] {
+            let server = try await RawServer.start(tls: context) { _ in .init(text, cuts: cuts) }
+            let target = try Self.target("127.0.0.1:\(server.port)") {
+                ($0.scheme, $0.tls.caFile) = ("https", "/ca.pem")
+            }
+            let client = try Self.client(["/ca.pem": Self.addressed.certificate])
+            // TLS that says its end is one: then the connection ends the answer.
+            let expected = !cuts && head == "\r\n" ? "1 samples" : reason
+            #expect(Self.reason(await Self.read(client, target)) == expected, "\(name) \(cuts)")
+            try await server.stop()
+        }
+    }
+
     static func replace(_ path: String, _ text: String, _ tree: SimulatedFileTree) throws {
         try tree.remove(path)
         let file = try tree.open(path, .createNew)

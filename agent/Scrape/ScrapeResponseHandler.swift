@@ -13,6 +13,8 @@ final class ScrapeResponseHandler: ChannelInboundHandler {
     private var lease: ByteLease?
     private let promise: EventLoopPromise<ScrapedBody>
     private var isDone = false
+    /// The answer has a length or chunks.
+    private var endsItself = false
     private var bytes: [UInt8] = []
     private var contentType = ""
     private var isGzip = false
@@ -53,9 +55,13 @@ final class ScrapeResponseHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // A peer that closes TLS without saying so has sent what it sent: the length of the answer tells whether it is whole.
-        if let error = error as? NIOSSLError, case .uncleanShutdown = error { return }
-        finish(.failure(Self.failure(error)))
+        guard let error = error as? NIOSSLError, case .uncleanShutdown = error else {
+            finish(.failure(Self.failure(error)))
+            return
+        }
+        // A peer that closes TLS without saying so has sent what it sent: the answer tells itself whether it is whole. One
+        // that ends where the connection does may have been cut by anybody. Source: RFC 8446 section 6.1.
+        if !endsItself { finish(.failure(.connection(Self.cutOff))) }
     }
 
     private func begin(_ head: HTTPResponseHead) {
@@ -65,6 +71,9 @@ final class ScrapeResponseHandler: ChannelInboundHandler {
                     .status(code: Int(head.status.code), reason: head.status.reasonPhrase)))
             return
         }
+        endsItself =
+            head.headers.contains(name: "Content-Length")
+            || head.headers[canonicalForm: "Transfer-Encoding"].last?.lowercased() == "chunked"
         contentType = head.headers.first(name: "Content-Type") ?? ""
         switch head.headers[canonicalForm: "Content-Encoding"].map({ $0.lowercased() }) {
         case [], ["identity"]: isGzip = false
