@@ -206,6 +206,20 @@ struct ScrapeConfigurationTests {
         #expect(targets.count == 1)
     }
 
+    @Test(
+        "a path that relabeling leaves without a slash gets one",
+        arguments: [("probe", "/probe"), ("", "/"), ("/a b", "/a%20b"), ("a?b", "/a%3Fb")])
+    func path(_ replacement: String, _ path: String) throws {
+        let targets = try Self.targets(
+            """
+            scrape:
+              - job_name: a
+                static_configs: [{targets: ['a:1']}]
+                relabel_configs: [{target_label: __metrics_path__, replacement: '\(replacement)'}]
+            """)
+        #expect(targets.map(\.requestPath) == [path])
+    }
+
     @Test("targets of one interval spread over it; each keeps its place")
     func grid() throws {
         let list = (0..<40).map { "'10.0.0.\($0):9100'" }.joined(separator: ", ")

@@ -61,7 +61,7 @@ package struct TargetProblem: Error, Hashable, Sendable, CustomStringConvertible
 
 extension ScrapeTarget {
     /// The targets of `jobs`, without those that relabeling drops; of equal ones the first counts.
-    /// Throws for an address, path, interval or scheme that relabeling or the file spoiled, and for a label that is the
+    /// Throws for an address, interval or scheme that relabeling or the file spoiled, and for a label that is the
     /// collector's.
     package static func all(_ jobs: [ScrapeJob]) throws(TargetProblem) -> [ScrapeTarget] {
         var targets: [ScrapeTarget] = []
@@ -163,7 +163,10 @@ extension ScrapeTarget {
             if !named.contains(name) { pairs.append((name, label.value)) }
         }
         let query = pairs.map { escaped($0.0, keeping: "") + "=" + escaped($0.1, keeping: "") }
-        let path = escaped(labels["__metrics_path__"], keeping: "/:@!$&'()*+,;=")
+        let written = labels["__metrics_path__"]
+        // Source: Go's `url.URL.String`, which Prometheus asks by.
+        let path = escaped(
+            written.hasPrefix("/") ? written : "/" + written, keeping: "/:@!$&'()*+,;=")
         return path + (query.isEmpty ? "" : "?" + query.joined(separator: "&"))
     }
 
