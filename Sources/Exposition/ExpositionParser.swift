@@ -213,9 +213,11 @@ extension ExpositionParser {
     ) -> Result<Found, ExpositionFailure> {
         var scanner = ExpositionScanner(text, at: start, format, labelsMax: limits.labelsMax)
         do throws(ExpositionFailure) {
+            if format == .prometheusText { scanner.skipBlankLines() }
+            let begin = scanner.at
             let entry = try entry(&scanner, format, limits, &line)
-            guard scanner.at - start <= limits.lineBytesMax || entry == nil else {
-                throw ExpositionFailure(.lineTooLong(bytesMax: limits.lineBytesMax), at: start)
+            guard scanner.at - begin <= limits.lineBytesMax || entry == nil else {
+                throw ExpositionFailure(.lineTooLong(bytesMax: limits.lineBytesMax), at: begin)
             }
             return .success((entry, scanner.at))
         } catch { return .failure(error) }
@@ -225,13 +227,6 @@ extension ExpositionParser {
         _ scanner: inout ExpositionScanner, _ format: ExpositionFormat, _ limits: Limits,
         _ line: inout ExpositionScanner.SampleLine
     ) throws(ExpositionFailure) -> Entry? {
-        if format == .prometheusText {
-            scanner.skipBlanks()
-            while !scanner.isAtEnd, scanner.current == UInt8(ascii: "\n") {
-                scanner.at += 1
-                scanner.skipBlanks()
-            }
-        }
         guard !scanner.isAtEnd else {
             guard format == .prometheusText else {
                 throw ExpositionFailure(.missingEOF, at: scanner.at)
@@ -328,6 +323,15 @@ extension ExpositionParser {
 }
 
 extension ExpositionScanner {
+    /// Passes over blank lines and the blanks before the next entry.
+    mutating func skipBlankLines() {
+        skipBlanks()
+        while !isAtEnd, current == UInt8(ascii: "\n") {
+            at += 1
+            skipBlanks()
+        }
+    }
+
     /// Whether the text of `name` ends with an underscore and the text of `unit`.
     func ends(_ name: Range<Int>, in unit: Range<Int>) -> Bool {
         guard name.count > unit.count else { return false }

@@ -243,6 +243,24 @@ struct ExpositionParserTests {
         #expect(try parser.next() == nil, "after an error there is nothing")
     }
 
+    @Test("blank lines are no part of the line behind them")
+    func blankLines() throws {
+        let limits = ExpositionParser.Limits(lineBytesMax: 20)
+        let blank = String(repeating: " \n\t\n", count: 100)
+        var parser = ExpositionParser(
+            Array((blank + "a 1\n" + blank + "  # x\n" + blank + "\n").utf8), .prometheusText,
+            limits: limits)
+        #expect(try parser.next() == .sample)
+        #expect(try parser.next() == .comment)
+        #expect(try parser.next() == nil)
+        let long = "a 1\n" + blank + "b{c=\"" + String(repeating: "x", count: 20) + "\"} 1\n"
+        parser = ExpositionParser(Array(long.utf8), .prometheusText, limits: limits)
+        #expect(try parser.next() == .sample)
+        let error = #expect(throws: ExpositionError.self) { try parser.next() }
+        #expect(error?.reason == .lineTooLong(bytesMax: 20))
+        #expect(error?.line == 202)
+    }
+
     @Test(
         "content types",
         arguments: [
