@@ -4,9 +4,10 @@
     scrape.py --programs FOLDER [--prometheus prometheus] [--target HOST:PORT …] [--seconds 90] [--interval 5s]
 
 FOLDER holds petrel-agent and petrel-collector. Targets of its own are good and bad: a steady one whose series come and
-go, one of many series past its sample limit, one of garbage, one that never ends, one that does not listen. More are
-named by --target. Both scrape all of them in one run; then `up`, the scrape_* counts and, for every series, labels and
-the times it began and ended by staleness are held against each other, and of the steady target every value.
+go, one of many series past its sample limit, one of garbage, one that never ends, one that does not listen, one whose
+series have a host of their own, one that has nothing to say, three behind one address. More are named by --target.
+Both scrape all of them in one run; then `up`, the scrape_* counts and, for every series, labels and the times it began
+and ended by staleness are held against each other, and of the steady target every value.
 """
 import argparse
 import collections
@@ -50,6 +51,12 @@ class Targets(http.server.BaseHTTPRequestHandler):
             body = self.steady().encode()
         elif path == "/many":
             body = "".join(f'many{{n="{n}"}} 1\n' for n in range(MANY)).encode()
+        elif path == "/hosts":
+            body = b'hosts{host="a",role="x"} 1\nhosts{host="b"} 2\nhosts 3\n'
+        elif path == "/nothing":
+            body = b""
+        elif path == "/probe":
+            body = f"probe {urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)['target'][0]}\n".encode()
         elif path == "/garbage":
             body = b'good 1\nbad{l="\xff\xfe"} 1\n'
         elif path == "/endless":
@@ -69,7 +76,7 @@ class Targets(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         self.send_response(200)
-        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.send_header("Content-Type", "text/plain; version=0.0.4" if body else "text/html")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -85,6 +92,15 @@ def jobs(port, extra, interval):
         " {action: labelmap, regex: 'n', replacement: number}]}",
         f"- {{job_name: honest, metrics_path: /steady, honor_labels: true, {every}, static_configs: [{{targets: {own}}}]}}",
         f"- {{job_name: many, metrics_path: /many, sample_limit: 1000, {every}, static_configs: [{{targets: {own}}}]}}",
+        f"- {{job_name: hosts, metrics_path: /hosts, {every}, static_configs: [{{targets: {own}}}]}}",
+        f"- {{job_name: hosts-honest, metrics_path: /hosts, honor_labels: true, {every},"
+        f" static_configs: [{{targets: {own}}}]}}",
+        f"- {{job_name: nothing, metrics_path: /nothing, {every}, static_configs: [{{targets: {own}}}]}}",
+        f"- {{job_name: named, metrics_path: /hosts, {every}, static_configs: [{{targets: ['localhost:{port}']}}]}}",
+        f"- {{job_name: probe, {every}, static_configs: [{{targets: ['1', '2', '3']}}], relabel_configs: ["
+        "{source_labels: [__address__], target_label: __param_target},"
+        " {source_labels: [__address__], target_label: instance}, {target_label: __metrics_path__, replacement: probe},"
+        f" {{target_label: __address__, replacement: '127.0.0.1:{port}'}}]}}",
         f"- {{job_name: garbage, metrics_path: /garbage, {every}, static_configs: [{{targets: {own}}}]}}",
         f"- {{job_name: endless, metrics_path: /endless, {every}, static_configs: [{{targets: {own}}}]}}",
         f"- {{job_name: missing, metrics_path: /none, {every}, static_configs: [{{targets: {own}}}]}}",
@@ -100,19 +116,27 @@ def ask(url, path, **parameters):
         return json.loads(answer.read())["data"]
 
 
-def key(metric):
-    """Labels as both should have them: without the collector's own, bounds as Prometheus 3 spells them (2.42 does not)."""
+def key(metric, is_ours):
+    """Labels as both should have them: without the collector's own, those in their place under their names, bounds as
+    Prometheus 3 spells them (2.42 does not)."""
     def spelled(name, value):
         if name in ("le", "quantile") and value.lstrip("-").isdigit():
             return value + ".0"
         return value
-    return tuple(sorted((n, spelled(n, v)) for n, v in metric.items() if n not in ("host", "role")))
+    if is_ours:
+        metric = {n: v for n, v in metric.items() if n not in ("host", "role")}
+        metric = {n[9:] if n in ("exported_host", "exported_role") else n: v for n, v in metric.items()}
+    return tuple(sorted((n, spelled(n, v)) for n, v in metric.items()))
+
+
+def is_ours(url):
+    return url.endswith("/prometheus")
 
 
 def series(url, selector, start, end):
     """Raw samples by labels, without the labels that the collector sets."""
     data = ask(url, "/api/v1/query", query=f"{selector}[{int(end - start)}s]", time=f"{end:.3f}")
-    return {key(r["metric"]): [(t, v) for t, v in r["values"]] for r in data["result"]}
+    return {key(r["metric"], is_ours(url)): [(t, v) for t, v in r["values"]] for r in data["result"]}
 
 
 class Check:
@@ -137,7 +161,8 @@ def compare(ours, theirs, start, end, check):
             if job in ("steady", "honest") and name != "up":
                 continue  # moves; compared sample by sample
             check.equal(f"{name} {labels}", {v for _, v in a[labels]}, {v for _, v in b[labels]})
-    for job in ("steady", "honest", "own", "extra", "many", "garbage", "endless", "missing"):
+    for job in ("steady", "honest", "own", "hosts", "hosts-honest", "nothing", "named", "probe", "extra", "many",
+                "garbage", "endless", "missing"):
         a, b = (series(u, f'{{job="{job}",__name__!~"up|scrape_.*"}}', start, end) for u in (ours, theirs))
         for labels in sorted(set(a) ^ set(b)):
             check.problems.append(f"series of one side: {labels} {'ours' if labels in a else 'theirs'}")
@@ -165,7 +190,7 @@ def stale(ours, theirs, times, check):
         found = []
         for url in (ours, theirs):
             data = ask(url, "/api/v1/query", query='{__name__=~"steady|good|many|slow"}', time=f"{t:.3f}")
-            found.append({key(r["metric"]) for r in data["result"]})
+            found.append({key(r["metric"], is_ours(url)) for r in data["result"]})
         check.counts["instants"] += 1
         check.equal(f"series at {t}", sorted(found[0] - found[1])[:3], [])
         check.equal(f"series at {t}", sorted(found[1] - found[0])[:3], [])
@@ -213,6 +238,8 @@ def main():
             for line in open(fleet.agent.log):
                 if "target" in line:
                     print("  " + line.strip())
+            gaps = fleet.sql("SELECT coalesce(string_agg(DISTINCT reason || ': ' || detail, ', '), '') FROM petrel.gap")
+            check.equal("gap records", gaps, "")
             for what, count in check.counts.items():
                 print(f"  {what}: {count}")
             for problem in check.problems[:20]:
