@@ -241,6 +241,10 @@ let programs: [Target] = [
             "Model", "World", "WorldLive", "PromQLScript", arguments, httpClient, nioCore,
             nioHTTP1, nioSSL,
         ]),
+    // For development alone: in no package. `make bench` runs it.
+    program(
+        "petrel-kernels", at: "Benchmarks/Kernels",
+        ["Model", "LinearRegex", "ChunkCodec", "PromQLSyntax", "PromQL", arguments]),
 ]
 
 // The tests, one target a subject; `tests(name, dependencies)`.

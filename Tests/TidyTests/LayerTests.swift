@@ -20,7 +20,7 @@ struct LayerTests {
             "CollectorStore", "CollectorQuery", "CollectorEvaluate", "CollectorNotify",
         ],
         ["CollectorWeb"],
-        ["petrel-agent", "petrel-collector", "petrel"],
+        ["petrel-agent", "petrel-collector", "petrel", "petrel-kernels"],
     ]
 
     /// Arrows inside a layer that the table allows, each with its reason.

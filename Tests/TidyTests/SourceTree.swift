@@ -15,6 +15,7 @@ struct SourceTree {
             case "agent": return parts[1] == "Main" ? "petrel-agent" : "Agent" + parts[1]
             case "collector":
                 return parts[1] == "Main" ? "petrel-collector" : "Collector" + parts[1]
+            case "Benchmarks": return "petrel-" + parts[1].lowercased()
             default: return parts[1] == "PetrelCLI" ? "petrel" : parts[1]
             }
         }
@@ -26,7 +27,8 @@ struct SourceTree {
             .joined(separator: "/")
     }()
 
-    static let swiftFiles: [File] = load(["Sources", "agent", "collector", "Tests"], ".swift")
+    static let swiftFiles: [File] = load(
+        ["Sources", "agent", "collector", "Benchmarks", "Tests"], ".swift")
 
     static func load(_ folders: [String], _ suffix: String) -> [File] {
         var files: [File] = []
