@@ -11,7 +11,8 @@ SAME_ANYWHERE = -Xswiftc -debug-prefix-map -Xswiftc $(MAP) -Xcc -ffile-prefix-ma
 	-Xswiftc -Xfrontend -Xswiftc -no-clang-module-breadcrumbs
 RELEASE_DIR = $(RELEASE_SCRATCH)/release
 
-.PHONY: run test test-programs test-units bench deb format release dependencies-build dependencies-run dependencies-test dependencies-deb clean
+.PHONY: run test test-programs test-units bench deb format release dependencies-build dependencies-run dependencies-test \
+	dependencies-bench dependencies-deb clean
 
 ## run: the whole of Petrel on this host, until Ctrl-C
 run: dependencies-run release
@@ -20,7 +21,7 @@ run: dependencies-run release
 ## test: every test: style, units, conformance, simulation, integration, faults on real processes
 # One build serves both halves, the modules that ship; side by side they wait for peers and clocks, not for a core.
 test: dependencies-test
-	$(SWIFT) format lint --strict -r Sources agent collector Tests Package.swift
+	$(SWIFT) format lint --strict -r Sources agent collector Benchmarks Tests Package.swift
 	@echo "Building the programs and the tests (the first time takes about 20 minutes on 2 cores)"
 	$(SWIFT) build $(RELEASE) --build-tests
 	@$(MAKE) --no-print-directory -j2 --output-sync=line test-programs test-units
@@ -32,9 +33,9 @@ test-programs:
 test-units:
 	timeout 2400 $(SWIFT) test $(RELEASE) --skip-build
 
-## bench: ratios against peers, measured in one run
-bench: dependencies-test release
-	python3 Benchmarks/bench.py --programs $(RELEASE_DIR)
+## bench: ratios against peers, measured in one run; options in BENCH_OPTIONS, such as "--hours 168"
+bench: dependencies-bench release
+	python3 Benchmarks/bench.py --programs $(RELEASE_DIR) $(BENCH_OPTIONS)
 
 ## deb: the Debian packages, in dist/ (see docs/install.md)
 deb: dependencies-deb release
@@ -43,7 +44,7 @@ deb: dependencies-deb release
 
 ## format: the house formatting
 format:
-	$(SWIFT) format -i -r Sources agent collector Tests Package.swift
+	$(SWIFT) format -i -r Sources agent collector Benchmarks Tests Package.swift
 
 release: dependencies-build
 	@echo "Building the programs (release, static; the first time takes about 10 minutes on 2 cores)"
@@ -57,6 +58,9 @@ dependencies-run:
 
 dependencies-test:
 	@packaging/local/dependencies.sh build run test
+
+dependencies-bench:
+	@packaging/local/dependencies.sh build run test bench
 
 dependencies-deb:
 	@packaging/local/dependencies.sh build deb
