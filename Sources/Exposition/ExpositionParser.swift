@@ -40,7 +40,8 @@ package struct ExpositionParser: Sendable {
         package var value: Double
         /// Nil where the line says none.
         package var timestamp: TimestampMS?
-        package var hasExemplar: Bool
+        /// Its exemplar as it is written: labels, value and time; empty where there is none.
+        package var exemplar: Range<Int>
     }
 
     /// An example of what was counted, with the labels of its trace.
@@ -106,7 +107,7 @@ package struct ExpositionParser: Sendable {
     package var sample: Sample {
         Sample(
             series: line.series, name: line.name, value: line.value,
-            timestamp: line.timestamp.map { TimestampMS($0) }, hasExemplar: line.hasExemplar)
+            timestamp: line.timestamp.map { TimestampMS($0) }, exemplar: line.exemplarText)
     }
 
     /// The labels of the sample found last, its name among them; labels without a value are left out.
@@ -131,7 +132,7 @@ package struct ExpositionParser: Sendable {
 
     /// The exemplar of the sample found last.
     package func exemplar() throws(ExpositionError) -> Exemplar? {
-        guard line.hasExemplar else { return nil }
+        guard !line.exemplarText.isEmpty else { return nil }
         do throws(ExpositionFailure) {
             let at = line.exemplarText.lowerBound
             return Exemplar(

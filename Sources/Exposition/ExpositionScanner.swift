@@ -18,13 +18,12 @@ struct ExpositionScanner {
         var timestampText = 0..<0
         var timestamp: Int64?
         var exemplarLabels: [LabelPiece] = []
+        /// Labels, value and time; empty where there is none.
         var exemplarText = 0..<0
         var exemplarValue = 0.0
         var exemplarTimestamp: Int64?
         /// A comma before a closing brace, or none between labels.
         var hasLooseCommas = false
-
-        var hasExemplar: Bool { !exemplarText.isEmpty }
 
         mutating func reset() {
             labels.removeAll(keepingCapacity: true)
@@ -278,13 +277,13 @@ struct ExpositionScanner {
         var name = 0..<0
         let labels = at
         try labelSet(&line.exemplarLabels, name: &name, &line.hasLooseCommas, isExemplar: true)
-        line.exemplarText = labels..<at
         try blank("a blank and the exemplar's value")
         line.exemplarValue = try number()
         if current == UInt8(ascii: " ") {
             at += 1
             line.exemplarTimestamp = try seconds()
         }
+        line.exemplarText = labels..<at
     }
 
     /// Reads `{…}`. A quoted text without `=` is the metric's name.

@@ -3,8 +3,9 @@ package import Model
 /// A text read whole, as columns: what a scrape stores.
 ///
 /// `series[i]`, `values[i]`, … are one sample, in the order of the text. Samples of names ending in `_created` that say
-/// when a counter, histogram or summary began are no samples here: they are the `startTimestamps` of that metric's.
-/// Source: OpenMetrics 1.0, "Created"; Prometheus 3.14 `created-timestamp-zero-ingestion`, whose parser skips them too.
+/// when a counter, histogram or summary began are the `startTimestamps` of that metric's others, and samples too.
+/// Source: OpenMetrics 1.0, "Created"; Prometheus 3.14 `st-storage`, which takes both; what skips the samples is
+/// `created-timestamp-zero-ingestion`, off by default.
 package struct ScrapedText: Sendable {
     /// What the text says of a family, as far as it says it.
     package struct Family: Hashable, Sendable {
@@ -21,14 +22,15 @@ package struct ScrapedText: Sendable {
         }
     }
 
-    /// A sample's exemplar: `sample` is its index.
-    package struct ExemplarRow: Hashable, Sendable {
+    /// Where a sample's exemplar stands; `sample` is its index.
+    package struct ExemplarPlace: Hashable, Sendable {
         package var sample: Int
-        package var exemplar: ExpositionParser.Exemplar
+        /// Labels, value and time as they are written: equal bytes are the same exemplar.
+        package var text: Range<Int>
 
-        package init(sample: Int, exemplar: ExpositionParser.Exemplar) {
+        package init(sample: Int, text: Range<Int>) {
             self.sample = sample
-            self.exemplar = exemplar
+            self.text = text
         }
     }
 
@@ -39,7 +41,8 @@ package struct ScrapedText: Sendable {
     package private(set) var timestamps: [Int64] = []
     /// Milliseconds since the epoch, 0 where it isn't known; empty where it is known of none.
     package private(set) var startTimestamps: [Int64] = []
-    package private(set) var exemplars: [ExemplarRow] = []
+    /// Ascending by sample; 24 bytes each.
+    package private(set) var exemplars: [ExemplarPlace] = []
     /// Each name once; of what is said twice the last counts.
     package private(set) var families: [Family] = []
     package let bytes: [UInt8]
@@ -93,6 +96,16 @@ package struct ScrapedText: Sendable {
         return try parser.labels()
     }
 
+    /// The exemplar of sample `index`; nil where it has none. Throws where a label is there twice. O(length of the line).
+    package func exemplar(
+        _ index: Int
+    ) throws(ExpositionError) -> ExpositionParser.Exemplar? {
+        var parser = ExpositionParser(
+            bytes, format, limits: limits, at: series[index].lowerBound, type: types[index])
+        _ = try parser.next()
+        return try parser.exemplar()
+    }
+
     private mutating func family(_ name: String) -> Int {
         if let known = familyIndex[name] { return known }
         familyIndex[name] = families.count
@@ -106,18 +119,16 @@ package struct ScrapedText: Sendable {
         let sample = parser.sample
         if format == .openMetrics, span.mayBeCreated(bytes[sample.name]) {
             let labels = try parser.labels()
-            let name = labels.metricName
-            if name.utf8.elementsEqual((span.name + "_created").utf8) {
-                span.created.append((labels, Int64(clamping: sample.value * 1000)))
-                return
+            if span.isCreated(labels.metricName) {
+                span.created.append((labels, Self.milliseconds(sample.value)))
             }
         }
         guard values.count < samplesMax else {
             throw ExpositionFailure(.tooManySamples(max: samplesMax), at: sample.series.lowerBound)
                 .located(in: bytes)
         }
-        if let exemplar = try parser.exemplar() {
-            exemplars.append(ExemplarRow(sample: values.count, exemplar: exemplar))
+        if !sample.exemplar.isEmpty {
+            exemplars.append(ExemplarPlace(sample: values.count, text: sample.exemplar))
         }
         if let timestamp = sample.timestamp, timestamps.isEmpty {
             timestamps = Array(repeating: Self.absent, count: values.count)
@@ -129,6 +140,12 @@ package struct ScrapedText: Sendable {
         values.append(sample.value)
         types.append(parser.lastType)
         if !startTimestamps.isEmpty { startTimestamps.append(0) }
+    }
+
+    /// Seconds as milliseconds, to the nearest; 0 for what is no time after the epoch.
+    private static func milliseconds(_ seconds: Double) -> Int64 {
+        let rounded = (seconds * 1000).rounded()
+        return rounded > 0 && rounded < 0x1p63 ? Int64(rounded) : 0
     }
 
     /// Gives the samples of `span` the times that its `_created` say.
@@ -144,7 +161,9 @@ package struct ScrapedText: Sendable {
         }
         for index in span.from..<values.count {
             let labels = try labels(index)
-            guard span.owns(labels.metricName) else { continue }
+            guard span.owns(labels.metricName), !span.isCreated(labels.metricName) else {
+                continue
+            }
             startTimestamps[index] =
                 times[labels.dropping([Labels.metricNameLabel, bound])] ?? 0
         }
@@ -175,23 +194,14 @@ private struct FamilySpan {
         }
     }
 
+    /// Whether a name is that of what says a beginning.
+    func isCreated(_ sample: String) -> Bool {
+        sample.utf8.elementsEqual((name + "_created").utf8)
+    }
+
     func owns(_ sample: String) -> Bool {
         sample.utf8.starts(with: name.utf8)
             && type.suffixes.contains(
                 String(decoding: sample.utf8.dropFirst(name.utf8.count), as: UTF8.self))
-    }
-}
-
-extension Int64 {
-    /// `value` to the nearest whole number within range; 0 for NaN.
-    fileprivate init(clamping value: Double) {
-        let rounded = value.rounded()
-        if rounded.isNaN {
-            self = 0
-        } else if rounded >= 0x1p63 {
-            self = .max
-        } else {
-            self = rounded <= -0x1p63 ? .min : Int64(rounded)
-        }
     }
 }

@@ -12,6 +12,16 @@ package struct Exemplar: Hashable, Sendable {
         self.timestamp = timestamp
     }
 
+    /// Characters that the labels of one may have, names and values together. Source: OpenMetrics 1.0, "Exemplars".
+    package static let labelCharactersMax = 128
+
+    /// Whether these are not too long for labels of one.
+    package static func mayHave(_ labels: Labels) -> Bool {
+        labels.reduce(0) { count, label in
+            count + label.name.unicodeScalars.count + label.value.unicodeScalars.count
+        } <= labelCharactersMax
+    }
+
     /// The trace that it is of; empty where it says none. Names in use, the first that is there.
     /// Source: OpenTelemetry specification 1.38 "Exemplars"; Grafana, Prometheus data source, "Exemplars".
     package var traceID: String {

@@ -31,6 +31,17 @@ package struct TargetScrape: Sendable {
         }
     }
 
+    /// An exemplar. `row` is an index into `rows`.
+    package struct RowExemplar: Hashable, Sendable {
+        package var row: Int
+        package var exemplar: Exemplar
+
+        package init(row: Int, exemplar: Exemplar) {
+            self.row = row
+            self.exemplar = exemplar
+        }
+    }
+
     /// Number of the target, unique within the process.
     package var target: Int
     /// The target for a person: its job and its address.
@@ -38,12 +49,42 @@ package struct TargetScrape: Sendable {
     /// By slot; a slot that no row names may hold anything.
     package var series: [TargetSeries]
     /// Each slot at most once per time.
-    package var rows: [Row]
+    package private(set) var rows: [Row]
+    /// When the counting of `rows[i]` began, milliseconds since the epoch, 0 where it isn't known; empty where it is known
+    /// of none.
+    package private(set) var startTimestamps: [Int64] = []
+    /// Ascending by row.
+    package private(set) var exemplars: [RowExemplar] = []
 
     package init(target: Int, name: String, series: [TargetSeries] = [], rows: [Row] = []) {
         self.target = target
         self.name = name
         self.series = series
         self.rows = rows
+    }
+
+    /// Makes room for so many rows in all.
+    package mutating func reserve(_ count: Int) { rows.reserveCapacity(count) }
+
+    /// `start`: when the counting of its value began, 0 where it isn't known.
+    package mutating func append(_ row: Row, start: Int64 = 0) {
+        if start != 0, startTimestamps.isEmpty {
+            startTimestamps = [Int64](repeating: 0, count: rows.count)
+        }
+        if start != 0 || !startTimestamps.isEmpty { startTimestamps.append(start) }
+        rows.append(row)
+    }
+
+    /// Gives the row that was appended last an exemplar. Traps where there is none.
+    package mutating func append(_ exemplar: Exemplar) {
+        precondition(!rows.isEmpty, "an exemplar of no sample")
+        exemplars.append(RowExemplar(row: rows.count - 1, exemplar: exemplar))
+    }
+
+    /// Takes back all rows, and what goes with them.
+    package mutating func removeRows() {
+        rows = []
+        startTimestamps = []
+        exemplars = []
     }
 }

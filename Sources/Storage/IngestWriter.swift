@@ -24,12 +24,30 @@ package struct ScrapeColumns: Hashable, Sendable {
     package var timestamp: TimestampMS
     package var series: [SeriesID]
     package var values: [Double]
+    /// When the counting of `values[i]` began, milliseconds since the epoch, 0 where it isn't known; empty where it is
+    /// known of none.
+    package var startTimestamps: [Int64]
 
-    package init(timestamp: TimestampMS, series: [SeriesID], values: [Double]) {
-        precondition(series.count == values.count, "columns of different length")
+    package init(
+        timestamp: TimestampMS, series: [SeriesID], values: [Double], startTimestamps: [Int64] = []
+    ) {
+        precondition(
+            series.count == values.count
+                && (startTimestamps.isEmpty || startTimestamps.count == values.count),
+            "columns of different length")
         self.timestamp = timestamp
         self.series = series
         self.values = values
+        self.startTimestamps = startTimestamps
+    }
+
+    /// The samples at these indices, in their order.
+    package func keeping(_ indices: [Int]) -> ScrapeColumns {
+        let starts = startTimestamps.isEmpty ? [] : indices.map { startTimestamps[$0] }
+        return ScrapeColumns(
+            timestamp: timestamp, series: indices.map { series[$0] },
+            values: indices.map { values[$0] },
+            startTimestamps: starts.contains { $0 != 0 } ? starts : [])
     }
 }
 
@@ -45,6 +63,11 @@ package struct IngestBatch: Sendable {
 
     package var position: BatchPosition
     package var content: Content
+    /// In any order, of series with samples in the batch or without. They are no records: what is left out of them leaves
+    /// no gap.
+    package var exemplars: [PushedExemplar] = []
+    /// Exemplars that the sender had in it and that can't be stored.
+    package var rejectedExemplarCount = 0
     /// Losses the agent reports, and records of this batch that the collector refused one by one.
     package var gaps: [GapRecord]
     /// Samples or log entries in `content`.
@@ -107,7 +130,8 @@ package protocol IngestWriter: Sendable {
     func intern(
         _ series: [SeriesDefinition], host: HostName
     ) async throws(StorageError) -> [SeriesID?]
-    /// Commits the batches in order, cursor included, in one transaction; `result[i]` belongs to `batches[i]`.
+    /// Commits the batches in order, cursor included, in one transaction; `result[i]` belongs to `batches[i]`. Of their
+    /// exemplars what is untimely, or past the store's bounds, is left out.
     /// After the first `outOfOrder` or `fenced` the rest have that outcome too. Throws `seriesRemoved` where a number is of
     /// no series any more.
     func store(

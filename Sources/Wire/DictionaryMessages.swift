@@ -11,9 +11,8 @@ package enum DictionaryMessages {
         make(number, payloads) { payload, messages in
             let decoded: Petrel_Fleet_V1_MetricsBatch? = try? parsed(payload, "MetricsBatch")
             for definition in decoded?.definitions ?? [] {
-                let bytes = definition.labels.reduce(definition.help.utf8.count) {
-                    $0 + $1.utf8.count
-                }
+                let texts = definition.help.utf8.count + definition.unit.utf8.count
+                let bytes = definition.labels.reduce(texts) { $0 + $1.utf8.count }
                 messages.add(bytes) { $0.series.append(definition) }
             }
         }

@@ -8,8 +8,14 @@ package struct MetricsPayloadBuilder: Sendable {
     private var values: [UInt8] = []
     private var definitionBytes = 0
     private var lastID: Int64 = 0
+    private var lastStart: Int64
+    private var startBytes = 0
+    private var exemplarBytes = 0
 
-    package init(timestamp: TimestampMS) { scrape.timestampMs = timestamp.rawValue }
+    package init(timestamp: TimestampMS) {
+        scrape.timestampMs = timestamp.rawValue
+        lastStart = timestamp.rawValue
+    }
 
     /// Samples so far.
     package var count: Int { earlier + scrape.seriesDeltas.count }
@@ -21,6 +27,8 @@ package struct MetricsPayloadBuilder: Sendable {
         scrape = Petrel_Fleet_V1_Scrape()
         scrape.timestampMs = timestamp.rawValue
         lastID = 0
+        lastStart = timestamp.rawValue
+        startBytes = 0
         values = []
     }
 
@@ -28,7 +36,7 @@ package struct MetricsPayloadBuilder: Sendable {
         scrape.values = .init(values)
         message.scrapes.append(scrape)
         earlier += scrape.seriesDeltas.count
-        earlierBytes += values.count + 16
+        earlierBytes += values.count + startBytes + 32
     }
 
     /// Scrapes that have been closed, and their samples and bytes.
@@ -37,7 +45,12 @@ package struct MetricsPayloadBuilder: Sendable {
     private var earlierBytes = 0
 
     /// At least the bytes that `finish` will give.
-    package var bytesBound: Int { 64 + definitionBytes + earlierBytes + values.count + count * 6 }
+    package var bytesBound: Int {
+        64 + definitionBytes + earlierBytes + values.count + startBytes + exemplarBytes + count * 6
+    }
+
+    /// Exemplars so far.
+    package var exemplarCount: Int { message.exemplars.count }
 
     /// Why the labels of a series can't be sent; nil where they can.
     package static func problem(with labels: Labels) -> String? {
@@ -47,24 +60,49 @@ package struct MetricsPayloadBuilder: Sendable {
         }
     }
 
-    /// Names a series that the dictionary does not have yet; `help` with the family's first series only.
-    package mutating func define(_ id: UInt32, _ labels: Labels, _ type: MetricType, help: String?)
-    {
+    /// Names a series that the dictionary does not have yet; `help` and `unit` with the family's first series only. A unit
+    /// past its limit is left out.
+    package mutating func define(
+        _ id: UInt32, _ labels: Labels, _ type: MetricType, help: String?, unit: String? = nil
+    ) {
         var definition = Petrel_Fleet_V1_SeriesDefinition()
         definition.id = id
         definition.labels = LabelPairs.pairs(labels)
         definition.type = type.wire
         definition.help = help.map { String($0.prefix(WireLimits.helpBytesMax / 4)) } ?? ""
-        definitionBytes += definition.labels.reduce(32 + definition.help.utf8.count) {
-            $0 + $1.utf8.count + 4
-        }
+        if let unit, unit.utf8.count <= WireLimits.unitBytesMax { definition.unit = unit }
+        let texts = definition.help.utf8.count + definition.unit.utf8.count
+        definitionBytes += definition.labels.reduce(32 + texts) { $0 + $1.utf8.count + 4 }
         message.definitions.append(definition)
     }
 
-    package mutating func add(_ id: UInt32, _ value: Double) {
+    /// `start`: when the counting of `value` began, milliseconds since the epoch; 0 where it isn't known, as is what is
+    /// not within 1 … `WireLimits.startTimestampMax`.
+    package mutating func add(_ id: UInt32, _ value: Double, start: Int64 = 0) {
+        let isKnown = (1...WireLimits.startTimestampMax).contains(start)
+        if isKnown, scrape.starts.isEmpty {
+            scrape.starts = [UInt64](repeating: 0, count: scrape.seriesDeltas.count)
+            startBytes = scrape.starts.count
+        }
+        if isKnown || !scrape.starts.isEmpty {
+            let number = StartsCodec.encode(isKnown ? start : 0, last: &lastStart)
+            startBytes += StartsCodec.bytes(number)
+            scrape.starts.append(number)
+        }
         scrape.seriesDeltas.append(Int32(truncatingIfNeeded: Int64(id) - lastID))
         lastID = Int64(id)
         ValuesCodec.append(value, to: &values)
+    }
+
+    /// Adds an exemplar of the series `id`; its labels must satisfy `Exemplar.mayHave` and have no NUL.
+    package mutating func add(_ exemplar: Exemplar, of id: UInt32) {
+        var added = Petrel_Fleet_V1_Exemplar()
+        added.series = id
+        added.labels = LabelPairs.pairs(exemplar.labels)
+        added.value = exemplar.value
+        added.timestampMs = exemplar.timestamp.rawValue
+        exemplarBytes += added.labels.reduce(40) { $0 + $1.utf8.count + 4 }
+        message.exemplars.append(added)
     }
 
     /// The payload.

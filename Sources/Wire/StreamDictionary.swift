@@ -81,8 +81,11 @@ package struct StreamDictionary: Sendable {
             if let problem = Self.claim(definition.id, labels, &seriesIDs) { return problem }
             let type = MetricType(definition.type)
             let family = type.familyName(of: labels.metricName)
-            if !definition.help.isEmpty || metadataByFamily[family] == nil {
-                metadataByFamily[family] = MetricMetadata(type: type, help: definition.help)
+            let unit =
+                definition.unit.utf8.count <= WireLimits.unitBytesMax ? definition.unit : ""
+            if !definition.help.isEmpty || !unit.isEmpty || metadataByFamily[family] == nil {
+                metadataByFamily[family] = MetricMetadata(
+                    type: type, help: definition.help, unit: unit)
             }
             let series = DefinedSeries(
                 labels: labels,

@@ -32,6 +32,13 @@ package enum WireLimits {
     package static let labelNameBytesMax = 1024
     package static let labelValueBytesMax = 8192
     package static let helpBytesMax = 8192
+    package static let unitBytesMax = 1024
+    /// Exemplars of a batch; what is past it is left out.
+    package static let exemplarsMax = 1_000
+    /// Bytes of an exemplar: 128 characters, and what stands around 64 labels.
+    package static let exemplarBytesMax = 1024
+    /// The latest start timestamp, milliseconds since the epoch: the end of the year 9999. The earliest is 1.
+    package static let startTimestampMax: Int64 = 253_402_300_799_999
     /// Fields of structured metadata of one log entry.
     package static let metadataMax = 128
     package static let metadataValueBytesMax = 64 * 1024

@@ -72,8 +72,8 @@ struct BatchTests {
             }
             let (good, problems) = try MetricsPayload.decode(held.payload, dictionary: &dictionary)
             #expect(problems.isEmpty)
-            #expect(MetricsPayload.sampleCount(of: good) == held.count)
-            let (id, value) = (good[0].series[3], good[0].values[3])
+            #expect(good.sampleCount == held.count)
+            let (id, value) = (good.scrapes[0].series[3], good.scrapes[0].values[3])
             #expect(value == Double(3 + round))
             #expect(
                 dictionary.series(id)?.labels
@@ -101,7 +101,7 @@ struct BatchTests {
         let held = try #require(sink.held.withLock { $0.first })
         var dictionary = StreamDictionary(number: held.dictionary)
         let (good, _) = try MetricsPayload.decode(held.payload, dictionary: &dictionary)
-        let found = good[0].series.compactMap { dictionary.series($0)?.labels }
+        let found = good.scrapes[0].series.compactMap { dictionary.series($0)?.labels }
         let expected = ["a", "b"].map {
             Labels([
                 "__name__": "m", "exported_host": $0, "exported_role": "r", "job": "node",

@@ -16,26 +16,90 @@ struct TargetBatchTests {
     /// Every sample that `sink` holds, as the collector reads it.
     static func samples(
         _ sink: MemorySink
-    ) throws -> (samples: [(Labels, TimestampMS, Double)], help: [Labels: String]) {
+    ) throws -> (
+        samples: [(Labels, TimestampMS, Double)], help: [Labels: String], others: [String]
+    ) {
         var dictionary = StreamDictionary(number: 0)
         var samples: [(Labels, TimestampMS, Double)] = []
         var help: [Labels: String] = [:]
+        var others: [String] = []
         for held in sink.held.withLock({ $0 }) {
             if held.dictionary != dictionary.number {
                 dictionary = StreamDictionary(number: held.dictionary)
             }
             let (good, problems) = try MetricsPayload.decode(held.payload, dictionary: &dictionary)
             #expect(problems.isEmpty, "\(problems)")
-            #expect(MetricsPayload.sampleCount(of: good) == held.count)
-            for scrape in good {
-                for (id, value) in zip(scrape.series, scrape.values) {
+            #expect(good.sampleCount == held.count && good.rejectedExemplarCount == 0)
+            for scrape in good.scrapes {
+                for (index, id) in scrape.series.enumerated() {
                     let series = try #require(dictionary.series(id))
-                    samples.append((series.labels, scrape.timestamp, value))
+                    samples.append((series.labels, scrape.timestamp, scrape.values[index]))
                     help[series.labels] = series.metadata.help
+                    if !scrape.startTimestamps.isEmpty {
+                        others.append("\(series.labels) start \(scrape.startTimestamps[index])")
+                    }
                 }
             }
+            for one in good.exemplars {
+                let series = try #require(dictionary.series(one.series))
+                others.append("\(series.labels) \(one.exemplar)")
+            }
         }
-        return (samples, help)
+        return (samples, help, others)
+    }
+
+    @Test(
+        "start timestamps and exemplars go with their samples through any dictionary changes",
+        arguments: [1, 2, 100])
+    func others(batchesPerDictionary: Int) throws {
+        let sink = MemorySink(batchesPerDictionary: batchesPerDictionary)
+        var writer = MetricsBatchWriter()
+        var expected: [String] = []
+        for round in 0..<4 {
+            let series = ["a", "b", "c"].map { Self.series($0, 0) }
+            var scrape = TargetScrape(target: 0, name: "app 0", series: series)
+            var shown: [String] = []
+            for slot in series.indices {
+                let start = Int64(slot == 1 ? 500 + round : 0)
+                scrape.append(
+                    .init(slot: slot, value: 1, timestamp: TimestampMS(Int64(round) * 1000)),
+                    start: start)
+                expected.append("\(series[slot].labels) start \(start)")
+                guard slot != 0 else { continue }
+                let exemplar = Exemplar(
+                    labels: ["trace_id": "\(round)"], value: Double(slot),
+                    timestamp: TimestampMS(5))
+                scrape.append(exemplar)
+                shown.append("\(series[slot].labels) \(exemplar)")
+            }
+            expected += shown
+            #expect(try writer.write(scrape, to: sink).records == 3)
+        }
+        #expect(try Self.samples(sink).others == expected)
+    }
+
+    @Test(
+        "more exemplars than a batch may have go in several; a refused series takes its own along")
+    func manyExemplars() throws {
+        let sink = MemorySink(batchesPerDictionary: 1000)
+        var writer = MetricsBatchWriter()
+        let count = 2 * WireLimits.exemplarsMax + 10
+        var series = (0..<count).map { Self.series("m\($0)", 0) }
+        series[3].labels = series[3].labels.setting(
+            "l", String(repeating: "x", count: WireLimits.labelValueBytesMax + 1))
+        var scrape = TargetScrape(target: 0, name: "app", series: series)
+        for slot in series.indices {
+            scrape.append(.init(slot: slot, value: 1, timestamp: TimestampMS(5)))
+            scrape.append(
+                Exemplar(
+                    labels: ["trace_id": String(repeating: "é", count: 120)],
+                    value: Double(slot), timestamp: TimestampMS(5)))
+        }
+        let written = try writer.write(scrape, to: sink)
+        #expect(written.records == count - 1 && written.refused == 1 && written.batches == 3)
+        #expect(try Self.samples(sink).others.count == count - 1)
+        #expect(
+            sink.held.withLock { $0.allSatisfy { $0.payload.count <= WireLimits.payloadBytesMax } })
     }
 
     @Test("targets and the host's readers share a dictionary", arguments: [1, 2, 5, 100])
@@ -62,7 +126,7 @@ struct TargetBatchTests {
                 expected += rows.map { "\(series[$0.slot].labels) \(time.rawValue) \($0.value)" }
             }
         }
-        let (samples, help) = try Self.samples(sink)
+        let (samples, help, _) = try Self.samples(sink)
         let found = samples.filter { $0.0["job"] == "app" }.map {
             "\($0.0) \($0.1.rawValue) \($0.2)"
         }
@@ -98,7 +162,7 @@ struct TargetBatchTests {
                 target: 0, name: "app", series: [Self.series("a", 0), Self.series("b", 0)],
                 rows: rows), to: sink)
         #expect(written.records == count && written.batches == 2)
-        let (samples, _) = try Self.samples(sink)
+        let (samples, _, _) = try Self.samples(sink)
         #expect(samples.map(\.2) == rows.map(\.value))
         #expect(samples.map(\.1) == rows.map(\.timestamp))
     }

@@ -422,6 +422,102 @@ struct TargetStateMachineTests {
         #expect(series["up"]?.metadata.type == .gauge)
     }
 
+    /// `name trace value@time` of each exemplar; the time since the scrape.
+    static func exemplars(_ outcome: TargetStateMachine.Outcome, at time: Int64) -> [String] {
+        outcome.scrape.exemplars.map { one in
+            let row = outcome.scrape.rows[one.row]
+            let name = outcome.scrape.series[row.slot].labels.metricName
+            return "\(name) \(one.exemplar.traceID) \(one.exemplar.value)"
+                + "@\(one.exemplar.timestamp.rawValue - time)"
+        }
+    }
+
+    @Test("an exemplar is taken once, while it is the one that is shown")
+    func exemplars() throws {
+        var rig = try Rig(Self.job())
+        func check(
+            _ text: String, _ expected: [String], location: SourceLocation = #_sourceLocation
+        ) throws {
+            let outcome = try rig.scrape(text + "# EOF\n", .openMetrics)
+            #expect(
+                Self.exemplars(outcome, at: rig.time) == expected, sourceLocation: location)
+        }
+        let first = "a 1 # {trace_id=\"x\"} 0.5\n"
+        // One without a time has the sample's, and one with a time keeps it.
+        try check(
+            first + "b 1\nc 2 # {trace_id=\"y\"} 1 0.007\n",
+            ["a x 0.5@0", "c y 1.0@\(7 - rig.time - 15_000)"])
+        try check("b 1\n" + first, [])
+        try check("a 2 # {trace_id=\"x\"} 0.75\nb 1 # {} 3\n", ["a x 0.75@0", "b  3.0@0"])
+        try check(first, ["a x 0.5@0"])
+        // Of a failed scrape nothing was taken.
+        var job = Self.job()
+        job.sampleLimit = 1
+        rig = try Rig(job)
+        let failed = try rig.scrape(first + "b 1\n# EOF\n", .openMetrics)
+        #expect(failed.failure != nil && failed.scrape.exemplars.isEmpty)
+        try check(first, ["a x 0.5@0"])
+        // Samples that are not taken have none.
+        job.sampleLimit = 0
+        job.metricRelabelRules = [RelabelingTests.rule(.drop, from: ["__name__"], "a")]
+        rig = try Rig(job)
+        try check(first + "b 1 # {trace_id=\"z\"} 1\nb 2 # {trace_id=\"w\"} 1\n", ["b z 1.0@0"])
+    }
+
+    @Test("exemplars past the limit of a scrape wait for the next; what is none is told")
+    func exemplarLimits() throws {
+        var rig = try Rig(Self.job(), budget: 10_000)
+        let count = ScrapeLimits.exemplarsMax + 5
+        let text =
+            (0..<count).map { "m\($0) 1 # {trace_id=\"t\($0)\"} 1\n" }.joined() + "# EOF\n"
+        var outcome = try rig.scrape(text, .openMetrics)
+        #expect(outcome.scrape.exemplars.count == ScrapeLimits.exemplarsMax)
+        #expect(outcome.excessExemplars == 5)
+        outcome = try rig.scrape(text, .openMetrics)
+        #expect(outcome.scrape.exemplars.count == 5 && outcome.excessExemplars == 0)
+        let long = String(repeating: "x", count: 123)
+        outcome = try rig.scrape(
+            "a 1 # {label=\"\(long)\"} 1\nb 1 # {label=\"\(long)y\"} 1\n"
+                + "c 1 # {l=\"1\",l=\"2\"} 1\n# EOF\n",
+            .openMetrics)
+        #expect(outcome.failure == nil && outcome.badExemplars == 2)
+        #expect(outcome.scrape.exemplars.count == 1)
+    }
+
+    @Test("start timestamps stand beside the samples, and what says them is a series too")
+    func startTimestamps() throws {
+        var rig = try Rig(Self.job())
+        let text = """
+            before 1
+            # TYPE c counter
+            c_total{a="1"} 17
+            c_created{a="1"} 1520872607.123
+            c_total{a="2"} 18
+            # EOF
+
+            """
+        for _ in 0..<2 {
+            let outcome = try rig.scrape(text, .openMetrics)
+            let scrape = outcome.scrape
+            try #require(scrape.startTimestamps.count == scrape.rows.count)
+            #expect(
+                Self.shown(outcome) == [
+                    "before{} 1.0", "c_total{a=1} 17.0", "c_created{a=1} 1520872607.123",
+                    "c_total{a=2} 18.0",
+                ])
+            #expect(scrape.startTimestamps.prefix(4) == [0, 1_520_872_607_123, 0, 0])
+            #expect(scrape.startTimestamps.dropFirst(4).allSatisfy { $0 == 0 })
+            let created = scrape.series[scrape.rows[2].slot]
+            #expect(created.labels.metricName == "c_created")
+            #expect(created.metadata == MetricMetadata())
+        }
+        let ended = rig.fail(.timeout(seconds: 1))
+        #expect(ended.scrape.startTimestamps.isEmpty)
+        #expect(Self.shown(ended).count == 4)
+        // A text that says none has no column.
+        #expect(try rig.scrape("a 1\n").scrape.startTimestamps.isEmpty)
+    }
+
     /// Against the obvious: a dictionary of what was there the last time.
     @Test("any sequence of texts", arguments: 1...20)
     func model(seed: UInt64) throws {

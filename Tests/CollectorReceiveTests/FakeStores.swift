@@ -22,6 +22,8 @@ final class FakeWriter: IngestWriter {
         var failures = 0
         /// A value that the storage refuses.
         var poison: Double?
+        /// A value of an exemplar that it refuses.
+        var exemplarPoison: Double?
         /// What a store call waits for.
         var gate: Gate?
     }
@@ -69,7 +71,7 @@ final class FakeWriter: IngestWriter {
                 state.failures -= 1
                 return .failure(.unavailable("away"))
             }
-            if batches.contains(where: { Self.isPoisoned($0, state.poison) }) {
+            if batches.contains(where: { Self.isPoisoned($0, state) }) {
                 return .failure(.refused("poison"))
             }
             return .success(Self.commit(batches, session, &state))
@@ -78,7 +80,7 @@ final class FakeWriter: IngestWriter {
     }
 
     func rehearse(_ batch: IngestBatch, session: IngestSession) async throws(StorageError) {
-        if state.withLock({ Self.isPoisoned(batch, $0.poison) }) { throw .refused("poison") }
+        if state.withLock({ Self.isPoisoned(batch, $0) }) { throw .refused("poison") }
     }
 
     func storeOwn(_ samples: [(SeriesDefinition, Sample)]) async throws(StorageError) {}
@@ -86,8 +88,13 @@ final class FakeWriter: IngestWriter {
         histograms: [(SeriesDefinition, HistogramSample)]
     ) async throws(StorageError) {}
 
-    private static func isPoisoned(_ batch: IngestBatch, _ poison: Double?) -> Bool {
-        guard let poison, case .metrics(let scrapes) = batch.content else { return false }
+    private static func isPoisoned(_ batch: IngestBatch, _ state: State) -> Bool {
+        if batch.exemplars.contains(where: { $0.exemplar.value == state.exemplarPoison }) {
+            return true
+        }
+        guard let poison = state.poison, case .metrics(let scrapes) = batch.content else {
+            return false
+        }
         return scrapes.contains { $0.values.contains(poison) }
     }
 
@@ -205,6 +212,7 @@ final class FakeSpool: SpoolSource {
         }
     }
 
+    /// Adds any payload.
     func append(garbage payload: [UInt8], records: Int) {
         state.withLock { append(payload, records: records, &$0) }
     }

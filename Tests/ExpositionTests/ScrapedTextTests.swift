@@ -57,14 +57,24 @@ struct ScrapedTextTests {
         let scraped = try read(
             "a 1\n# TYPE b counter\nb_total 2 # {trace_id=\"x\\n\",\"s.p\"=\"y\"} 0.5 17.25\n# EOF\n"
         )
+        let place = try #require(scraped.exemplars.first)
+        #expect(scraped.exemplars.count == 1 && place.sample == 1)
         #expect(
-            scraped.exemplars == [
-                .init(
-                    sample: 1,
-                    exemplar: .init(
-                        labels: ["trace_id": "x\n", "s.p": "y"], value: 0.5,
-                        timestamp: TimestampMS(17_250)))
-            ])
+            String(decoding: scraped.bytes[place.text], as: UTF8.self)
+                == "{trace_id=\"x\\n\",\"s.p\"=\"y\"} 0.5 17.25")
+        #expect(
+            try scraped.exemplar(1)
+                == .init(
+                    labels: ["trace_id": "x\n", "s.p": "y"], value: 0.5,
+                    timestamp: TimestampMS(17_250)))
+        #expect(try scraped.exemplar(0) == nil)
+    }
+
+    @Test("an exemplar with a label twice costs itself alone, as in Prometheus")
+    func doubledExemplarLabel() throws {
+        let scraped = try read("a 1 # {x=\"1\",x=\"2\"} 1\nb 2\n# EOF\n")
+        #expect(scraped.values == [1, 2] && scraped.exemplars.count == 1)
+        #expect(throws: ExpositionError.self) { try scraped.exemplar(0) }
     }
 
     @Test("created lines are start timestamps of their own metric's samples, before them or behind")
@@ -94,14 +104,19 @@ struct ScrapedTextTests {
             # EOF
 
             """)
-        #expect(scraped.values.count == 12)
+        // They are samples too, as Prometheus has it, and began at no time themselves.
+        #expect(scraped.values.count == 16)
         #expect(
             starts(scraped) == [
                 "g_created": 0, "c_total{a=\"1\"}": 1_520_872_607_123, "c_total{a=\"2\"}": 5000,
-                "c_total{a=\"3\"}": 0, "h_bucket{le=\"1\"}": 7000, "h_bucket{le=\"+Inf\"}": 7000,
+                "c_total{a=\"3\"}": 0, "c_created{a=\"1\"}": 0, "c_created{a=\"2\"}": 0,
+                "h_created": 0, "s_created{z=\"1\"}": 0, "h_bucket{le=\"1\"}": 7000,
+                "h_bucket{le=\"+Inf\"}": 7000,
                 "h_count": 7000, "h_sum": 7000, "other": 0, "s{quantile=\"0.5\",z=\"1\"}": 8000,
                 "s_sum{z=\"1\"}": 8000, "gauge_created": 0,
             ])
+        let odd = try read("# TYPE c counter\nc_created NaN\nc_total 1\n# EOF\n")
+        #expect(odd.startTimestamps == [0, 0])
         // In Prometheus' own format they are what they look like.
         let plain = try read("# TYPE c counter\nc_total 1\nc_created 5\n", .prometheusText)
         #expect(plain.values == [1, 5] && plain.startTimestamps.isEmpty)

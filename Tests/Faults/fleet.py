@@ -4,6 +4,7 @@
 Scenarios: short (all of them, a few rounds), agent-kills, collector-kills, postgres-restarts, outage, rule, cpu, journal,
 power, control-fsync, control-cursor, hostile (what a broken or hostile peer may send),
 identity (copied, revoked and replaced hosts), remote-write (Prometheus sends while the collector is killed),
+openmetrics (exemplars, start timestamps and units of a scraped target while agent and collector are killed),
 backup (a day out of SQL and the engine; dumps restored into fresh clusters).
 Each prints sent, stored, gap, in spool, lost, duplicated; the run ends with `N passed, M failed`.
 """
@@ -20,6 +21,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import backup  # noqa: E402
 import hostile  # noqa: E402
 import identity  # noqa: E402
+import openmetrics  # noqa: E402
 import remote_write  # noqa: E402
 from harness import Fleet, Receiver, Writer, account, expect_exact, pause, wait_until  # noqa: E402
 
@@ -282,6 +284,10 @@ def prometheus_sends(options, kills):
     remote_write.run(options, kills, 5 if options.scenario == "short" else options.every)
 
 
+def scrapes(options, kills):
+    openmetrics.run(options, kills)
+
+
 def backups(options, _):
     with Fleet(options.programs).up() as fleet:
         backup.run(fleet)
@@ -296,6 +302,7 @@ SCENARIOS = {
     "control-cursor": (control_cursor, 0, None),
     "hostile": (hostile_peers, 0, 0), "identity": (identities, 0, 0),
     "remote-write": (prometheus_sends, 60, 3), "backup": (backups, 0, None),
+    "openmetrics": (scrapes, 12, 2),
 }
 
 

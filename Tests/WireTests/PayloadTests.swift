@@ -28,20 +28,22 @@ struct PayloadTests {
         }
         let (good, problems) = try MetricsPayload.decode(first, dictionary: &dictionary)
         #expect(problems.isEmpty)
-        #expect(good.map(\.series) == [[1, 2]])
+        #expect(good.scrapes.map(\.series) == [[1, 2]])
         #expect(
-            good[0].values.map(\.bitPattern) == [
+            good.scrapes[0].values.map(\.bitPattern) == [
                 (1.5 as Double).bitPattern, StalenessMarker.bitPattern,
             ])
         #expect(dictionary.series(1)?.metadata == MetricMetadata(type: .counter, help: "Time."))
         #expect(dictionary.series(2)?.labels == Self.memory)
         let second = Self.metrics { $0.add(2, 7) }
-        #expect(try MetricsPayload.decode(second, dictionary: &dictionary).good[0].values == [7])
+        #expect(
+            try MetricsPayload.decode(second, dictionary: &dictionary).good.scrapes[0].values == [7]
+        )
         #expect(try MetricsPayload.decode(first, dictionary: &dictionary).problems.isEmpty)
         let messages = DictionaryMessages.make(1, metricsPayloads: [first, second, [0xff]])
         var other = StreamDictionary(number: 1)
         #expect(messages.flatMap { other.define($0) }.isEmpty)
-        #expect(try MetricsPayload.decode(second, dictionary: &other).good[0].series == [2])
+        #expect(try MetricsPayload.decode(second, dictionary: &other).good.scrapes[0].series == [2])
     }
 
     @Test("bad records are named and counted, good ones kept")
@@ -59,9 +61,125 @@ struct PayloadTests {
             $0.add(4_000_000, 5)
         }
         let (good, problems) = try MetricsPayload.decode(payload, dictionary: &dictionary)
-        #expect(good.map(\.values) == [[1]])
+        #expect(good.scrapes.map(\.values) == [[1]])
         #expect(problems.count == 4)
         #expect(problems.reduce(0) { $0 + $1.count } == 4)
+    }
+
+    static func exemplar(_ trace: String, _ value: Double, at time: Int64 = 7) -> Exemplar {
+        Exemplar(
+            labels: trace.isEmpty ? .empty : ["trace_id": trace], value: value,
+            timestamp: TimestampMS(time))
+    }
+
+    @Test(
+        "start timestamps come back beside their samples, scrape by scrape",
+        arguments: [
+            [[0, 0, 0]], [[5, 5, 5]], [[0, 14_000, 0], [1, 0, WireLimits.startTimestampMax]],
+            [[0, 0, 0], [7, 7, 7]], [[7, 7, 7], [0, 0, 0]],
+            [[-1, .min, .max], [WireLimits.startTimestampMax + 1, 3, -3]],
+        ] as [[[Int64]]])
+    func starts(_ scrapes: [[Int64]]) throws {
+        var dictionary = StreamDictionary(number: 1)
+        let payload = Self.metrics { builder in
+            for id in 1...3 {
+                builder.define(UInt32(id), Self.cpu.setting("n", "\(id)"), .counter, help: nil)
+            }
+            for (index, starts) in scrapes.enumerated() {
+                builder.next(timestamp: TimestampMS(Int64(index) * 15_000))
+                for (id, start) in starts.enumerated() {
+                    builder.add(UInt32(id + 1), Double(id), start: start)
+                }
+            }
+        }
+        let (good, problems) = try MetricsPayload.decode(payload, dictionary: &dictionary)
+        #expect(problems.isEmpty && good.sampleCount == 3 * scrapes.count)
+        for (scrape, starts) in zip(good.scrapes, scrapes) {
+            let known = starts.map { (1...WireLimits.startTimestampMax).contains($0) ? $0 : 0 }
+            #expect(scrape.startTimestamps == (known.contains { $0 != 0 } ? known : []))
+        }
+    }
+
+    @Test("samples of one beginning cost a byte each for it")
+    func startBytes() {
+        func bytes(_ start: Int64) -> Int {
+            Self.metrics { builder in
+                for id in 1...1000 { builder.add(UInt32(id), 1, start: start) }
+            }.count
+        }
+        #expect(bytes(14_000) - bytes(0) < 1010)
+    }
+
+    @Test("exemplars and units come back; what is none is left out and counted")
+    func exemplars() throws {
+        var dictionary = StreamDictionary(number: 1)
+        let long = String(repeating: "x", count: Exemplar.labelCharactersMax)
+        let payload = Self.metrics {
+            $0.define(1, Self.cpu, .counter, help: "Time.", unit: "seconds")
+            $0.define(2, Self.cpu.setting("cpu", "1"), .counter, help: nil)
+            $0.define(
+                3, Self.memory, .gauge, help: nil,
+                unit: String(repeating: "u", count: WireLimits.unitBytesMax + 1))
+            $0.add(1, 1)
+            $0.add(Self.exemplar("x", -0.0), of: 1)
+            $0.add(Self.exemplar("", .infinity, at: .min), of: 2)
+            $0.add(Self.exemplar("of none", 1), of: 9)
+            $0.add(Self.exemplar(long, 1), of: 1)
+        }
+        let (good, problems) = try MetricsPayload.decode(payload, dictionary: &dictionary)
+        #expect(problems.isEmpty && good.sampleCount == 1)
+        #expect(
+            good.exemplars == [
+                DecodedExemplar(series: 1, exemplar: Self.exemplar("x", -0.0)),
+                DecodedExemplar(series: 2, exemplar: Self.exemplar("", .infinity, at: .min)),
+            ])
+        #expect(good.exemplars.first?.exemplar.value.sign == .minus)
+        #expect(good.rejectedExemplarCount == 2)
+        let told = MetricMetadata(type: .counter, help: "Time.", unit: "seconds")
+        #expect(dictionary.series(1)?.metadata == told && dictionary.series(2)?.metadata == told)
+        #expect(dictionary.series(3)?.metadata == MetricMetadata(type: .gauge))
+        // A new connection is told the units too.
+        var other = StreamDictionary(number: 1)
+        #expect(
+            DictionaryMessages.make(1, metricsPayloads: [payload]).flatMap { other.define($0) }
+                .isEmpty)
+        #expect(other.series(2)?.metadata == told)
+        let many = Self.metrics { builder in
+            builder.add(1, 1)
+            for value in 0..<WireLimits.exemplarsMax + 3 {
+                builder.add(Self.exemplar("x", Double(value)), of: 1)
+            }
+        }
+        let bounded = try MetricsPayload.decode(many, dictionary: &dictionary).good
+        #expect(bounded.exemplars.count == WireLimits.exemplarsMax)
+        #expect(bounded.rejectedExemplarCount == 3 && bounded.sampleCount == 1)
+    }
+
+    @Test("who does not know them reads the same samples, and who does not send them is read")
+    func skew() throws {
+        let payload = Self.metrics {
+            $0.define(1, Self.cpu, .counter, help: "Time.", unit: "seconds")
+            $0.add(1, 1.5, start: 9)
+            $0.add(Self.exemplar("x", 1), of: 1)
+        }
+        // What an agent sends that has none of the fields.
+        var old = try Petrel_Fleet_V1_MetricsBatch(serializedBytes: payload)
+        #expect(!old.definitions[0].unit.isEmpty && !old.exemplars.isEmpty)
+        old.definitions[0].unit = ""
+        old.exemplars = []
+        old.scrapes[0].starts = []
+        var dictionary = StreamDictionary(number: 1)
+        let (good, problems) = try MetricsPayload.decode(
+            [UInt8](try old.serializedBytes() as [UInt8]), dictionary: &dictionary)
+        #expect(problems.isEmpty && good.scrapes[0].startTimestamps.isEmpty)
+        #expect(good.scrapes[0].values == [1.5] && good.exemplars.isEmpty)
+        #expect(dictionary.series(1)?.metadata == MetricMetadata(type: .counter, help: "Time."))
+        // Another number of them than of values says nothing of anyone.
+        old.scrapes[0].starts = [1, 1]
+        let odd = try MetricsPayload.decode(
+            [UInt8](try old.serializedBytes() as [UInt8]), dictionary: &dictionary
+        ).good.scrapes[0]
+        #expect(odd.startTimestamps.isEmpty && odd.values == [1.5])
     }
 
     @Test("logs come back; undefined streams and long lines are counted")
@@ -113,7 +231,10 @@ struct PayloadTests {
         let random = SeededRandom(seed: seed)
         let whole = Self.metrics {
             $0.define(1, Self.cpu, .counter, help: "x")
-            for value in 0..<20 { $0.add(UInt32(value), Double(value) * 1.1) }
+            for value in 0..<20 {
+                $0.add(UInt32(value), Double(value) * 1.1, start: Int64(value) * 100)
+                $0.add(Self.exemplar("t\(value)", 1), of: 1)
+            }
         }
         for _ in 0..<300 {
             var bytes = whole

@@ -12,7 +12,8 @@ package struct MetricsBatchWriter: Sendable {
     struct Interned: Sendable {
         var dictionary: SpoolDictionary?
         var ids: [Labels: UInt32] = [:]
-        var familiesWithHelp: Set<String> = []
+        /// Families whose help and unit were sent.
+        var toldFamilies: Set<String> = []
         /// By family index of the last scrape.
         var shape: [Shape] = []
         var targetLabels = Labels.empty
@@ -162,10 +163,10 @@ package struct MetricsBatchWriter: Sendable {
         return (part, builder.finish())
     }
 
-    /// Bytes that one sample with its definition can add.
+    /// Bytes that one sample with its definition and its exemplar can add.
     static let sampleBytesMax =
         WireLimits.labelsMax * (WireLimits.labelNameBytesMax + WireLimits.labelValueBytesMax + 8)
-        + WireLimits.helpBytesMax + 1024
+        + WireLimits.helpBytesMax + WireLimits.unitBytesMax + WireLimits.exemplarBytesMax + 1024
 
     private static func id(
         _ family: MetricFamily, _ point: MetricFamily.Point, _ at: Cursor,
@@ -195,10 +196,12 @@ package struct MetricsBatchWriter: Sendable {
         let id = UInt32(interned.ids.count + 1)
         interned.ids[labels] = id
         let isFirst =
-            !metadata.help.isEmpty && interned.familiesWithHelp.insert(family).inserted
+            (!metadata.help.isEmpty || !metadata.unit.isEmpty)
+            && interned.toldFamilies.insert(family).inserted
         builder.define(
             id, labels, metadata.type,
-            help: isFirst ? LogPayload.withoutNUL(metadata.help) : nil)
+            help: isFirst ? LogPayload.withoutNUL(metadata.help) : nil,
+            unit: isFirst ? LogPayload.withoutNUL(metadata.unit) : nil)
         return id
     }
 

@@ -15,11 +15,11 @@ extension MetricsBatchWriter {
     ) throws(BatchError) -> WrittenBatch {
         var written = WrittenBatch()
         var firstProblem = ""
-        var row = 0
-        while row < scrape.rows.count {
-            let from = row
+        var place = Place()
+        while place.row < scrape.rows.count {
+            let from = place
             let part = try append(to: sink) { Self.encode(scrape, from: from, &$0) }
-            row = part.next
+            place = part.next
             written.records += part.records
             written.refused += part.refused
             written.batches += part.records > 0 ? 1 : 0
@@ -35,20 +35,30 @@ extension MetricsBatchWriter {
         return written
     }
 
+    /// Where in a scrape a part begins.
+    private struct Place {
+        var row = 0
+        /// Index of the first exemplar that is not of an earlier row.
+        var exemplar = 0
+    }
+
     private static func encode(
-        _ scrape: TargetScrape, from start: Int, _ interned: inout Interned
-    ) -> (Part<Int>, [UInt8]) {
+        _ scrape: TargetScrape, from start: Place, _ interned: inout Interned
+    ) -> (Part<Place>, [UInt8]) {
         var part = Part(next: start)
-        var builder = MetricsPayloadBuilder(timestamp: scrape.rows[start].timestamp)
-        while part.next < scrape.rows.count, builder.count < WireLimits.recordsMax,
+        var builder = MetricsPayloadBuilder(timestamp: scrape.rows[start.row].timestamp)
+        while part.next.row < scrape.rows.count, builder.count < WireLimits.recordsMax,
             builder.bytesBound < WireLimits.payloadBytesMax - sampleBytesMax,
-            builder.closedScrapes < timesMax
+            builder.closedScrapes < timesMax, builder.exemplarCount < WireLimits.exemplarsMax
         {
-            let row = scrape.rows[part.next]
+            let row = scrape.rows[part.next.row]
             builder.next(timestamp: row.timestamp)
             let id = id(scrape, row.slot, &interned, &builder)
             if id != 0 {
-                builder.add(id, row.value)
+                builder.add(
+                    id, row.value,
+                    start: scrape.startTimestamps.isEmpty
+                        ? 0 : scrape.startTimestamps[part.next.row])
                 part.records += 1
             } else {
                 part.refused += 1
@@ -57,9 +67,24 @@ extension MetricsBatchWriter {
                     part.firstProblem = "\(name): past a limit of labels or series"
                 }
             }
-            part.next += 1
+            addExemplars(scrape, of: id, &part.next, &builder)
+            part.next.row += 1
         }
         return (part, builder.finish())
+    }
+
+    /// Adds the exemplars of the row at `place`, which has at most one, and steps over them. Those of a row that is not
+    /// sent (`id` 0) go with it.
+    private static func addExemplars(
+        _ scrape: TargetScrape, of id: UInt32, _ place: inout Place,
+        _ builder: inout MetricsPayloadBuilder
+    ) {
+        while place.exemplar < scrape.exemplars.count,
+            scrape.exemplars[place.exemplar].row <= place.row
+        {
+            if id != 0 { builder.add(scrape.exemplars[place.exemplar].exemplar, of: id) }
+            place.exemplar += 1
+        }
     }
 
     private static func id(

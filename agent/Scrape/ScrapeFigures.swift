@@ -6,11 +6,15 @@ package final class ScrapeFigures: Sendable {
     private struct TargetFigures: Sendable {
         var failures: [String: UInt64] = [:]
         var dropped: [String: UInt64] = [:]
+        var exemplars: UInt64 = 0
+        var droppedExemplars: [String: UInt64] = [:]
         var skipped: UInt64 = 0
 
         mutating func add(_ other: Self) {
             failures.merge(other.failures) { $0 + $1 }
             dropped.merge(other.dropped) { $0 + $1 }
+            exemplars += other.exemplars
+            droppedExemplars.merge(other.droppedExemplars) { $0 + $1 }
             skipped += other.skipped
         }
     }
@@ -43,6 +47,12 @@ package final class ScrapeFigures: Sendable {
                 ("unsendable", outcome.unsendable),
             ] where count > 0 {
                 figures[target].dropped[reason, default: 0] += UInt64(count)
+            }
+            figures[target].exemplars += UInt64(outcome.scrape.exemplars.count)
+            for (reason, count) in [
+                ("labels", outcome.badExemplars), ("limit", outcome.excessExemplars),
+            ] where count > 0 {
+                figures[target].droppedExemplars[reason, default: 0] += UInt64(count)
             }
         }
     }
@@ -108,6 +118,16 @@ package final class ScrapeFigures: Sendable {
                 "petrel_agent_scrape_samples_dropped_total", .counter,
                 help: "Samples of scrapes that were left out, by reason.",
                 points: points(\.dropped)),
+            MetricFamily(
+                "petrel_agent_scrape_exemplars_total", .counter,
+                help: "Exemplars that were taken from scrapes.",
+                points: sums.map { place, figures in
+                    MetricFamily.Point(labels(place), Double(figures.exemplars))
+                }),
+            MetricFamily(
+                "petrel_agent_scrape_exemplars_dropped_total", .counter,
+                help: "Exemplars of scrapes that were left out, by reason.",
+                points: points(\.droppedExemplars)),
             MetricFamily(
                 "petrel_agent_scrape_skipped_total", .counter,
                 help: "Times of a target's grid at which nothing was scraped.",

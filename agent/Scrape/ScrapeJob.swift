@@ -19,6 +19,8 @@ package enum ScrapeLimits {
     package static let samplesMax = 200_000
     /// Bytes of a line.
     package static let lineBytesMax = 1 << 20
+    /// Exemplars that one scrape brings, each of at most 128 characters; new ones past it wait for the next scrape.
+    package static let exemplarsMax = 1_000
     /// What a series may have so that it can be sent.
     package static let labelsMax = 64
     package static let labelNameBytesMax = 1024

@@ -46,6 +46,9 @@ struct SeriesTable: Sendable {
         var rowRound: UInt32 = 0
         var rowTime: Int64 = 0
         var rowBits: UInt64 = 0
+        /// Hash of the exemplar that was taken last, as it is written; 0: none was. A target shows the same one again and
+        /// again.
+        var exemplar = 0
     }
 
     private struct Line: Sendable {
@@ -206,7 +209,7 @@ struct SeriesTable: Sendable {
         if texts.count > 4 * lineCount + 64 { texts = [] }
     }
 
-    private static func hash(_ bytes: UnsafeRawBufferPointer) -> Int {
+    static func hash(_ bytes: UnsafeRawBufferPointer) -> Int {
         var hasher = Hasher()
         hasher.combine(bytes: bytes)
         return hasher.finalize()

@@ -28,6 +28,18 @@ package struct TargetStateMachine: Sendable {
         package var duplicates = 0
         package var outOfBounds = 0
         package var unsendable = 0
+        /// Exemplars past `ScrapeLimits.exemplarsMax`.
+        package var excessExemplars = 0
+        /// Exemplars with labels that are none, or too long.
+        package var badExemplars = 0
+    }
+
+    /// The exemplars of a scrape while its samples are taken.
+    private struct ExemplarCursor {
+        /// The next of the text's.
+        var next = 0
+        /// What its series' will have been taken last, if the scrape is whole.
+        var taken: [(slot: Int, hash: Int)] = []
     }
 
     /// Figures of a scrape, as the series that every target has tell them.
@@ -102,7 +114,7 @@ package struct TargetStateMachine: Sendable {
         } catch {
             failure = error
             budget.release(table.takeBack())
-            outcome.scrape.rows = []
+            outcome.scrape.removeRows()
         }
         end(seenBy: failure == nil, time, &outcome.scrape)
         hasEnded = failure == nil
@@ -135,8 +147,9 @@ package struct TargetStateMachine: Sendable {
         figures.scraped = text.values.count
         try refuseBomb(text, &figures)
         var families: FamilyIndex?
+        var exemplars = ExemplarCursor()
         var previous = -1
-        outcome.scrape.rows.reserveCapacity(text.values.count + own.count)
+        outcome.scrape.reserve(text.values.count + own.count)
         for index in text.values.indices {
             let range = text.series[index]
             let known = text.bytes.withUnsafeBytes {
@@ -157,8 +170,11 @@ package struct TargetStateMachine: Sendable {
             guard limit == 0 || figures.afterRelabeling <= limit else {
                 throw .sampleLimit(max: limit)
             }
-            addRow(slot, text, index, time, &outcome)
+            if addRow(slot, text, index, time, &outcome) {
+                addExemplar(slot, text, index, &exemplars, &outcome)
+            }
         }
+        for (slot, hash) in exemplars.taken { table.states[slot].exemplar = hash }
     }
 
     /// Marks the lines that `text` still has, so that they stay though the scrape fails.
@@ -215,10 +231,11 @@ package struct TargetStateMachine: Sendable {
         }
     }
 
+    /// False where the sample is left out.
     private mutating func addRow(
         _ slot: Int, _ text: ScrapedText, _ index: Int, _ time: TimestampMS,
         _ outcome: inout Outcome
-    ) {
+    ) -> Bool {
         var at = time.rawValue
         var hasOwnTime = false
         if target.job.honorsTimestamps, !text.timestamps.isEmpty,
@@ -230,25 +247,64 @@ package struct TargetStateMachine: Sendable {
                 at >= time.rawValue - Self.ageMillisecondsMax
             else {
                 outcome.outOfBounds += 1
-                return
+                return false
             }
         }
         // What we say of the target ourselves comes first among the slots; it can't say that for us.
         let last = table.states[slot]
         guard slot >= own.count, last.rowRound != round || last.rowTime != at else {
             outcome.duplicates += 1
-            return
+            return false
         }
         let bits = text.values[index].bitPattern
         table.states[slot].rowRound = round
         table.states[slot].rowTime = at
         table.states[slot].rowBits = bits
         // What the collector has already: a target says a sample with a time until it has another.
-        if hasOwnTime, last.rowRound != 0, last.rowTime == at, last.rowBits == bits { return }
+        if hasOwnTime, last.rowRound != 0, last.rowTime == at, last.rowBits == bits { return false }
         // The exposition says itself when a sample with a time is old: no marker ends it.
         if !hasOwnTime { table.states[slot].round = round }
-        outcome.scrape.rows.append(
-            .init(slot: slot, value: text.values[index], timestamp: TimestampMS(at)))
+        outcome.scrape.append(
+            .init(slot: slot, value: text.values[index], timestamp: TimestampMS(at)),
+            start: text.startTimestamps.isEmpty ? 0 : text.startTimestamps[index])
+        return true
+    }
+
+    /// Gives the row that was added last its exemplar where it has a new one; one without a time of its own has the
+    /// sample's. Source: Prometheus 3.14 `scrapeLoop.append`, `exemplar.Equals`.
+    private func addExemplar(
+        _ slot: Int, _ text: ScrapedText, _ index: Int, _ cursor: inout ExemplarCursor,
+        _ outcome: inout Outcome
+    ) {
+        while cursor.next < text.exemplars.count, text.exemplars[cursor.next].sample < index {
+            cursor.next += 1
+        }
+        guard cursor.next < text.exemplars.count, text.exemplars[cursor.next].sample == index,
+            let row = outcome.scrape.rows.last
+        else { return }
+        let place = text.exemplars[cursor.next]
+        let hash = text.bytes.withUnsafeBytes {
+            SeriesTable.hash(UnsafeRawBufferPointer(rebasing: $0[place.text]))
+        }
+        guard hash != table.states[slot].exemplar else { return }
+        guard outcome.scrape.exemplars.count < ScrapeLimits.exemplarsMax else {
+            outcome.excessExemplars += 1
+            return
+        }
+        cursor.taken.append((slot, hash))
+        guard let exemplar = try? text.exemplar(index), Self.isSendable(exemplar.labels) else {
+            outcome.badExemplars += 1
+            return
+        }
+        outcome.scrape.append(
+            Exemplar(
+                labels: exemplar.labels, value: exemplar.value,
+                timestamp: exemplar.timestamp ?? row.timestamp))
+    }
+
+    private static func isSendable(_ exemplar: Labels) -> Bool {
+        Exemplar.mayHave(exemplar)
+            && exemplar.allSatisfy { !$0.name.utf8.contains(0) && !$0.value.utf8.contains(0) }
     }
 
     /// A staleness marker for every series that was there and is not now.
@@ -258,8 +314,7 @@ package struct TargetStateMachine: Sendable {
         for slot in table.states.indices {
             let isThere = isUp && table.states[slot].round == round
             if table.states[slot].isLive, !isThere {
-                scrape.rows.append(
-                    .init(slot: slot, value: StalenessMarker.value, timestamp: time))
+                scrape.append(.init(slot: slot, value: StalenessMarker.value, timestamp: time))
             }
             table.states[slot].isLive = isThere
             // Its samples are not sent, and would be missing if the next scrape passed over them.
@@ -276,7 +331,7 @@ package struct TargetStateMachine: Sendable {
             Double(figures.added),
         ]
         for (slot, value) in zip(own, values) {
-            scrape.rows.append(.init(slot: slot, value: value, timestamp: time))
+            scrape.append(.init(slot: slot, value: value, timestamp: time))
         }
     }
 

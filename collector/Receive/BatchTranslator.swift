@@ -4,7 +4,7 @@ internal import Wire
 
 /// A payload as the wire has it, decoded but not judged.
 enum DecodedPayload: Sendable {
-    case metrics([DecodedScrape])
+    case metrics(DecodedMetrics)
     /// Labels are owned by the collector already.
     case logs([LogStream])
     case gap(GapRecord)
@@ -12,7 +12,7 @@ enum DecodedPayload: Sendable {
     /// Samples or log entries; 0 for a gap.
     var recordCount: Int {
         switch self {
-        case .metrics(let scrapes): MetricsPayload.sampleCount(of: scrapes)
+        case .metrics(let metrics): metrics.sampleCount
         case .logs(let streams): LogPayload.entryCount(of: streams)
         case .gap: 0
         }
@@ -87,17 +87,25 @@ struct BatchTranslator {
             gaps.add(problem.reason, detail: problem.detail, count: problem.count, at: nil)
         }
         let content: IngestBatch.Content
+        var exemplars: [PushedExemplar] = []
+        var exemplarCount = 0
         switch batch.payload {
-        case .metrics(let scrapes): content = .metrics(columns(scrapes, &gaps))
+        case .metrics(let metrics):
+            content = .metrics(columns(metrics.scrapes, &gaps))
+            exemplars = kept(metrics.exemplars)
+            exemplarCount = metrics.exemplars.count + metrics.rejectedExemplarCount
         case .logs(let streams): content = .logs(kept(streams, &gaps))
         case .gap(let gap):
             content = .none
             reported = [gap]
         }
-        return IngestBatch(
+        var ingest = IngestBatch(
             position: BatchPosition(epoch: epoch, sequence: batch.sequence), content: content,
             gaps: reported + gaps.records, recordCount: content.recordCount,
             digest: batch.digest, receivedAt: receivedAt)
+        ingest.exemplars = exemplars
+        ingest.rejectedExemplarCount = exemplarCount - exemplars.count
+        return ingest
     }
 
     private func columns(
@@ -109,7 +117,8 @@ struct BatchTranslator {
             let clockFault = fault(of: at)
             var series: [SeriesID] = []
             var values: [Double] = []
-            for (id, value) in zip(scrape.series, scrape.values) {
+            var starts: [Int64] = []
+            for (index, id) in scrape.series.enumerated() {
                 if let clockFault {
                     gaps.add(.clock, detail: clockFault, at: at)
                     continue
@@ -117,17 +126,32 @@ struct BatchTranslator {
                 switch dictionary.slot(id) {
                 case .numbered(let number):
                     series.append(number)
-                    values.append(value)
+                    values.append(scrape.values[index])
+                    if !scrape.startTimestamps.isEmpty {
+                        starts.append(scrape.startTimestamps[index])
+                    }
                 case .refused(let reason, let detail): gaps.add(reason, detail: detail, at: at)
                 case .unasked: gaps.add(.rejected, detail: "undefined series", at: at)
                 }
             }
             if !series.isEmpty {
                 columns.append(
-                    ScrapeColumns(timestamp: scrape.timestamp, series: series, values: values))
+                    ScrapeColumns(
+                        timestamp: scrape.timestamp, series: series, values: values,
+                        startTimestamps: starts.contains { $0 != 0 } ? starts : []))
             }
         }
         return columns
+    }
+
+    /// Those of series that have numbers, at times that may be.
+    private func kept(_ exemplars: [DecodedExemplar]) -> [PushedExemplar] {
+        exemplars.compactMap { one in
+            guard case .numbered(let number) = dictionary.slot(one.series),
+                fault(of: one.exemplar.timestamp.nanoseconds) == nil
+            else { return nil }
+            return PushedExemplar(series: number, exemplar: one.exemplar)
+        }
     }
 
     private func kept(_ streams: [LogStream], _ gaps: inout GapTally) -> [LogStream] {
@@ -167,7 +191,7 @@ extension IngestBatch.Content {
 
 extension IngestBatch {
     /// This batch with only the records whose index satisfies `isKept`, counted sample by sample or entry by entry;
-    /// what is left out becomes a gap.
+    /// what is left out becomes a gap. Exemplars go: one of them may be what is refused.
     func keeping(_ isKept: (Int) -> Bool, detail: String) -> IngestBatch {
         var index = 0
         var tally = GapTally()
@@ -186,10 +210,7 @@ extension IngestBatch {
                     let kept = scrape.series.indices.filter { _ in
                         keep(scrape.timestamp.nanoseconds)
                     }
-                    guard !kept.isEmpty else { return nil }
-                    return ScrapeColumns(
-                        timestamp: scrape.timestamp, series: kept.map { scrape.series[$0] },
-                        values: kept.map { scrape.values[$0] })
+                    return kept.isEmpty ? nil : scrape.keeping(kept)
                 })
         case .logs(let streams):
             batch.content = .logs(
@@ -199,6 +220,8 @@ extension IngestBatch {
                 })
         }
         batch.recordCount = batch.content.recordCount
+        batch.rejectedExemplarCount += batch.exemplars.count
+        batch.exemplars = []
         batch.gaps += tally.records
         return batch
     }

@@ -14,6 +14,8 @@ package final class ReceiveMetrics: Sendable {
         var batches: UInt64 = 0
         var duplicates: UInt64 = 0
         var malformed: UInt64 = 0
+        var exemplars: UInt64 = 0
+        var rejectedExemplars: UInt64 = 0
         var skewSeconds: Double = 0
     }
 
@@ -49,6 +51,14 @@ package final class ReceiveMetrics: Sendable {
             $0.duplicates += duplicates
             $0.storedRecords += records
             $0.gapRecords += gaps
+        }
+    }
+
+    func exemplars(taken: UInt64, rejected: UInt64, host: HostName, kind: StreamKind) {
+        guard taken + rejected > 0 else { return }
+        change(host, kind) {
+            $0.exemplars += taken
+            $0.rejectedExemplars += rejected
         }
     }
 
@@ -119,6 +129,14 @@ package final class ReceiveMetrics: Sendable {
             perStream(
                 "petrel_receive_malformed_total", .counter,
                 "Messages and payloads that did not decode.", { Double($0.malformed) }),
+            perStream(
+                "petrel_receive_exemplars_total", .counter,
+                "Exemplars in committed batches that were handed to the store.",
+                { Double($0.exemplars) }),
+            perStream(
+                "petrel_receive_exemplars_rejected_total", .counter,
+                "Exemplars in committed batches that were none, of no series, or of an impossible time.",
+                { Double($0.rejectedExemplars) }),
             perStream(
                 "petrel_agent_reported_produced_records", .gauge,
                 "Records the agent says it produced in its epoch.", { Double($0.produced) }),

@@ -54,8 +54,8 @@ struct SessionDictionary: Sendable {
     ) {
         switch kind {
         case .metrics:
-            let (scrapes, problems) = try MetricsPayload.decode(payload, dictionary: &definitions)
-            return (.metrics(scrapes), problems)
+            let (metrics, problems) = try MetricsPayload.decode(payload, dictionary: &definitions)
+            return (.metrics(metrics), problems)
         case .logs:
             let (streams, problems) = try LogPayload.decode(payload, dictionary: &definitions)
             let relabelled = streams.map {

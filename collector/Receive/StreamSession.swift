@@ -279,6 +279,10 @@ struct StreamSession {
             gaps: stored.reduce(0) { sum, batch in
                 batch.gaps.reduce(sum) { $0 &+ $1.count }
             }, host: identity.host, kind: kind)
+        parts.metrics.exemplars(
+            taken: stored.reduce(0) { $0 + UInt64($1.exemplars.count) },
+            rejected: stored.reduce(0) { $0 + UInt64($1.rejectedExemplarCount) },
+            host: identity.host, kind: kind)
         if settlement.integrityAlerts > 0 {
             parts.metrics.integrityAlert()
             parts.audit.record(
@@ -294,7 +298,7 @@ struct StreamSession {
     /// Asks for the numbers of all series of `batches` that have none yet.
     private mutating func number(_ batches: [TakenBatch]) async throws {
         let scrapes = batches.flatMap { batch -> [DecodedScrape] in
-            if case .metrics(let scrapes) = batch.payload { scrapes } else { [] }
+            if case .metrics(let metrics) = batch.payload { metrics.scrapes } else { [] }
         }
         let (ids, series) = dictionary.unasked(in: scrapes)
         guard !ids.isEmpty else { return }

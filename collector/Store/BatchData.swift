@@ -42,17 +42,26 @@ extension ScrapeColumns {
     /// The NaN that PostgreSQL reads from text.
     private static let textNaN = 0x7ff8_0000_0000_0000 as UInt64
 
-    /// `series`, `vals` and `data` of its row of `ingest_batch`. Values that have a NaN of other bits, such as a staleness
-    /// marker, are `data`: a dump is text, in which every `float8` that is NaN reads NaN.
+    /// `series`, `vals` and `data` of its row of `ingest_batch`. Samples with start timestamps are `data`, and so are values
+    /// that have a NaN of other bits, such as a staleness marker: a dump is text, in which every `float8` that is NaN reads
+    /// NaN.
     var rowColumns: [PostgresValue] {
         let ids = series.map(\.rawValue)
-        guard values.contains(where: { $0.isNaN && $0.bitPattern != Self.textNaN }) else {
-            return [.int4Array(ids), .float8Array(values), .null(.bytea)]
+        let isPlain =
+            startTimestamps.isEmpty
+            && !values.contains { $0.isNaN && $0.bitPattern != Self.textNaN }
+        guard !isPlain else { return [.int4Array(ids), .float8Array(values), .null(.bytea)] }
+        return [.int4Array(ids), .null(.float8Array), .bytea(BatchData.encode(chunkColumns))]
+    }
+
+    /// A column of one sample for each series.
+    var chunkColumns: [ChunkColumn] {
+        values.indices.map { index in
+            let start = startTimestamps.isEmpty ? 0 : startTimestamps[index]
+            return ChunkColumn(
+                timestamps: [timestamp.rawValue], values: [values[index]],
+                startTimestamps: start == 0 ? [] : [start])
         }
-        let columns = values.map {
-            ChunkColumn(timestamps: [timestamp.rawValue], values: [$0], startTimestamps: [])
-        }
-        return [.int4Array(ids), .null(.float8Array), .bytea(BatchData.encode(columns))]
     }
 
     /// Those of a row without samples.

@@ -22,6 +22,7 @@ package final class CollectorStore: Sendable {
     let partitions = KnownPartitions()
     let metrics = MetricState()
     let exemplarRate = ExemplarRate()
+    let exemplarCounts = Mutex(ExemplarCounts())
     let refusals = Mutex(SeriesRefusals())
     let retention = Mutex(RetentionCounts())
 

@@ -3,7 +3,7 @@ import Postgres
 package import Storage
 import Synchronization
 
-// Exemplars: rows of `petrel.exemplar`, committed with the samples that they came with.
+// Exemplars: rows of `petrel.exemplar`, committed with the samples that they came with, by whichever way.
 
 /// How many exemplars were taken in the running minute. Safe from any thread.
 final class ExemplarRate: Sendable {
@@ -24,6 +24,44 @@ final class ExemplarRate: Sendable {
         state.withLock { state in
             if state.minute == minute { state.taken -= count }
         }
+    }
+}
+
+/// What became of exemplars since the start.
+struct ExemplarCounts: Sendable {
+    var stored = 0
+    /// Too old, or too far ahead.
+    var untimely = 0
+    /// Past what a series, or all of them together, may have in a minute.
+    var excess = 0
+}
+
+extension CollectorStore {
+    /// Counts what became of the exemplars of a call that was committed.
+    func note(_ outcome: ExemplarRows.Outcome, untimely: Int, excess: Int) {
+        guard outcome.storedCount + untimely + excess > 0 else { return }
+        exemplarCounts.withLock { counts in
+            counts.stored += outcome.storedCount
+            counts.untimely += untimely
+            counts.excess += excess
+        }
+    }
+
+    func exemplarFamilies() -> [MetricFamily] {
+        let counts = exemplarCounts.withLock { $0 }
+        return [
+            MetricFamily(
+                "petrel_store_exemplars_total", .counter,
+                help: "Exemplars stored, by any way in; what comes again is not stored again.",
+                points: [.init([:], Double(counts.stored))]),
+            MetricFamily(
+                "petrel_store_exemplars_rejected_total", .counter,
+                help: "Exemplars left out: past the bounds of a minute, too old or too far ahead.",
+                points: [
+                    .init(["reason": "limit"], Double(counts.excess)),
+                    .init(["reason": "time"], Double(counts.untimely)),
+                ]),
+        ]
     }
 }
 

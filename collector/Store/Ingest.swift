@@ -7,7 +7,7 @@ import World
 // The transaction of one `store` call, round trips by line:
 //   BEGIN; SELECT cursor FOR UPDATE            fences other sessions, tells what is stored already
 //   COPY log entries (logs only)
-//   INSERT scrapes, gaps; UPDATE cursor; COMMIT
+//   INSERT scrapes, gaps; UPDATE cursor; INSERT exemplars (behind a lock of their own); COMMIT
 // The commit answers only when the log is on disk (synchronous_commit = on). A commit whose answer was lost shows at
 // the next try as a cursor that has moved: the batch is a duplicate then.
 
@@ -63,15 +63,30 @@ extension CollectorStore: IngestWriter {
     package func store(
         _ batches: [IngestBatch], session: IngestSession
     ) async throws(StorageError) -> [IngestOutcome] {
-        let work = try await prepare(batches, session)
+        var prepared = try await prepare(batches, session)
         guard session.kind == .metrics else {
-            return try await write { try work.run($0, .committing(number: 0, writer: nil)) }
+            let work = prepared
+            return try await write {
+                try work.run($0, .committing(number: 0, writer: nil)).outcomes
+            }
         }
-        let outcomes = try await numbered(
-            of: work.seriesNumbers, { takeIn(work.scrapes(stored: $0)) },
+        let minute = clock.now.milliseconds.rawValue / 60_000
+        let granted = exemplarRate.take(
+            prepared.exemplarCount, minute: minute, max: configuration.exemplarsPerMinuteMax)
+        var stored = ExemplarRows.Outcome()
+        defer { exemplarRate.giveBack(granted - stored.storedCount, minute: minute) }
+        prepared.exemplarRoom = granted
+        let work = prepared
+        let result = try await numbered(
+            of: work.seriesNumbers, { takeIn(work.scrapes(stored: $0.outcomes)) },
             { number, writer throws(StorageError) in
                 try await write { try work.run($0, .committing(number: number, writer: writer)) }
             })
+        stored = result.exemplars
+        note(
+            stored, untimely: result.untimelyExemplarCount,
+            excess: result.excessExemplarCount + stored.freshCount - stored.storedCount)
+        let outcomes = result.outcomes
         let isRepeat = outcomes.contains { outcome in
             if case .duplicate = outcome { true } else { false }
         }
@@ -99,9 +114,26 @@ extension CollectorStore: IngestWriter {
         for batch in batches {
             try await ensurePartitions(hour: hour(batch.receivedAt), day: day(batch.receivedAt))
         }
-        return IngestTransaction(
+        let work = IngestTransaction(
             host: try await hostNumber(session.host), session: session, batches: batches,
-            taken: batches.map(taken), streams: numbers)
+            taken: batches.map(taken), exemplars: batches.map(timelyExemplars),
+            exemplarsPerSeriesMinuteMax: configuration.exemplarsPerSeriesMinuteMax,
+            exemplarsPerMinuteMax: configuration.exemplarsPerMinuteMax, streams: numbers)
+        for day in work.exemplarDays { try await ensureExemplarPartition(day) }
+        return work
+    }
+
+    /// The exemplars of a batch that are neither too old nor too far ahead.
+    private func timelyExemplars(_ batch: IngestBatch) -> [PushedExemplar] {
+        guard !batch.exemplars.isEmpty else { return [] }
+        let now = batch.receivedAt.milliseconds
+        // Their days are dropped with those of class 0, whatever class their series are of.
+        let oldest = catalogue.retention.withLock { $0.oldest(of: 0, now: now) }
+        let newest = now.advanced(byMilliseconds: Self.aheadMillisecondsMax).rawValue
+        return batch.exemplars.filter {
+            let time = $0.exemplar.timestamp.rawValue
+            return time >= oldest && time <= newest
+        }
     }
 
     /// Of each scrape of a batch what is neither too old nor too far ahead; nil where nothing is.
@@ -120,10 +152,7 @@ extension CollectorStore: IngestWriter {
             let kept = scrape.series.indices.filter {
                 time >= retained.oldest(of: classes[$0] ?? 0, now: now)
             }
-            guard !kept.isEmpty else { return nil }
-            return ScrapeColumns(
-                timestamp: scrape.timestamp, series: kept.map { scrape.series[$0] },
-                values: kept.map { scrape.values[$0] })
+            return kept.isEmpty ? nil : scrape.keeping(kept)
         }
     }
 

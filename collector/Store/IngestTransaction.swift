@@ -9,6 +9,14 @@ struct IngestTransaction: Sendable {
     var batches: [IngestBatch]
     /// By batch and scrape, what of it is stored: the rest is too old and would be dropped at once, or too far ahead.
     var taken: [[ScrapeColumns?]]
+    /// By batch, what of its exemplars is neither too old nor too far ahead.
+    var exemplars: [[PushedExemplar]]
+    /// Exemplars of a series in a minute of their times.
+    var exemplarsPerSeriesMinuteMax: Int
+    /// New exemplars of all series together in a minute.
+    var exemplarsPerMinuteMax: Int
+    /// How many of the latter there is room for; the newest count.
+    var exemplarRoom = Int.max
     /// Numbers of the log streams of all batches, in order of appearance.
     var streams: [Int32]
 
@@ -31,8 +39,19 @@ struct IngestTransaction: Sendable {
         var gapRecords: Int64 = 0
     }
 
+    /// What became of the batches.
+    struct Result: Sendable {
+        /// By batch.
+        var outcomes: [IngestOutcome]
+        var exemplars = ExemplarRows.Outcome()
+        /// Exemplars of the batches that are stored now which are too old or too far ahead.
+        var untimelyExemplarCount = 0
+        /// Those past what is looked for in the database.
+        var excessExemplarCount = 0
+    }
+
     /// Decides, writes and commits.
-    func run(_ database: PostgresSession, _ purpose: Purpose) throws -> [IngestOutcome] {
+    func run(_ database: PostgresSession, _ purpose: Purpose) throws -> Result {
         let key: [PostgresValue] = [
             .int4(host), .int2(Int16(session.kind.rawValue)),
             .int8(Int64(bitPattern: session.epoch)),
@@ -47,7 +66,7 @@ struct IngestTransaction: Sendable {
         ])[1]
         guard rows.count == 1, try rows.integer(0, 1) == session.token else {
             try database.query("ROLLBACK")
-            return batches.map { _ in .fenced }
+            return Result(outcomes: batches.map { _ in .fenced })
         }
         var cursor = Cursor(
             last: UInt64(bitPattern: try rows.integer(0, 0)), digest: rows.bytes(0, 2))
@@ -55,7 +74,7 @@ struct IngestTransaction: Sendable {
         let fresh = zip(batches, outcomes).enumerated().filter { $0.element.1 == .stored }
         guard !fresh.isEmpty else {
             try database.query("ROLLBACK")
-            return outcomes
+            return Result(outcomes: outcomes)
         }
         try copyLogs(outcomes, database)
         var statements: [PostgresStatement] = []
@@ -81,16 +100,39 @@ struct IngestTransaction: Sendable {
                     .int8(fresh.map { $0.element.0.receivedAt.milliseconds.rawValue }.max() ?? 0),
                     .int8(cursor.storedRecords), .int8(cursor.gapRecords),
                 ]))
+        return try finish(statements, outcomes, database, purpose)
+    }
+
+    /// Adds the exemplars of the batches that are stored, runs the statements, and ends the transaction.
+    private func finish(
+        _ work: [PostgresStatement], _ outcomes: [IngestOutcome], _ database: PostgresSession,
+        _ purpose: Purpose
+    ) throws -> Result {
+        var statements = work
+        if case .committing(_, let writer?) = purpose {
+            statements.append(PostgresStatement(requireWriterSQL, [.int8(writer)]))
+        }
+        var result = Result(outcomes: outcomes)
+        var timely: [PushedExemplar] = []
+        for (index, outcome) in outcomes.enumerated() where outcome == .stored {
+            timely += exemplars[index]
+            result.untimelyExemplarCount +=
+                batches[index].exemplars.count - exemplars[index].count
+        }
+        let candidates = ExemplarRows.candidates(timely, minuteMax: exemplarsPerMinuteMax)
+        result.excessExemplarCount = timely.count - candidates.count
+        let rows = ExemplarRows(candidates, room: exemplarRoom)
+        // Last, for others wait from here on.
+        if !rows.isEmpty { statements.append(rows.beginning) }
+        let first = statements.count
+        statements += rows.statements(perSeriesMinute: exemplarsPerSeriesMinuteMax)
         switch purpose {
-        case .committing(_, let writer):
-            if let writer {
-                statements.append(PostgresStatement(requireWriterSQL, [.int8(writer)]))
-            }
-            statements.append(PostgresStatement("COMMIT"))
+        case .committing: statements.append(PostgresStatement("COMMIT"))
         case .rehearsing: statements.append(PostgresStatement("ROLLBACK"))
         }
-        try database.pipeline(statements)
-        return outcomes
+        let answers = try database.pipeline(statements)
+        result.exemplars = try ExemplarRows.outcome(answers[first..<statements.count - 1])
+        return result
     }
 
     /// The outcome of each batch, and in `cursor` the last that will be stored.
@@ -223,7 +265,16 @@ struct IngestTransaction: Sendable {
         batches.flatMap { batch -> [Int32] in
             guard case .metrics(let scrapes) = batch.content else { return [] }
             return scrapes.flatMap(\.series).map(\.rawValue)
+                + batch.exemplars.map(\.series.rawValue)
         }
+    }
+
+    /// Exemplars that would be stored.
+    var exemplarCount: Int { exemplars.reduce(0) { $0 + $1.count } }
+
+    /// The days of their times.
+    var exemplarDays: Set<Int32> {
+        Set(exemplars.joined().map { dayOf($0.exemplar.timestamp.rawValue) })
     }
 
     private func row(

@@ -1,5 +1,5 @@
 import ChunkCodec
-package import Model
+import Model
 import Postgres
 package import Storage
 import Synchronization
@@ -55,7 +55,10 @@ extension CollectorStore: SampleWriter {
                     retained.oldest(of: classes[run] ?? 0, now: milliseconds)
                 })
         }
-        guard batch.count > 0 || !batch.exemplars.isEmpty else { return outcome }
+        guard batch.count > 0 || !batch.exemplars.isEmpty else {
+            note(ExemplarRows.Outcome(), untimely: outcome.untimelyExemplarCount, excess: 0)
+            return outcome
+        }
         try await ensurePartitions(hour: hour(now), day: day(now))
         let minute = milliseconds.rawValue / 60_000
         let minuteMax = configuration.exemplarsPerMinuteMax
@@ -70,7 +73,7 @@ extension CollectorStore: SampleWriter {
             batch, catalogue.places(of: batch.runs.map(\.series.rawValue)))
         let data = rows.entries.isEmpty ? [] : BatchData.encode(rows.entries.map(\.column))
         stored = try await numbered(
-            of: batch.runs.lazy.map(\.series.rawValue),
+            of: batch.runs.map(\.series.rawValue) + batch.exemplars.map(\.series.rawValue),
             { _ in
                 takeIn(rows.scrapes)
                 takeIn(rows.entries.map(\.series.rawValue), rows.entries.map(\.column))
@@ -80,6 +83,7 @@ extension CollectorStore: SampleWriter {
                     rows, data, exemplars, receivedAt: now, number: number, writer: writer)
             })
         outcome.leaveOut(exemplars: stored.freshCount - stored.storedCount)
+        note(stored, untimely: outcome.untimelyExemplarCount, excess: outcome.excessExemplarCount)
         return outcome
     }
 
@@ -129,68 +133,6 @@ extension CollectorStore: SampleWriter {
             try ExemplarRows.outcome(try session.pipeline(work)[first..<work.count - 1])
         }
     }
-
-    // MARK: Metadata
-
-    package func noteMetadata(
-        _ metadata: [ExactText: MetricMetadata]
-    ) async throws(StorageError) {
-        let changed = catalogue.series.withLock { state in
-            metadata.filter { name, new in
-                guard let known = state.metadata[name], new != MetricMetadata() else {
-                    return false
-                }
-                return !known.contains(new) || known.contains(MetricMetadata())
-            }
-        }
-        guard !changed.isEmpty else { return }
-        // Ordered, so that two writers wait for each other in one order.
-        let ordered = changed.sorted { bytesPrecede($0.key.text, $1.key.text) }
-        let known = try await write { session in
-            let rows = try session.pipeline([
-                PostgresStatement(
-                    """
-                    WITH new AS (
-                        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
-                            AS n (metric, type, help, unit)
-                    ), wanted AS MATERIALIZED (
-                        SELECT s.id, n.type, n.help, n.unit FROM petrel.series s
-                        JOIN new n USING (metric)
-                        WHERE (s.host_id = $5 OR s.type = 'unknown' AND s.help = '' AND s.unit = '')
-                            AND (s.type, s.help, s.unit) IS DISTINCT FROM (n.type, n.help, n.unit)
-                        ORDER BY s.id FOR UPDATE OF s
-                    )
-                    UPDATE petrel.series s SET type = w.type, help = w.help, unit = w.unit
-                    FROM wanted w WHERE s.id = w.id
-                    """,
-                    [
-                        .textArray(ordered.map { withoutNUL($0.key.text) }),
-                        .textArray(ordered.map(\.value.type.rawValue)),
-                        .textArray(ordered.map { withoutNUL($0.value.help) }),
-                        .textArray(ordered.map { withoutNUL($0.value.unit) }),
-                        .int4(Catalogue.collectorHost),
-                    ]),
-                PostgresStatement(
-                    """
-                    SELECT DISTINCT metric, type, help, unit FROM petrel.series
-                    WHERE metric = ANY ($1) ORDER BY metric, type, help, unit
-                    """, [.textArray(ordered.map { withoutNUL($0.key.text) })]),
-            ])[1]
-            var known: [ExactText: [MetricMetadata]] = [:]
-            for row in 0..<rows.count {
-                known[ExactText(rows.text(row, 0)), default: []].append(
-                    MetricMetadata(
-                        type: MetricType(rawValue: rows.text(row, 1)) ?? .unknown,
-                        help: rows.text(row, 2), unit: rows.text(row, 3)))
-            }
-            return known
-        }
-        catalogue.series.withLock { state in
-            for (name, _) in ordered {
-                if let now = known[ExactText(withoutNUL(name.text))] { state.metadata[name] = now }
-            }
-        }
-    }
 }
 
 extension CollectorStore {
@@ -198,6 +140,10 @@ extension CollectorStore {
     func takeIn(_ scrapes: [ScrapeColumns]) {
         let hour = hour(clock.now)
         for scrape in scrapes {
+            guard scrape.startTimestamps.isEmpty else {
+                takeIn(scrape.series.map(\.rawValue), scrape.chunkColumns)
+                continue
+            }
             let timestamp = scrape.timestamp.rawValue
             metrics.head.insert(
                 timestamp,

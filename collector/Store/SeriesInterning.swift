@@ -38,6 +38,8 @@ extension CollectorStore {
         /// Counted until they are made.
         var reserved = SeriesCounts()
         var shared: [Int32] = []
+        /// Series of which the host says something else than is known of their metric.
+        var retold: [(number: Int32, metric: String, metadata: MetricMetadata)] = []
         var refused = SeriesRefusals.Tally()
         /// Of the first series that was refused.
         var refusedHost = ""
@@ -54,6 +56,7 @@ extension CollectorStore {
         let reserved = answers.reserved
         defer { catalogue.series.withLock { $0.budget.reserved.subtract(reserved) } }
         if !answers.shared.isEmpty { try await markShared(answers.shared) }
+        if !answers.retold.isEmpty { try await noteMetadata(answers.retold) }
         guard !answers.missing.isEmpty else {
             note(answers, sender)
             return answers.numbers
@@ -95,6 +98,9 @@ extension CollectorStore {
                 answers.numbers[index] = SeriesID(rawValue: number)
                 if let host = state.lives[number]?.host, host != sender.hostNumber {
                     answers.shared.append(number)
+                }
+                if let told = state.news(of: series[index], from: sender) {
+                    answers.retold.append((number, series[index].labels.metricName, told))
                 }
                 continue
             }
@@ -249,5 +255,18 @@ extension CollectorStore {
             }
             return numbers
         }
+    }
+}
+
+extension Catalogue.SeriesState {
+    /// What a host says of a series that may not be what its row says: another host's or an older one's may be known of its
+    /// metric too. What says nothing takes nothing away.
+    fileprivate func news(
+        of series: SeriesDefinition, from sender: SeriesSender
+    ) -> MetricMetadata? {
+        guard case .host = sender, !series.metadata.help.isEmpty || !series.metadata.unit.isEmpty
+        else { return nil }
+        let known = metadata[ExactText(series.labels.metricName)] ?? []
+        return known == [series.metadata] ? nil : series.metadata
     }
 }

@@ -68,6 +68,10 @@ extension CollectorStore {
                     try Self.lockWriter(writer, session)
                     try session.query(
                         "DELETE FROM petrel.series WHERE id = ANY ($1)", [.int4Array(gone)])
+                    // Those of a class that is kept for less than they are.
+                    try session.query(
+                        "DELETE FROM petrel.exemplar WHERE series_id = ANY ($1)",
+                        [.int4Array(gone)])
                 }
             }
         } catch {

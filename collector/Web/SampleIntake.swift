@@ -9,8 +9,6 @@ struct SampleIntake: Sendable {
     static let requestsBytesMax = 96 << 20
     /// Bytes of a metric's help that are kept.
     private static let helpBytesMax = 4_096
-    /// Characters of an exemplar's labels, names and values together. Source: OpenMetrics 1.0, "Exemplars".
-    private static let exemplarCharactersMax = 128
 
     /// Take the bytes of a request before it is read.
     let budget = ByteBudget(bytesMax: requestsBytesMax)
@@ -189,7 +187,7 @@ struct SampleIntake: Sendable {
                     guard
                         let labels = try? RawLabels.labels(
                             .init(UnsafeRawBufferPointer(rebasing: bytes[raw.labels]))),
-                        isShort(labels)
+                        Exemplar.mayHave(labels)
                     else {
                         report.exemplars.add(1, .labels)
                         continue
@@ -204,12 +202,6 @@ struct SampleIntake: Sendable {
             }
         }
         return result
-    }
-
-    private static func isShort(_ labels: Labels) -> Bool {
-        labels.reduce(0) { count, label in
-            count + label.name.unicodeScalars.count + label.value.unicodeScalars.count
-        } <= exemplarCharactersMax
     }
 
     // MARK: Metadata

@@ -91,6 +91,9 @@ package nonisolated struct Petrel_Fleet_V1_SeriesDefinition: Sendable {
   /// Help text of the metric family; sent with the family's first series only.
   package var help: String = String()
 
+  /// Unit of the metric family, such as `seconds`; sent with the family's first series only.
+  package var unit: String = String()
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -111,6 +114,32 @@ package nonisolated struct Petrel_Fleet_V1_Scrape: Sendable {
   /// One value a series in the exact coding of docs/formats/fleet.md "Values".
   package var values: Data = Data()
 
+  /// When the counting of each value began, one a series, coded as docs/formats/fleet.md "Start timestamps" says; empty
+  /// where it is known of none.
+  package var starts: [UInt64] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// An example of what a series counted, with the labels of its trace.
+package nonisolated struct Petrel_Fleet_V1_Exemplar: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  /// Id of a SeriesDefinition.
+  package var series: UInt32 = 0
+
+  /// Labels ascending by name: name, value, name, value, …; at most 128 characters in all, and there may be none.
+  package var labels: [String] = []
+
+  package var value: Double = 0
+
+  /// Milliseconds since the Unix epoch.
+  package var timestampMs: Int64 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -125,6 +154,9 @@ package nonisolated struct Petrel_Fleet_V1_MetricsBatch: Sendable {
   package var definitions: [Petrel_Fleet_V1_SeriesDefinition] = []
 
   package var scrapes: [Petrel_Fleet_V1_Scrape] = []
+
+  /// Of series of the dictionary; they are no records.
+  package var exemplars: [Petrel_Fleet_V1_Exemplar] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -224,7 +256,7 @@ nonisolated extension Petrel_Fleet_V1_MetricType: SwiftProtobuf._ProtoNameProvid
 
 nonisolated extension Petrel_Fleet_V1_SeriesDefinition: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".SeriesDefinition"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}labels\0\u{1}type\0\u{1}help\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}labels\0\u{1}type\0\u{1}help\0\u{1}unit\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -236,6 +268,7 @@ nonisolated extension Petrel_Fleet_V1_SeriesDefinition: SwiftProtobuf.Message, S
       case 2: try { try decoder.decodeRepeatedStringField(value: &self.labels) }()
       case 3: try { try decoder.decodeSingularEnumField(value: &self.type) }()
       case 4: try { try decoder.decodeSingularStringField(value: &self.help) }()
+      case 5: try { try decoder.decodeSingularStringField(value: &self.unit) }()
       default: break
       }
     }
@@ -254,6 +287,9 @@ nonisolated extension Petrel_Fleet_V1_SeriesDefinition: SwiftProtobuf.Message, S
     if !self.help.isEmpty {
       try visitor.visitSingularStringField(value: self.help, fieldNumber: 4)
     }
+    if !self.unit.isEmpty {
+      try visitor.visitSingularStringField(value: self.unit, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -262,6 +298,7 @@ nonisolated extension Petrel_Fleet_V1_SeriesDefinition: SwiftProtobuf.Message, S
     if lhs.labels != rhs.labels {return false}
     if lhs.type != rhs.type {return false}
     if lhs.help != rhs.help {return false}
+    if lhs.unit != rhs.unit {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -269,7 +306,7 @@ nonisolated extension Petrel_Fleet_V1_SeriesDefinition: SwiftProtobuf.Message, S
 
 nonisolated extension Petrel_Fleet_V1_Scrape: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Scrape"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}timestamp_ms\0\u{3}series_deltas\0\u{1}values\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}timestamp_ms\0\u{3}series_deltas\0\u{1}values\0\u{1}starts\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -280,6 +317,7 @@ nonisolated extension Petrel_Fleet_V1_Scrape: SwiftProtobuf.Message, SwiftProtob
       case 1: try { try decoder.decodeSingularInt64Field(value: &self.timestampMs) }()
       case 2: try { try decoder.decodeRepeatedSInt32Field(value: &self.seriesDeltas) }()
       case 3: try { try decoder.decodeSingularBytesField(value: &self.values) }()
+      case 4: try { try decoder.decodeRepeatedUInt64Field(value: &self.starts) }()
       default: break
       }
     }
@@ -295,6 +333,9 @@ nonisolated extension Petrel_Fleet_V1_Scrape: SwiftProtobuf.Message, SwiftProtob
     if !self.values.isEmpty {
       try visitor.visitSingularBytesField(value: self.values, fieldNumber: 3)
     }
+    if !self.starts.isEmpty {
+      try visitor.visitPackedUInt64Field(value: self.starts, fieldNumber: 4)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -302,6 +343,52 @@ nonisolated extension Petrel_Fleet_V1_Scrape: SwiftProtobuf.Message, SwiftProtob
     if lhs.timestampMs != rhs.timestampMs {return false}
     if lhs.seriesDeltas != rhs.seriesDeltas {return false}
     if lhs.values != rhs.values {return false}
+    if lhs.starts != rhs.starts {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Petrel_Fleet_V1_Exemplar: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Exemplar"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}series\0\u{1}labels\0\u{1}value\0\u{3}timestamp_ms\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.series) }()
+      case 2: try { try decoder.decodeRepeatedStringField(value: &self.labels) }()
+      case 3: try { try decoder.decodeSingularDoubleField(value: &self.value) }()
+      case 4: try { try decoder.decodeSingularInt64Field(value: &self.timestampMs) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.series != 0 {
+      try visitor.visitSingularUInt32Field(value: self.series, fieldNumber: 1)
+    }
+    if !self.labels.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.labels, fieldNumber: 2)
+    }
+    if self.value.bitPattern != 0 {
+      try visitor.visitSingularDoubleField(value: self.value, fieldNumber: 3)
+    }
+    if self.timestampMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.timestampMs, fieldNumber: 4)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Petrel_Fleet_V1_Exemplar, rhs: Petrel_Fleet_V1_Exemplar) -> Bool {
+    if lhs.series != rhs.series {return false}
+    if lhs.labels != rhs.labels {return false}
+    if lhs.value != rhs.value {return false}
+    if lhs.timestampMs != rhs.timestampMs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -309,7 +396,7 @@ nonisolated extension Petrel_Fleet_V1_Scrape: SwiftProtobuf.Message, SwiftProtob
 
 nonisolated extension Petrel_Fleet_V1_MetricsBatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".MetricsBatch"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}definitions\0\u{1}scrapes\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}definitions\0\u{1}scrapes\0\u{1}exemplars\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -319,6 +406,7 @@ nonisolated extension Petrel_Fleet_V1_MetricsBatch: SwiftProtobuf.Message, Swift
       switch fieldNumber {
       case 1: try { try decoder.decodeRepeatedMessageField(value: &self.definitions) }()
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.scrapes) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.exemplars) }()
       default: break
       }
     }
@@ -331,12 +419,16 @@ nonisolated extension Petrel_Fleet_V1_MetricsBatch: SwiftProtobuf.Message, Swift
     if !self.scrapes.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.scrapes, fieldNumber: 2)
     }
+    if !self.exemplars.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.exemplars, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Petrel_Fleet_V1_MetricsBatch, rhs: Petrel_Fleet_V1_MetricsBatch) -> Bool {
     if lhs.definitions != rhs.definitions {return false}
     if lhs.scrapes != rhs.scrapes {return false}
+    if lhs.exemplars != rhs.exemplars {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
