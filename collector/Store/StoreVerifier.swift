@@ -13,6 +13,7 @@ package struct StoreReport: Hashable, Sendable, CustomStringConvertible {
     package var chunkBytes = 0
     /// Samples in chunks that are deleted and not cleaned yet.
     package var deletedSampleCount = 0
+    package var exemplarCount = 0
     package var logStreamCount = 0
     package var logEntryCount = 0
     package var logBytes = 0
@@ -31,6 +32,7 @@ package struct StoreReport: Hashable, Sendable, CustomStringConvertible {
             "\(seriesCount) series, \(sampleCount) samples in \(scrapeCount) scrapes of the log",
             "\(chunkSampleCount) samples in \(chunkCount) chunks of \(chunkBytes) bytes, "
                 + "\(deletedSampleCount) of them deleted",
+            "\(exemplarCount) exemplars",
             "\(logStreamCount) log streams, \(logEntryCount) entries of \(logBytes) bytes",
             "\(gapRecordCount) records accounted for as gaps, \(outboxCount) notifications",
         ]
@@ -61,6 +63,7 @@ package struct StoreVerifier: Sendable {
                 report.logStreamCount = streams.count
                 try verifyScrapes(series, session, &report)
                 try verifyChunks(session, &report)
+                try verifyExemplars(series, session, &report)
                 try verifyEntries(streams, session, &report)
                 try verifyCursors(session, &report)
                 try verifyOutbox(session, &report)
@@ -204,6 +207,37 @@ package struct StoreVerifier: Sendable {
                 (try row.integer(0, 3), try row.integer(0, 4), try row.integer(0, 5)))
         }
         return found
+    }
+
+    /// Every exemplar is of a series, lies on its day, and has labels that decode; what is derived of them is of them.
+    private func verifyExemplars(
+        _ known: Set<Int32>, _ session: PostgresSession, _ report: inout StoreReport
+    ) throws {
+        // A dump is text, in which every NaN reads NaN: the digest of one says nothing.
+        try session.forEachRow(
+            """
+            SELECT series_id, ts, day, label_key, trace_id, value = 'NaN' OR digest
+                = substring(sha256(label_key || float8send(value)) FOR 8)
+            FROM petrel.exemplar
+            """, []
+        ) { row in
+            report.exemplarCount += 1
+            let series = try row.int4(0, 0)
+            let time = try row.integer(0, 1)
+            let name = "exemplar of series \(series) at \(time)"
+            if !known.contains(series) { report.note("\(name): the series is unknown") }
+            let day = try row.int4(0, 2)
+            if day != dayOf(time) { report.note("\(name): it stands on day \(day)") }
+            if !row.bool(0, 5) { report.note("\(name): its digest is that of another") }
+            guard let labels = Labels(key: row.bytes(0, 3)) else {
+                report.note("\(name): the label key does not decode")
+                return
+            }
+            let exemplar = Exemplar(labels: labels, value: 0, timestamp: TimestampMS(time))
+            if row.text(0, 4) != withoutNUL(exemplar.traceID) {
+                report.note("\(name): another trace than its labels say")
+            }
+        }
     }
 
     private func verifyEntries(
