@@ -27,8 +27,8 @@ package final class ScrapeClient: Sendable {
     private let resolve: Resolve
     private let budget: ByteBudget
     private let userAgent: String
-    /// TLS by target; made anew after a failure, so that replaced files are taken.
-    private let contexts = Mutex<[Int: NIOSSLContext]>([:])
+    /// TLS by target, with its certificate and without; made anew after a failure, so that replaced files are taken.
+    private let contexts = Mutex<[ContextKey: NIOSSLContext]>([:])
     /// Targets whose preparation has not returned; at most `preparationsMax`.
     private let preparing = Mutex<Set<Int>>([])
 
@@ -48,15 +48,64 @@ package final class ScrapeClient: Sendable {
         userAgent = "petrel-agent/\(version)"
     }
 
-    /// The target's answer, within its timeout; at once where the task is cancelled.
+    /// The target's answer, within its timeout; at once where the task is cancelled. Redirects are followed where the job
+    /// says so; from the first on that leads to another server, or from TLS to plain HTTP, no request carries a secret.
     package func fetch(_ target: ScrapeTarget) async throws(ScrapeFailure) -> ScrapedBody {
-        let promise = group.next().makePromise(of: ScrapedBody.self)
-        let timeout = target.timeoutMilliseconds
-        let alarm = promise.futureResult.eventLoop.scheduleTask(in: .milliseconds(timeout)) {
-            promise.fail(ScrapeFailure.timeout(seconds: Double(timeout) / 1000))
+        do throws(ScrapeFailure) {
+            return try await follow(target)
+        } catch {
+            // A refused certificate of ours may come as TLS, as a status, as a redirect or as a cut connection.
+            if error != .cancelled { forget(target.number) }
+            throw error
+        }
+    }
+
+    /// The files of that target are read anew when it is asked again.
+    private func forget(_ number: Int) {
+        contexts.withLock { $0 = $0.filter { $0.key.target != number } }
+    }
+
+    private func follow(_ target: ScrapeTarget) async throws(ScrapeFailure) -> ScrapedBody {
+        var request = Request(
+            target: target, place: ScrapePlace(target), isTrusted: true,
+            deadline: .now() + .milliseconds(target.timeoutMilliseconds))
+        let own = request.place
+        for _ in 0...ScrapeLimits.redirectsMax {
+            switch try await ask(request) {
+            case .body(let body): return body
+            case .redirect(let location):
+                request.place = try request.place.following(location)
+                request.isTrusted = request.isTrusted && request.place.isSameServer(as: own)
+            }
+        }
+        throw .redirect("more than \(ScrapeLimits.redirectsMax), one after the other")
+    }
+
+    /// One request of a scrape.
+    private struct Request: Sendable {
+        var target: ScrapeTarget
+        var place: ScrapePlace
+        /// The job's secrets are for the server that is asked.
+        var isTrusted: Bool
+        /// That of the scrape.
+        var deadline: NIODeadline
+
+        var context: ContextKey { ContextKey(target: target.number, isTrusted: isTrusted) }
+    }
+
+    private struct ContextKey: Hashable {
+        var target: Int
+        var isTrusted: Bool
+    }
+
+    private func ask(_ request: Request) async throws(ScrapeFailure) -> ScrapeAnswer {
+        let promise = group.next().makePromise(of: ScrapeAnswer.self)
+        let seconds = Double(request.target.timeoutMilliseconds) / 1000
+        let alarm = promise.futureResult.eventLoop.scheduleTask(deadline: request.deadline) {
+            promise.fail(ScrapeFailure.timeout(seconds: seconds))
         }
         promise.futureResult.whenComplete { _ in alarm.cancel() }
-        prepare(target, promise)
+        prepare(request, promise)
         do {
             return try await withTaskCancellationHandler {
                 try await promise.futureResult.get()
@@ -64,10 +113,7 @@ package final class ScrapeClient: Sendable {
                 promise.fail(ScrapeFailure.cancelled)
             }
         } catch {
-            let failure = error as? ScrapeFailure ?? .connection("\(error)")
-            // A refused certificate of ours may come as TLS, as a status or as a cut connection.
-            if failure != .cancelled { contexts.withLock { $0[target.number] = nil } }
-            throw failure
+            throw error as? ScrapeFailure ?? .connection("\(error)")
         }
     }
 
@@ -81,12 +127,13 @@ package final class ScrapeClient: Sendable {
         var context: NIOSSLContext?
     }
 
-    private func prepare(_ target: ScrapeTarget, _ promise: EventLoopPromise<ScrapedBody>) {
-        let context = contexts.withLock { $0[target.number] }
-        if target.job.authorization.isNone, !target.isTLS || context != nil,
-            let address = try? SocketAddress(ipAddress: target.host, port: target.port)
+    private func prepare(_ request: Request, _ promise: EventLoopPromise<ScrapeAnswer>) {
+        let (target, place) = (request.target, request.place)
+        let context = contexts.withLock { $0[request.context] }
+        if target.job.authorization.isNone || !request.isTrusted, !place.isTLS || context != nil,
+            let address = try? SocketAddress(ipAddress: place.host, port: place.port)
         {
-            connect(target, Prepared(addresses: [address], context: context), promise)
+            connect(request, Prepared(addresses: [address], context: context), promise)
             return
         }
         let mayBegin = preparing.withLock {
@@ -95,19 +142,19 @@ package final class ScrapeClient: Sendable {
         guard mayBegin else {
             promise.fail(
                 ScrapeFailure.preparation(
-                    "the name \(target.host) or a file of the job is still being read, or "
+                    "the name \(place.host) or a file of the job is still being read, or "
                         + "\(Self.preparationsMax) others are"))
             return
         }
         let isTaken = offload { [self] in
             let result: Result<Prepared, any Error>
             do throws(ScrapeFailure) {
-                result = .success(try prepared(target, context))
+                result = .success(try prepared(request, context))
             } catch { result = .failure(error) }
             _ = preparing.withLock { $0.remove(target.number) }
             promise.futureResult.eventLoop.execute {
                 switch result {
-                case .success(let prepared): self.connect(target, prepared, promise)
+                case .success(let prepared): self.connect(request, prepared, promise)
                 case .failure(let error): promise.fail(error)
                 }
             }
@@ -123,35 +170,42 @@ package final class ScrapeClient: Sendable {
 
     /// Blocks.
     private func prepared(
-        _ target: ScrapeTarget, _ known: NIOSSLContext?
+        _ request: Request, _ known: NIOSSLContext?
     ) throws(ScrapeFailure) -> Prepared {
+        let (job, place) = (request.target.job, request.place)
         var context = known
-        if target.isTLS, context == nil {
-            context = try ScrapeTLS.context(target.job.tls, files)
-            contexts.withLock { $0[target.number] = context }
+        if place.isTLS, context == nil {
+            var tls = job.tls
+            if !request.isTrusted { (tls.certFile, tls.keyFile) = (nil, nil) }
+            context = try ScrapeTLS.context(tls, files)
+            contexts.withLock { $0[request.context] = context }
         }
-        let authorization = try ScrapeSecrets.header(target.job.authorization, files)
-        let addresses = try resolve(target.host, target.port)
+        let authorization =
+            request.isTrusted ? try ScrapeSecrets.header(job.authorization, files) : nil
+        let addresses = try resolve(place.host, place.port)
         return Prepared(addresses: addresses, authorization: authorization, context: context)
     }
 
     // MARK: - The connection
 
-    /// Tries the addresses from `index` on, each for its share of the timeout, until one is connected to; what fails on a
-    /// connection is not tried again. `failed` says what became of those before.
+    /// Tries the addresses from `index` on, each for its share of what is left of the timeout, until one is connected to;
+    /// what fails on a connection is not tried again. `failed` says what became of those before.
     private func connect(
-        _ target: ScrapeTarget, _ prepared: Prepared, _ promise: EventLoopPromise<ScrapedBody>,
+        _ request: Request, _ prepared: Prepared, _ promise: EventLoopPromise<ScrapeAnswer>,
         from index: Int = 0, failed: [String] = []
     ) {
-        let head = head(target, prepared.authorization)
+        let target = request.target
+        let head = head(request, prepared.authorization)
         let budget = budget
         let bodyBytesMax = target.job.bodyBytesMax
-        let share = target.timeoutMilliseconds / Int64(prepared.addresses.count)
+        let followsRedirects = target.job.followsRedirects
+        let left = max((request.deadline - NIODeadline.now()).nanoseconds, 0)
+        let share = left / Int64(prepared.addresses.count - index)
         // An address is no name to ask for; the certificate is held against the address then.
-        let name = target.job.tls.serverName ?? target.host
+        let name = target.job.tls.serverName ?? request.place.host
         let isAddress = (try? SocketAddress(ipAddress: name, port: 1)) != nil
         ClientBootstrap(group: promise.futureResult.eventLoop)
-            .connectTimeout(.milliseconds(share))
+            .connectTimeout(.nanoseconds(share))
             .channelOption(.socketOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -175,7 +229,8 @@ package final class ScrapeClient: Sendable {
                                 leftOverBytesStrategy: .dropBytes, limitConfiguration: limits)))
                     try pipeline.addHandler(
                         ScrapeResponseHandler(
-                            head: head, bodyBytesMax: bodyBytesMax, lease: ByteLease(budget),
+                            head: head, bodyBytesMax: bodyBytesMax,
+                            followsRedirects: followsRedirects, lease: ByteLease(budget),
                             promise: promise))
                 }
             }
@@ -192,22 +247,22 @@ package final class ScrapeClient: Sendable {
                     promise.fail(ScrapeFailure.connection(failed.joined(separator: "; ")))
                     return
                 }
-                self.connect(target, prepared, promise, from: index + 1, failed: failed)
+                self.connect(request, prepared, promise, from: index + 1, failed: failed)
             }
     }
 
     /// Source: Prometheus 3.14 `targetScraper.scrape`.
-    private func head(_ target: ScrapeTarget, _ authorization: String?) -> HTTPRequestHead {
+    private func head(_ request: Request, _ authorization: String?) -> HTTPRequestHead {
         var headers = HTTPHeaders([
-            ("Host", target.address), ("Accept", ScrapeFormats.acceptHeader),
+            ("Host", request.place.address), ("Accept", ScrapeFormats.acceptHeader),
             ("Accept-Encoding", "gzip"), ("User-Agent", userAgent),
             (
                 "X-Prometheus-Scrape-Timeout-Seconds",
-                "\(Double(target.timeoutMilliseconds) / 1000)"
+                "\(Double(request.target.timeoutMilliseconds) / 1000)"
             ), ("Connection", "close"),
         ])
         if let authorization { headers.add(name: "Authorization", value: authorization) }
         return HTTPRequestHead(
-            version: .http1_1, method: .GET, uri: target.requestPath, headers: headers)
+            version: .http1_1, method: .GET, uri: request.place.requestPath, headers: headers)
     }
 }

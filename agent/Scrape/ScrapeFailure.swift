@@ -8,6 +8,8 @@ package enum ScrapeFailure: Error, Hashable, Sendable, CustomStringConvertible {
     /// The answer is no HTTP.
     case malformed(String)
     case status(code: Int, reason: String)
+    /// The answer is a redirect that can't be followed.
+    case redirect(String)
     case contentType(String)
     case contentEncoding(String)
     /// The body has more bytes than its target may send.
@@ -31,6 +33,7 @@ package enum ScrapeFailure: Error, Hashable, Sendable, CustomStringConvertible {
         case .timeout: "timeout"
         case .malformed: "malformed"
         case .status: "status"
+        case .redirect: "redirect"
         case .contentType: "content_type"
         case .contentEncoding: "content_encoding"
         case .bodyTooLarge: "body_size_limit"
@@ -51,6 +54,7 @@ package enum ScrapeFailure: Error, Hashable, Sendable, CustomStringConvertible {
         case .timeout(let seconds): "no whole answer within scrape_timeout, \(seconds) s"
         case .malformed(let detail): "the answer is no HTTP/1.1: \(detail)"
         case .status(let code, let reason): "the target answered HTTP status \(code) \(reason)"
+        case .redirect(let detail): "the target's redirect can't be followed: \(detail)"
         case .contentType(let type):
             "the answer has the Content-Type '\(type)', which is no text format of metrics: "
                 + "set fallback_scrape_protocol where it is one all the same"

@@ -25,6 +25,8 @@ package enum ScrapeLimits {
     package static let labelsMax = 64
     package static let labelNameBytesMax = 1024
     package static let labelValueBytesMax = 8192
+    /// Redirects that one scrape follows. Source: Go's net/http, which Prometheus uses.
+    package static let redirectsMax = 10
     /// Bytes of a file with a secret.
     package static let secretBytesMax = 64 << 10
 }
@@ -73,6 +75,7 @@ package struct ScrapeJob: Sendable {
     package var timeout: PrometheusDuration
     package var honorsLabels = false
     package var honorsTimestamps = true
+    package var followsRedirects = true
     package var authorization = ScrapeAuthorization.none
     package var tls = ScrapeTLSFiles()
     /// Samples after relabeling; 0 is no limit but those of `ScrapeLimits`, as with the three that follow.

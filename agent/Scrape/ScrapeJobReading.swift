@@ -48,6 +48,7 @@ extension ScrapeJob {
         job.params = try params(&entry)
         job.honorsLabels = try entry.bool("honor_labels", default: job.honorsLabels)
         job.honorsTimestamps = try entry.bool("honor_timestamps", default: job.honorsTimestamps)
+        job.followsRedirects = try entry.bool("follow_redirects", default: job.followsRedirects)
         job.authorization = try authorization(&entry)
         job.tls = try tls(&entry)
         try readLimits(&entry, &job)

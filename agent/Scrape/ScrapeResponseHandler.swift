@@ -2,16 +2,24 @@ import NIOCore
 import NIOHTTP1
 import NIOSSL
 
-/// Sends the request of one scrape and collects the answer, within its limits.
+/// What a request of a scrape is answered with.
+enum ScrapeAnswer: Sendable {
+    case body(ScrapedBody)
+    /// The Location of a redirect that the job follows.
+    case redirect(String)
+}
+
+/// Sends one request of a scrape and collects the answer, within its limits.
 final class ScrapeResponseHandler: ChannelInboundHandler {
     typealias InboundIn = HTTPClientResponsePart
     typealias OutboundOut = HTTPClientRequestPart
 
     private let head: HTTPRequestHead
     private let bodyBytesMax: Int
+    private let followsRedirects: Bool
     /// Handed over with the body, or given back at the end.
     private var lease: ByteLease?
-    private let promise: EventLoopPromise<ScrapedBody>
+    private let promise: EventLoopPromise<ScrapeAnswer>
     private var isDone = false
     /// The answer has a length or chunks.
     private var endsItself = false
@@ -20,11 +28,12 @@ final class ScrapeResponseHandler: ChannelInboundHandler {
     private var isGzip = false
 
     init(
-        head: HTTPRequestHead, bodyBytesMax: Int, lease: ByteLease,
-        promise: EventLoopPromise<ScrapedBody>
+        head: HTTPRequestHead, bodyBytesMax: Int, followsRedirects: Bool, lease: ByteLease,
+        promise: EventLoopPromise<ScrapeAnswer>
     ) {
         self.head = head
         self.bodyBytesMax = bodyBytesMax
+        self.followsRedirects = followsRedirects
         self.lease = lease
         self.promise = promise
     }
@@ -44,8 +53,9 @@ final class ScrapeResponseHandler: ChannelInboundHandler {
             guard let lease else { return }
             finish(
                 .success(
-                    ScrapedBody(
-                        bytes: bytes, contentType: contentType, isGzip: isGzip, lease: lease)))
+                    .body(
+                        ScrapedBody(
+                            bytes: bytes, contentType: contentType, isGzip: isGzip, lease: lease))))
         }
     }
 
@@ -64,7 +74,16 @@ final class ScrapeResponseHandler: ChannelInboundHandler {
         if !endsItself { finish(.failure(.connection(Self.cutOff))) }
     }
 
+    /// Those that a GET follows as a GET. Source: Go's net/http `redirectBehavior`.
+    private static let redirects: Set<UInt> = [301, 302, 303, 307, 308]
+
     private func begin(_ head: HTTPResponseHead) {
+        if followsRedirects, Self.redirects.contains(head.status.code),
+            let location = head.headers.first(name: "Location")
+        {
+            finish(.success(.redirect(location)))
+            return
+        }
         guard head.status == .ok else {
             finish(
                 .failure(
@@ -125,13 +144,13 @@ final class ScrapeResponseHandler: ChannelInboundHandler {
         }
     }
 
-    private func finish(_ result: Result<ScrapedBody, ScrapeFailure>) {
+    private func finish(_ result: Result<ScrapeAnswer, ScrapeFailure>) {
         guard !isDone else { return }
         isDone = true
         bytes = []
         lease = nil
         switch result {
-        case .success(let body): promise.succeed(body)
+        case .success(let answer): promise.succeed(answer)
         case .failure(let failure): promise.fail(failure)
         }
     }
@@ -179,11 +198,11 @@ final class RawBytesLimitHandler: ChannelInboundHandler {
     /// Bytes of framing that one byte of a body may take: chunks of one byte, `1\r\nx\r\n`.
     private static let framingRatio = 6
     private let bytesMax: Int
-    private let promise: EventLoopPromise<ScrapedBody>
+    private let promise: EventLoopPromise<ScrapeAnswer>
     private let bodyBytesMax: Int
     private var bytes = 0
 
-    init(bodyBytesMax: Int, promise: EventLoopPromise<ScrapedBody>) {
+    init(bodyBytesMax: Int, promise: EventLoopPromise<ScrapeAnswer>) {
         self.bodyBytesMax = bodyBytesMax
         self.promise = promise
         bytesMax = Self.framingRatio * bodyBytesMax + ScrapeLimits.headBytesMax

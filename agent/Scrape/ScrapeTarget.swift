@@ -128,7 +128,7 @@ extension ScrapeTarget {
     }
 
     /// `host`, `host:port`, `[::1]:port`.
-    private static func split(_ address: String, standard: Int) -> (host: String, port: Int)? {
+    static func split(_ address: String, standard: Int) -> (host: String, port: Int)? {
         guard !address.isEmpty, address.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7f && $0 != 0x2f })
         else { return nil }
         if address.hasPrefix("[") {
