@@ -53,6 +53,8 @@ package struct TargetScrape: Sendable {
     /// When the counting of `rows[i]` began, milliseconds since the epoch, 0 where it isn't known; empty where it is known
     /// of none.
     package private(set) var startTimestamps: [Int64] = []
+    /// Nothing follows of this target: what is remembered by its number can be forgotten.
+    package var isLast = false
     /// Ascending by row.
     package private(set) var exemplars: [RowExemplar] = []
 
@@ -61,6 +63,19 @@ package struct TargetScrape: Sendable {
         self.name = name
         self.series = series
         self.rows = rows
+    }
+
+    /// A staleness marker for each of `series`.
+    package static func end(
+        of series: [TargetSeries], target: Int, name: String, at time: TimestampMS, isLast: Bool
+    ) -> TargetScrape {
+        var scrape = TargetScrape(
+            target: target, name: name, series: series,
+            rows: series.indices.map {
+                Row(slot: $0, value: StalenessMarker.value, timestamp: time)
+            })
+        scrape.isLast = isLast
+        return scrape
     }
 
     /// Makes room for so many rows in all.

@@ -27,7 +27,7 @@ struct RedirectTests {
         let place = ScrapePlace(
             try ScrapeClientTests.target("h:1") {
                 $0.metricsPath = "/a/b"
-                $0.params = [("c", ["d"])]
+                $0.params = [.init("c", ["d"])]
             })
         let found: String?
         do throws(ScrapeFailure) {

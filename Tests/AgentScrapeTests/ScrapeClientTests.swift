@@ -194,7 +194,7 @@ struct ScrapeClientTests {
         let server = try await RawServer.start { _ in .ok(Self.text) }
         let target = try Self.target("127.0.0.1:\(server.port)") {
             $0.metricsPath = "/a b"
-            $0.params = [("name", ["x&y"])]
+            $0.params = [.init("name", ["x&y"])]
             $0.authorization = .basic(user: "petrel", passwordFile: "/password")
         }
         #expect(await Self.read(try Self.client(["/password": "s3cret\n"]), target) == .success(2))

@@ -31,6 +31,7 @@ struct ScrapeConfigurationTests {
                 params: {module: [http_2xx, other], debug: [on]}
                 honor_labels: true
                 honor_timestamps: false
+                follow_redirects: false
                 basic_auth: {username: petrel, password_file: /etc/petrel/secrets/agent/app}
                 tls_config:
                   ca_file: /etc/ssl/app.pem
@@ -58,6 +59,7 @@ struct ScrapeConfigurationTests {
         let app = try #require(jobs.first)
         #expect(app.name == "app" && app.interval.milliseconds == 30_000)
         #expect(app.timeout.milliseconds == 3_000 && app.honorsLabels && !app.honorsTimestamps)
+        #expect(!app.followsRedirects && jobs[1].followsRedirects)
         #expect(
             app.authorization
                 == .basic(user: "petrel", passwordFile: "/etc/petrel/secrets/agent/app"))
@@ -218,6 +220,32 @@ struct ScrapeConfigurationTests {
                 relabel_configs: [{target_label: __metrics_path__, replacement: '\(replacement)'}]
             """)
         #expect(targets.map(\.requestPath) == [path])
+    }
+
+    @Test("which targets a changed file scrapes as before")
+    func changed() throws {
+        let target = try #require(
+            try Self.targets("scrape: [{job_name: a, static_configs: [{targets: [h]}]}]").first)
+        let same = [
+            "scrape: [{job_name: a, static_configs: [{targets: [h, i]}]}]",
+            "scrape: [{job_name: a, scrape_interval: 15s, static_configs: [{targets: [h]}]}]",
+            "scrape: [{job_name: b, static_configs: [{targets: [h]}]},"
+                + " {job_name: a, static_configs: [{targets: [h]}]}]",
+            "scrape: [{job_name: a, static_configs: [{targets: [h]}],"
+                + " relabel_configs: [{target_label: job, replacement: a}]}]",
+        ]
+        let other = [
+            "scrape_interval: 20s", "sample_limit: 5", "follow_redirects: false",
+            "metric_relabel_configs: [{action: drop, regex: x}]", "params: {a: [b]}",
+            "basic_auth: {username: x}", "tls_config: {server_name: x}", "scheme: https",
+        ]
+        for text in same {
+            #expect(try Self.targets(text).contains { $0.isScraped(as: target) }, "\(text)")
+        }
+        for setting in other {
+            let text = "scrape: [{job_name: a, \(setting), static_configs: [{targets: [h]}]}]"
+            #expect(try Self.targets(text).allSatisfy { !$0.isScraped(as: target) }, "\(text)")
+        }
     }
 
     @Test("targets of one interval spread over it; each keeps its place")

@@ -157,6 +157,119 @@ struct TargetScrapeServiceTests {
         #expect(try tree.list("/state/scrape").isEmpty)
     }
 
+    /// A server's `/a` and `/b`, scraped by a service whose targets change; what `change` says after each delivery counts.
+    private static func changing(
+        _ jobs: [ScrapeJob], until count: Int,
+        _ change: (_ delivered: Int, _ scrape: TargetScrape) -> [ScrapeJob]?
+    ) async throws -> (scrapes: [TargetScrape], families: [MetricFamily], series: Int) {
+        let clock = VirtualClock()
+        let (series, bodies) = (SeriesBudget(), ByteBudget())
+        let targets = try ScrapeTarget.all(jobs)
+        let figures = ScrapeFigures(targets, series: series, bodies: bodies)
+        let (stream, continuation) = AsyncStream.makeStream(of: TargetScrape.self)
+        let service = TargetScrapeService(
+            targets: targets, client: try ScrapeClientTests.client(budget: bodies),
+            budget: series, figures: figures,
+            memory: TargetMemory(
+                tree: SimulatedFileTree(random: SeededRandom(seed: 1)), folder: "/state"),
+            clock: clock, logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
+            compute: { work in
+                work()
+                return true
+            }, deliver: { continuation.yield($0) })
+        var scrapes: [TargetScrape] = []
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try? await service.run() }
+            for await scrape in stream {
+                scrapes.append(scrape)
+                if scrapes.count == count { break }
+                if let jobs = change(scrapes.count, scrape) {
+                    service.change(to: try ScrapeTarget.all(jobs))
+                }
+            }
+            group.cancelAll()
+        }
+        return (scrapes, figures.families(), series.count)
+    }
+
+    private static func job(_ name: String, _ port: Int) -> ScrapeJob {
+        var job = ScrapeJob(name: name)
+        job.metricsPath = "/" + name
+        job.staticConfigs = [.init(targets: ["127.0.0.1:\(port)"])]
+        return job
+    }
+
+    private static func jobName(_ scrape: TargetScrape) -> String {
+        scrape.series.first { !$0.labels.isEmpty }?.labels["job"] ?? ""
+    }
+
+    @Test("a target that is added is scraped, one that is removed ends, one that stays goes on")
+    func changes() async throws {
+        let server = try await RawServer.start { request in
+            .ok(request.hasPrefix("GET /a ") ? "a 1\n" : "b 1\nc 2\n")
+        }
+        let (a, b) = (Self.job("a", server.port), Self.job("b", server.port))
+        var (isEnded, hasAsked) = (false, false)
+        let (scrapes, families, series) = try await Self.changing([a], until: 30) { count, scrape in
+            if count == 3 { return [a, b] }
+            let isSecond = Self.jobName(scrape) == "b"
+            if isSecond, scrape.isLast { isEnded = true }
+            guard count > 10, isSecond, !hasAsked else { return nil }
+            hasAsked = true
+            // What another target of the job is makes no difference to this one.
+            var more = a
+            more.staticConfigs[0].labels = .empty
+            return [more]
+        }
+        try await server.stop()
+        let first = scrapes.filter { Self.jobName($0) == "a" }
+        let second = scrapes.filter { Self.jobName($0) == "b" }
+        #expect(isEnded && first.count > 10 && second.count > 1)
+        // Its samples have each time once, and it was new once.
+        let times = first.map { $0.rows[0].timestamp }
+        #expect(Set(times).count == times.count && times == times.sorted())
+        #expect(Set(first.map(\.target)).count == 1)
+        let added = first.flatMap { scrape in
+            scrape.rows.filter {
+                scrape.series[$0.slot].labels.metricName == "scrape_series_added"
+            }.map(\.value)
+        }
+        #expect(added.filter { $0 == 1 }.count == 1)
+        // All that it had, its own series among them.
+        let last = try #require(second.last)
+        #expect(last.isLast && last.rows.count == 7)
+        #expect(last.rows.allSatisfy { StalenessMarker.isMarker($0.value) })
+        #expect(second.dropLast().allSatisfy { !$0.isLast })
+        #expect(series == 1)
+        let told = families.first { $0.name == "petrel_agent_scrape_skipped_total" }
+        #expect(told?.points.map { $0.labels["scrape_job"] } == ["a"])
+    }
+
+    @Test("a target that is scraped in another way goes on, and what it no longer brings ends")
+    func replaced() async throws {
+        let server = try await RawServer.start { _ in .ok("keep 1\ngone 2\n") }
+        let before = Self.job("a", server.port)
+        var after = before
+        after.metricRelabelRules = [RelabelingTests.rule(.drop, from: ["__name__"], "gone")]
+        let changed = after
+        let (scrapes, _, series) = try await Self.changing([before], until: 12) { count, _ in
+            count == 3 ? [changed] : nil
+        }
+        try await server.stop()
+        let ends = scrapes.flatMap { scrape in
+            scrape.rows.filter { StalenessMarker.isMarker($0.value) }.map {
+                scrape.series[$0.slot].labels.metricName
+            }
+        }
+        #expect(ends == ["gone"])
+        #expect(Set(scrapes.filter { !$0.rows.isEmpty }.map(\.target)).count == 2)
+        let kept = scrapes.flatMap { scrape in
+            scrape.rows.filter { scrape.series[$0.slot].labels.metricName == "keep" }
+        }
+        #expect(kept.count > 6 && Set(kept.map(\.timestamp)).count == kept.count)
+        #expect(series == 2, "a line that is dropped is remembered too")
+    }
+
     @Test("a damaged memory ends nothing and goes away")
     func damaged() throws {
         let tree = SimulatedFileTree(random: SeededRandom(seed: 1))

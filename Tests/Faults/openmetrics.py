@@ -5,6 +5,7 @@ life of the agent, must be stored once.
 """
 import http.server
 import json
+import os
 import signal
 import threading
 import time
@@ -183,7 +184,36 @@ def run(options, kills):
             for name, start in expected.items():
                 assert start in found[name] and found[name] <= {start, 0}, (name, found[name])
             print(f"  start timestamps of {sum(1 for s in found.values() if s != {0})} metrics", flush=True)
+            reload(fleet, target)
             fleet.agent.stop()
             fleet.collector.stop()
     finally:
         target.close()
+
+
+def reload(fleet, target):
+    """SIGHUP: a wrong file changes nothing, a right one brings and ends targets."""
+    path = f"{fleet.folder}/agent.yaml"
+    with open(path) as f:
+        first = f.read()
+
+    def write(text):
+        with open(path, "w") as f:
+            f.write(text)
+        os.kill(fleet.agent.process.pid, signal.SIGHUP)
+
+    def successful(value):
+        return fleet.agent_metrics()["petrel_agent_config_last_reload_successful"] == value
+    write(first + "  unknown_key: 1\n")
+    wait_until("the wrong file is told", 10, lambda: successful(0))
+    assert fleet.agent.running and fleet.query("om_gauge"), "the target of before is gone"
+    second = f"- job_name: second\n  static_configs: [{{targets: ['{target.address}']}}]\n"
+    write(first + second)
+    wait_until("the second job is scraped", 10, lambda: len(fleet.query("om_gauge")) == 2)
+    assert successful(1)
+    write(first.split("- job_name")[0] + second)
+    wait_until("the first job has ended", 10, lambda: [r["metric"]["job"] for r in fleet.query("om_gauge")] == ["second"])
+    assert {r["metric"]["job"] for r in fleet.query('{__name__=~"up|om_.*"}')} == {"second"}, "something of the first is left"
+    write(first.split("scrape:")[0])
+    wait_until("nothing is scraped", 10, lambda: not fleet.query('{__name__=~"up|om_.*"}'))
+    print("  reloaded: a wrong file, a job more, a job less, none", flush=True)

@@ -13,6 +13,7 @@ extension MetricsBatchWriter {
     package mutating func write(
         _ scrape: TargetScrape, to sink: some SpoolSink
     ) throws(BatchError) -> WrittenBatch {
+        defer { if scrape.isLast { interned.targets[scrape.target] = nil } }
         var written = WrittenBatch()
         var firstProblem = ""
         var place = Place()

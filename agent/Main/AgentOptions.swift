@@ -28,15 +28,29 @@ struct AgentOptions: ParsableArguments {
         NodePaths(procfs: procfs, sysfs: sysfs, rootfs: rootfs, udevData: udevData)
     }
 
-    /// The configuration: defaults, file, flags.
+    /// Where the configuration comes from.
+    var source: ConfigurationSource {
+        ConfigurationSource(config: config, stateDirectory: stateDir, listen: listen)
+    }
+
+    func configuration() throws -> AgentConfiguration { try source.configuration() }
+}
+
+/// The file of the configuration, and the flags that win over it.
+struct ConfigurationSource: Sendable {
+    var config: String?
+    var stateDirectory: String?
+    var listen: String?
+
+    /// The configuration: defaults, file, flags. Blocks.
     func configuration() throws -> AgentConfiguration {
         var configuration = AgentConfiguration()
         if let (path, text) = try StartFiles.live.configurationText(
-            named: config, standard: Self.standardFile)
+            named: config, standard: AgentOptions.standardFile)
         {
             configuration = try AgentConfiguration(text: text, file: path)
         }
-        if let stateDir { configuration.stateDirectory = stateDir }
+        if let stateDirectory { configuration.stateDirectory = stateDirectory }
         if let listen {
             guard AddressAndPort(listen) != nil else {
                 throw ValidationError("--listen: expected ADDRESS:PORT, found '\(listen)'")

@@ -10,6 +10,7 @@ struct OwnFamilies: Sendable {
     let streams: StreamMetrics
     let logs: LogService
     let targets: ScrapeFigures
+    let reload: ReloadOutcome
 
     func families() -> [MetricFamily] {
         let states = spools.map { ($0.kind.name, $0.status(), $0.isDegraded) }
@@ -29,7 +30,7 @@ struct OwnFamilies: Sendable {
                                 isDegraded: degraded)))
                 })
         }
-        return streams.families() + logs.families() + targets.families() + [
+        return streams.families() + logs.families() + targets.families() + reload.families() + [
             family(
                 "petrel_agent_records_produced_total", .counter,
                 "Samples or log entries that entered the spool.", { Double($0.produced) }),

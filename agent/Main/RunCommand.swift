@@ -29,15 +29,15 @@ struct RunCommand: AsyncParsableCommand {
         let logger = configuration.logger(surroundings)
         try configuration.prepareStateDirectory(LiveFileTree())
         let eventLoops = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-        let paths = options.paths
+        let (paths, source) = (options.paths, options.source)
         // Off the Swift pool, which may have one thread alone: the notifier goes on asking for time meanwhile.
         let startThread = try DedicatedThread()
         let wiring = try await notifier.whileStarting("reading the spool", clock: LiveClock()) {
             try await startThread.run {
                 Result {
                     try AgentWiring(
-                        configuration: configuration, paths: paths, eventLoops: eventLoops,
-                        logger: logger)
+                        configuration: configuration, source: source, paths: paths,
+                        eventLoops: eventLoops, logger: logger)
                 }
             }.get()
         }
@@ -64,6 +64,7 @@ struct AgentWiring {
     private let logs: LogService
     private let scrape: ScrapeService
     private let targets: TargetScraping
+    private let reload: ReloadService
     private let streams: [any Service]
     private let liveness: AgentLiveness
     private let identity: IdentityStore
@@ -71,7 +72,7 @@ struct AgentWiring {
     private let clock = LiveClock()
 
     init(
-        configuration: AgentConfiguration, paths: NodePaths,
+        configuration: AgentConfiguration, source: ConfigurationSource, paths: NodePaths,
         eventLoops: MultiThreadedEventLoopGroup, logger: Logger
     ) throws {
         self.configuration = configuration
@@ -98,15 +99,20 @@ struct AgentWiring {
             configuration.scrapeTargets, folder: configuration.scrapeFolder, spooler: spooler,
             eventLoops: eventLoops, clock: clock,
             logger: logger)
+        statusThread = try DedicatedThread()
+        reload = ReloadService(
+            source: source, targets: targets.service,
+            outcome: ReloadOutcome(startedAt: clock.now), thread: statusThread, clock: clock,
+            logger: logger)
         let own = OwnFamilies(
-            spools: spools, streams: streamMetrics, logs: logs, targets: targets.figures)
+            spools: spools, streams: streamMetrics, logs: logs, targets: targets.figures,
+            reload: reload.outcome)
         scrape = ScrapeService(
             readers: readers, ownFamilies: { own.families() }, spooler: spooler,
             intervalMilliseconds: configuration.interval.milliseconds,
             instance: HostReading.nodeName(), mark: liveness.scrape, clock: clock)
         let store = IdentityStore(files: LiveFileTree(), folder: configuration.identityFolder)
         identity = store
-        statusThread = try DedicatedThread()
         let holder = IdentityHolder(store: store)
         let facts = HostReading.facts(role: configuration.role)
         let metrics = streamMetrics
@@ -164,7 +170,8 @@ struct AgentWiring {
         guard let place = AddressAndPort(configuration.listen) else { return nil }
         let readers = readers
         let own = OwnFamilies(
-            spools: spools, streams: streamMetrics, logs: logs, targets: targets.figures)
+            spools: spools, streams: streamMetrics, logs: logs, targets: targets.figures,
+            reload: reload.outcome)
         do throws(ExportError) {
             return try await ExportServer.bind(
                 ExportConfiguration(host: place.address, port: place.port),
@@ -181,7 +188,7 @@ struct AgentWiring {
     /// Every long life, in data order; shut down in reverse.
     func group(_ export: ExportServer?, _ notifier: SystemdNotifier) -> ServiceGroup {
         var services: [any Service] =
-            [scrape, targets.service, logs] + streams + [MemoryTrim(clock: clock)]
+            [reload, scrape, targets.service, logs] + streams + [MemoryTrim(clock: clock)]
         if let export { services.append(export) }
         let (spools, metrics, identity) = (spools, streamMetrics, identity)
         services.append(

@@ -2,6 +2,7 @@ import AgentRead
 import AgentScrape
 import Logging
 import NIOPosix
+import Synchronization
 import World
 import WorldLive
 
@@ -26,16 +27,27 @@ struct TargetScraping {
         let client = ScrapeClient(
             group: eventLoops, files: LiveFileTree(), version: PetrelAgent.version, budget: bodies,
             offload: offload)
-        // Reading answers is work of one thread; where nothing is scraped none stays.
-        let reading = targets.isEmpty ? nil : try DedicatedThread()
+        let (figures, reading) = (figures, ReadingThread())
         service = TargetScrapeService(
             targets: targets, client: client, budget: series, figures: figures,
             memory: TargetMemory(tree: LiveFileTree(), folder: folder), clock: clock,
             logger: logger,
             compute: { work in
-                guard let reading else { return offload(work) }
-                reading.submit(work)
-                return true
+                figures.targetCount > 0 ? reading.submit(work) : offload(work)
             }, deliver: { await spooler.write($0) })
+    }
+}
+
+/// Reads answers, one at a time; the thread is there from the first one on, so that where nothing is scraped there is none.
+private final class ReadingThread: Sendable {
+    private let thread = Mutex<DedicatedThread?>(nil)
+
+    /// False where the host refuses a thread.
+    func submit(_ work: @escaping @Sendable () -> Void) -> Bool {
+        thread.withLock { thread in
+            if thread == nil { thread = try? DedicatedThread() }
+            thread?.submit(work)
+            return thread != nil
+        }
     }
 }

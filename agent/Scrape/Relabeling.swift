@@ -92,6 +92,14 @@ package struct RelabelRule: Sendable {
     }
 }
 
+extension RelabelRule: Equatable {
+    package static func == (a: Self, b: Self) -> Bool {
+        a.action == b.action && a.sourceLabels == b.sourceLabels && a.separator == b.separator
+            && a.regex.pattern == b.regex.pattern && a.targetLabel == b.targetLabel
+            && a.replacement == b.replacement
+    }
+}
+
 extension [RelabelRule] {
     /// Applies the rules in order; false where one drops.
     package func apply(_ labels: inout LabelBuilder) -> Bool {

@@ -60,8 +60,8 @@ package final class ScrapeClient: Sendable {
         }
     }
 
-    /// The files of that target are read anew when it is asked again.
-    private func forget(_ number: Int) {
+    /// The files of that target are read anew when it is asked again, if it is.
+    func forget(_ number: Int) {
         contexts.withLock { $0 = $0.filter { $0.key.target != number } }
     }
 

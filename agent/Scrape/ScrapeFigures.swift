@@ -9,78 +9,84 @@ package final class ScrapeFigures: Sendable {
         var exemplars: UInt64 = 0
         var droppedExemplars: [String: UInt64] = [:]
         var skipped: UInt64 = 0
-
-        mutating func add(_ other: Self) {
-            failures.merge(other.failures) { $0 + $1 }
-            dropped.merge(other.dropped) { $0 + $1 }
-            exemplars += other.exemplars
-            droppedExemplars.merge(other.droppedExemplars) { $0 + $1 }
-            skipped += other.skipped
-        }
     }
 
-    /// What tells figures apart.
+    /// What tells figures apart: many targets may be one exporter's, which asks others on their behalf.
     private struct Place: Hashable, Sendable {
         var job: String
         var address: String
+
+        init(_ target: ScrapeTarget) {
+            job = target.job.name
+            address = target.address
+        }
     }
 
-    private let targets: [ScrapeTarget]
+    private struct State: Sendable {
+        var targets: [ScrapeTarget]
+        /// Those of a target that is scraped in another way go on, and one that is gone takes nothing from what was
+        /// counted of its place while others are there.
+        var figures: [Place: TargetFigures] = [:]
+    }
+
     private let budget: SeriesBudget
     private let bodies: ByteBudget
-    private let figures: Mutex<[TargetFigures]>
+    private let state: Mutex<State>
 
     package init(_ targets: [ScrapeTarget], series: SeriesBudget, bodies: ByteBudget) {
-        self.targets = targets
         budget = series
         self.bodies = bodies
-        figures = Mutex(Array(repeating: TargetFigures(), count: targets.count))
+        state = Mutex(State(targets: targets))
     }
 
-    func note(_ target: Int, _ outcome: TargetStateMachine.Outcome) {
-        figures.withLock { figures in
+    /// Targets that are scraped.
+    package var targetCount: Int { state.withLock { $0.targets.count } }
+
+    /// These are scraped from now on; what was told of other places is forgotten.
+    func change(to targets: [ScrapeTarget]) {
+        let places = Set(targets.map(Place.init))
+        state.withLock { state in
+            state.targets = targets
+            state.figures = state.figures.filter { places.contains($0.key) }
+        }
+    }
+
+    func note(_ target: ScrapeTarget, _ outcome: TargetStateMachine.Outcome) {
+        change(target) { figures in
             if let failure = outcome.failure {
-                figures[target].failures[failure.reason, default: 0] += 1
+                figures.failures[failure.reason, default: 0] += 1
             }
             for (reason, count) in [
                 ("duplicate", outcome.duplicates), ("out_of_bounds", outcome.outOfBounds),
                 ("unsendable", outcome.unsendable),
             ] where count > 0 {
-                figures[target].dropped[reason, default: 0] += UInt64(count)
+                figures.dropped[reason, default: 0] += UInt64(count)
             }
-            figures[target].exemplars += UInt64(outcome.scrape.exemplars.count)
+            figures.exemplars += UInt64(outcome.scrape.exemplars.count)
             for (reason, count) in [
                 ("labels", outcome.badExemplars), ("limit", outcome.excessExemplars),
             ] where count > 0 {
-                figures[target].droppedExemplars[reason, default: 0] += UInt64(count)
+                figures.droppedExemplars[reason, default: 0] += UInt64(count)
             }
         }
     }
 
-    func noteSkipped(_ target: Int, _ count: Int64) {
-        figures.withLock { $0[target].skipped += UInt64(count) }
+    func noteSkipped(_ target: ScrapeTarget, _ count: Int64) {
+        change(target) { $0.skipped += UInt64(count) }
     }
 
-    /// By place, in the order of the targets: many targets may be one exporter's, which asks others on their behalf.
-    private func summed() -> [(place: Place, figures: TargetFigures)] {
-        var sums: [(place: Place, figures: TargetFigures)] = []
-        var indexes: [Place: Int] = [:]
-        for (target, figures) in zip(targets, figures.withLock { $0 }) {
-            let place = Place(job: target.job.name, address: target.address)
-            if let index = indexes[place] {
-                sums[index].figures.add(figures)
-            } else {
-                indexes[place] = sums.count
-                sums.append((place, figures))
-            }
-        }
-        return sums
+    private func change(_ target: ScrapeTarget, _ body: (inout TargetFigures) -> Void) {
+        state.withLock { body(&$0.figures[Place(target), default: TargetFigures()]) }
     }
 
     /// Empty where nothing is scraped. Targets of one job at one address are counted together.
     package func families() -> [MetricFamily] {
+        let state = state.withLock { $0 }
+        let targets = state.targets
         guard !targets.isEmpty else { return [] }
-        let sums = summed()
+        var seen: Set<Place> = []
+        let sums = targets.map(Place.init).filter { seen.insert($0).inserted }
+            .map { (place: $0, figures: state.figures[$0] ?? TargetFigures()) }
         func labels(_ place: Place, _ reason: String? = nil) -> Labels {
             var labels = ["scrape_job": place.job, "target": place.address]
             if let reason { labels["reason"] = reason }

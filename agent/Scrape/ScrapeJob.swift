@@ -54,7 +54,18 @@ package struct ScrapeTLSFiles: Hashable, Sendable {
 }
 
 /// One entry of `scrape`, in Prometheus' words.
-package struct ScrapeJob: Sendable {
+package struct ScrapeJob: Equatable, Sendable {
+    /// One of the request's parameters.
+    package struct Parameter: Hashable, Sendable {
+        package var name: String
+        package var values: [String]
+
+        package init(_ name: String, _ values: [String]) {
+            self.name = name
+            self.values = values
+        }
+    }
+
     package struct StaticConfig: Hashable, Sendable {
         package var targets: [String]
         package var labels: Labels
@@ -70,7 +81,7 @@ package struct ScrapeJob: Sendable {
     package var scheme = "http"
     package var metricsPath = "/metrics"
     /// In the order of the file.
-    package var params: [(name: String, values: [String])] = []
+    package var params: [Parameter] = []
     package var interval: PrometheusDuration
     package var timeout: PrometheusDuration
     package var honorsLabels = false

@@ -85,10 +85,10 @@ extension ScrapeJob {
 
     private static func params(
         _ entry: inout YAMLMapping
-    ) throws(YAMLError) -> [(name: String, values: [String])] {
+    ) throws(YAMLError) -> [Parameter] {
         var params = try entry.section("params")
-        var found: [(name: String, values: [String])] = []
-        for key in params.keys { found.append((key, try params.strings(key))) }
+        var found: [Parameter] = []
+        for key in params.keys { found.append(Parameter(key, try params.strings(key))) }
         try params.finish()
         return found
     }

@@ -1,7 +1,7 @@
 package import Model
 
 /// A target as it is scraped: what its job says, after relabeling.
-package struct ScrapeTarget: Sendable {
+package struct ScrapeTarget: Equatable, Sendable {
     /// Number of the target, unique within the process.
     package var number: Int
     package var job: ScrapeJob
@@ -34,6 +34,19 @@ package struct ScrapeTarget: Sendable {
 
     /// The identity as a file's name: the same over restarts.
     package var key: String { String(fingerprint, radix: 16) }
+
+    /// Whether a scrape of the one is in all respects a scrape of the other. Numbers make no difference, nor do the job's
+    /// other targets.
+    package func isScraped(as other: ScrapeTarget) -> Bool {
+        func settled(_ target: ScrapeTarget) -> ScrapeTarget {
+            var target = target
+            target.number = 0
+            target.job.staticConfigs = []
+            target.job.relabelRules = []
+            return target
+        }
+        return settled(self) == settled(other)
+    }
 
     /// Where on its grid the target is scraped: targets of one interval don't fire at once, and each fires at the same
     /// offset after every start. Source: Prometheus 3.14 `Target.offset`.
@@ -98,8 +111,8 @@ extension ScrapeTarget {
         preset("__scrape_timeout__", job.timeout.description)
         preset("__metrics_path__", job.metricsPath)
         preset("__scheme__", job.scheme)
-        for (name, values) in job.params {
-            if let first = values.first { preset("__param_" + name, first) }
+        for parameter in job.params {
+            if let first = parameter.values.first { preset("__param_" + parameter.name, first) }
         }
         guard job.relabelRules.apply(&builder) else { return nil }
         let address = builder["__address__"]
@@ -151,11 +164,11 @@ extension ScrapeTarget {
     private static func requestPath(_ labels: LabelBuilder, _ job: ScrapeJob) -> String {
         var pairs: [(String, String)] = []
         var named: Set<String> = []
-        for (name, values) in job.params {
-            named.insert(name)
-            let first = labels["__param_" + name]
-            for (index, value) in values.enumerated() {
-                pairs.append((name, index == 0 && !first.isEmpty ? first : value))
+        for parameter in job.params {
+            named.insert(parameter.name)
+            let first = labels["__param_" + parameter.name]
+            for (index, value) in parameter.values.enumerated() {
+                pairs.append((parameter.name, index == 0 && !first.isEmpty ? first : value))
             }
         }
         for label in labels.labels where label.name.hasPrefix("__param_") {

@@ -49,11 +49,9 @@ package struct TargetMemory: Sendable {
             defer { try? tree.remove(path) }
             guard !kept.contains(name), let series = read(path), !series.isEmpty else { continue }
             ends.append(
-                TargetScrape(
-                    target: targets.count + ends.count, name: "removed target", series: series,
-                    rows: series.indices.map {
-                        .init(slot: $0, value: StalenessMarker.value, timestamp: time)
-                    }))
+                .end(
+                    of: series, target: -1 - ends.count, name: "removed target", at: time,
+                    isLast: true))
         }
         return ends
     }

@@ -131,6 +131,9 @@ package struct TargetStateMachine: Sendable {
         return outcome
     }
 
+    /// Gives back what it has of the budget; it must not be used any more. What it had is `liveSeries`, before.
+    package mutating func end() { budget.release(table.lineCount) }
+
     /// The series that would have to end if the target were removed now; its own ones among them.
     package var liveSeries: [TargetSeries] {
         guard round > 0 else { return [] }
