@@ -45,10 +45,34 @@ class Targets(http.server.BaseHTTPRequestHandler):
                   f"h_sum {step / 3}", f"h_count {step}", "go_gone 1", 'odd{a="x\\"y\\\\z",b="ü"} NaN', "inf -Inf"]
         return "\n".join(lines) + "\n"
 
+    def open(self):
+        """OpenMetrics: a new exemplar in each hold, with a time and without, start timestamps, units."""
+        step = int(time.time() / self.hold)
+        at = step * self.hold
+        lines = ["# TYPE open_seconds counter", "# UNIT open_seconds seconds", "# HELP open_seconds Open."]
+        for n in range(5):
+            lines.append(f'open_seconds_total{{n="{n}"}} {step * n} # {{trace_id="{step}-{n}"}} {n} {at + n / 10}')
+            lines.append(f'open_seconds_created{{n="{n}"}} 1700000000.5')
+        lines += ["# TYPE open_size histogram", f'open_size_bucket{{le="1.0"}} {step} # {{trace_id="{step}-low"}} 0.5',
+                  f'open_size_bucket{{le="+Inf"}} {2 * step} # {{trace_id="{step}-high",span_id="s"}} 2 {at}',
+                  f"open_size_count {2 * step}", f"open_size_sum {3 * step}", "open_size_created 1700000001",
+                  f'# TYPE open_info info', 'open_info{version="1"} 1', "# EOF"]
+        return "\n".join(lines) + "\n"
+
     def do_GET(self):
         path = urllib.parse.urlsplit(self.path).path
+        kind = "text/plain; version=0.0.4"
         if path == "/steady":
             body = self.steady().encode()
+        elif path == "/open":
+            body = self.open().encode()
+            kind = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        elif path in ("/moved", "/circle"):
+            self.send_response(302 if path == "/moved" else 307)
+            self.send_header("Location", "./steady" if path == "/moved" else "/circle?again")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         elif path == "/many":
             body = "".join(f'many{{n="{n}"}} 1\n' for n in range(MANY)).encode()
         elif path == "/hosts":
@@ -76,7 +100,7 @@ class Targets(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         self.send_response(200)
-        self.send_header("Content-Type", "text/plain; version=0.0.4" if body else "text/html")
+        self.send_header("Content-Type", kind if body else "text/html")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -104,6 +128,11 @@ def jobs(port, extra, interval):
         f"- {{job_name: garbage, metrics_path: /garbage, {every}, static_configs: [{{targets: {own}}}]}}",
         f"- {{job_name: endless, metrics_path: /endless, {every}, static_configs: [{{targets: {own}}}]}}",
         f"- {{job_name: missing, metrics_path: /none, {every}, static_configs: [{{targets: {own}}}]}}",
+        f"- {{job_name: open, metrics_path: /open, {every}, static_configs: [{{targets: {own}}}]}}",
+        f"- {{job_name: moved, metrics_path: /moved, {every}, static_configs: [{{targets: {own}}}]}}",
+        f"- {{job_name: circle, metrics_path: /circle, {every}, static_configs: [{{targets: {own}}}]}}",
+        f"- {{job_name: unmoved, metrics_path: /moved, follow_redirects: false, {every},"
+        f" static_configs: [{{targets: {own}}}]}}",
         f"- {{job_name: closed, {every}, static_configs: [{{targets: ['127.0.0.1:{closed}']}}]}}",
     ]
     if extra:
@@ -158,11 +187,11 @@ def compare(ours, theirs, start, end, check):
             job = dict(labels).get("job")
             if (name != "up" and job == "garbage") or job == "extra" and name != "up":
                 continue  # ours counts nothing of a text that can't be read; an exporter's own series come and go
-            if job in ("steady", "honest") and name != "up":
+            if job in ("steady", "honest", "moved") and name != "up":
                 continue  # moves; compared sample by sample
             check.equal(f"{name} {labels}", {v for _, v in a[labels]}, {v for _, v in b[labels]})
-    for job in ("steady", "honest", "own", "hosts", "hosts-honest", "nothing", "named", "probe", "extra", "many",
-                "garbage", "endless", "missing"):
+    for job in ("steady", "honest", "own", "hosts", "hosts-honest", "nothing", "named", "probe", "open", "moved", "unmoved",
+                "circle", "extra", "many", "garbage", "endless", "missing"):
         a, b = (series(u, f'{{job="{job}",__name__!~"up|scrape_.*"}}', start, end) for u in (ours, theirs))
         for labels in sorted(set(a) ^ set(b)):
             check.problems.append(f"series of one side: {labels} {'ours' if labels in a else 'theirs'}")
@@ -182,6 +211,19 @@ def compare(ours, theirs, start, end, check):
                         check.counts["values"] += 1
                         check.equal(f"value {labels} at {t}", value, inside[0])
     return check
+
+
+def exemplars(ours, theirs, start, end, check):
+    """Both sides' exemplars of the open target, in times that both have scraped whole."""
+    found = []
+    for url in (ours, theirs):
+        data = ask(url, "/api/v1/query_exemplars", query='{job="open"}', start=f"{start:.3f}", end=f"{end:.3f}")
+        found.append({(key(s["seriesLabels"], is_ours(url)), tuple(sorted(e["labels"].items())), float(e["value"]))
+                      for s in data for e in s["exemplars"]
+                      if start < int(e["labels"]["trace_id"].split("-")[0]) * Targets.hold < end - Targets.hold})
+    check.counts["exemplars"] = len(found[0] & found[1])
+    check.equal("exemplars", sorted(found[0] - found[1])[:3], [])
+    check.equal("exemplars", sorted(found[1] - found[0])[:3], [])
 
 
 def stale(ours, theirs, times, check):
@@ -215,7 +257,8 @@ def main():
     agent = "metrics: {interval: 5s}\nlogs: {journal: {enabled: false}}\nscrape:\n" + "\n".join(lines) + "\n"
     theirs = subprocess.Popen(
         [a.prometheus, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
-         f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"], start_new_session=True)
+         f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn", "--enable-feature=exemplar-storage"],
+        start_new_session=True)
     try:
         with harness.Fleet(a.programs, agent_yaml=agent) as fleet:
             fleet.up()
@@ -225,6 +268,7 @@ def main():
             check = Check()
             ours = fleet.url + "/prometheus"
             compare(ours, f"http://127.0.0.1:{port}", start, end, check)
+            exemplars(ours, f"http://127.0.0.1:{port}", start, end, check)
             hold = Targets.hold
             first = (int(start / hold) + 2) * hold + 0.8 * hold
             stale(ours, f"http://127.0.0.1:{port}", [t for t in
@@ -245,7 +289,7 @@ def main():
             for problem in check.problems[:20]:
                 print(f"  DIFFERENT {problem}")
             print(f"{check.counts['compared'] - len(check.problems)} equal, {len(check.problems)} different")
-            if not check.counts["values"] or not check.counts["series of own"]:
+            if not all(check.counts[what] for what in ("values", "series of own", "series of open", "exemplars")):
                 sys.exit("nothing was compared")
             if check.problems:
                 sys.exit(1)
