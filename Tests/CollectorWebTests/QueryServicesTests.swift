@@ -13,7 +13,7 @@ struct QueryServicesTests {
     func threads() async throws {
         let reader = ManySamples(seriesCount: 1)
         let services = QueryServices(reader: reader, clock: FixedClock())
-        let ended = Mutex(0)
+        let ended = Count()
         try await withThrowingTaskGroup(of: Void.self) { group in
             // More than there are threads; each takes many seconds.
             for _ in 0..<4 {
@@ -21,7 +21,7 @@ struct QueryServicesTests {
                     _ = try? await services.metrics.range(
                         "quantile_over_time(0.5, up[3h])", from: TimestampMS(10_800_000),
                         through: TimestampMS(21_799_000), stepMilliseconds: 1000)
-                    ended.withLock { $0 += 1 }
+                    ended.value.withLock { $0 += 1 }
                 }
             }
             var events = reader.reads.makeAsyncIterator()
@@ -34,7 +34,7 @@ struct QueryServicesTests {
                             labels: ["__name__": "up", "host": "h0"],
                             sample: Sample(TimestampMS(60_000), 60))
                     ]))
-            #expect(ended.withLock { $0 } == 0, "the rule waited for a query of people")
+            #expect(ended.value.withLock { $0 } == 0, "the rule waited for a query of people")
             group.cancelAll()
         }
         try await services.shutDown()
@@ -93,4 +93,8 @@ struct ManySamples: MetricReader {
     func metadata(
         metric: String?
     ) async throws(StorageError) -> [ExactText: [MetricMetadata]] { [:] }
+}
+
+private final class Count: Sendable {
+    let value = Mutex(0)
 }
