@@ -18,7 +18,8 @@ let strict: [SwiftSetting] = [
 let lean: [LinkerSetting] = [
     .unsafeFlags(
         [
-            "-static-stdlib", "-l_FoundationCollections", "-l_FoundationCShims", "-use-ld=lld",
+            "-static-stdlib", "-l_FoundationCollections", "-l_FoundationCShims",
+            "-lswiftSynchronization", "-use-ld=lld",
             "-Xlinker", "-z", "-Xlinker", "pack-relative-relocs",
             "-Xlinker", "--no-export-dynamic", "-Xlinker", "--exclude-libs=ALL",
         ], .when(configuration: .release))
