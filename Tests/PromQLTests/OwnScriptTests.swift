@@ -63,7 +63,7 @@ struct OwnScriptTests {
           expect ordered
           t{n="d"} 1
           t{n="c"} 1
-          t{n="b"} NaN
+          t{n="a"} NaN
 
         eval range from 0 to 1m step 1m topk(2, t{n!="d"})
           t{n="a"} _ 1
