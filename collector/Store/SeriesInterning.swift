@@ -139,6 +139,7 @@ extension CollectorStore {
                 // Another collector gave a place to a series of its own: learn what it made, and take others.
                 let catalogue = catalogue
                 let now = hour(clock.now)
+                catalogue.series.withLock { $0.places.abandonReservedGroups() }
                 try await write { try catalogue.loadNew($0, now: now) }
             }
         }

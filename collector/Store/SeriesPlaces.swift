@@ -39,6 +39,8 @@ struct SeriesPlaces: Sendable {
     /// The newest group of each target, and how many of its slots are taken.
     private var newest: [Target: (group: Int32, used: Int16)] = [:]
     private var nextGroup: Int32 = 0
+    /// The highest group that has series in the database.
+    private var lastKnownGroup: Int32 = -1
     /// Of groups of another retention class than 0.
     private var classes: [Int32: Int16] = [:]
 
@@ -57,6 +59,12 @@ struct SeriesPlaces: Sendable {
         nextGroup += 1
         newest[target] = (group, 1)
         return SeriesPlace(group: group, slot: 0)
+    }
+
+    /// Gives up groups that were reserved and have no series yet: another collector may have taken one for another target,
+    /// and a group is of one target and one class.
+    mutating func abandonReservedGroups() {
+        newest = newest.filter { $0.value.group <= lastKnownGroup }
     }
 
     /// Groups up to `last` were given, whether series of theirs are left or not.
@@ -111,6 +119,7 @@ struct SeriesPlaces: Sendable {
             numbers[Int(place.slot)] = number
         }
         nextGroup = max(nextGroup, place.group + 1)
+        lastKnownGroup = max(lastKnownGroup, place.group)
         let target = Target(labels, host: host, retentionClass)
         let known = newest[target]
         if let known, known.group > place.group { return }
