@@ -22,7 +22,7 @@ run: dependencies-run release
 # One build serves both halves, the modules that ship; side by side they wait for peers and clocks, not for a core.
 test: dependencies-test
 	$(SWIFT) format lint --strict -r Sources agent collector Benchmarks Tests Package.swift
-	@echo "Building the programs and the tests (the first time takes about 20 minutes on 2 cores)"
+	@echo "Building the programs and the tests (the first time takes about 23 minutes on 2 cores)"
 	$(SWIFT) build $(RELEASE) --build-tests
 	@$(MAKE) --no-print-directory -j2 --output-sync=line test-programs test-units
 
@@ -47,7 +47,7 @@ format:
 	$(SWIFT) format -i -r Sources agent collector Benchmarks Tests Package.swift
 
 release: dependencies-build
-	@echo "Building the programs (release, static; the first time takes about 10 minutes on 2 cores)"
+	@echo "Building the programs (release, static; the first time takes about 20 minutes on 2 cores)"
 	$(SWIFT) build $(RELEASE)
 
 dependencies-build:

@@ -10,6 +10,7 @@ import urllib.parse
 import numpy as np
 
 from fleetdata import STEP_MS
+from write_request import varint
 
 # How many requests of one host may be under way before the slowest host's: servers take history in order.
 LEAD_MAX = 3
@@ -17,15 +18,6 @@ RETRY_SECONDS = 0.1
 # Slower than this, a server is given up: what follows would take hours.
 RATE_MIN = 50_000
 SECONDS_MIN = 120
-
-
-def varint(number):
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 class Snappy:

@@ -300,5 +300,29 @@ class Receiver:
         self.server.shutdown()
 
 
+class MetricsServer:
+    """Answers every GET with what `text()` gives, as an exporter does; `address` is its host and port."""
+
+    def __init__(self, text, content_type):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                body = text().encode()
+                self.send_response(200)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def shutdown(self):
+        self.server.shutdown()
+
+
 def pause(low, high):
     time.sleep(random.uniform(low, high))

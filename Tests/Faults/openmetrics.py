@@ -3,14 +3,13 @@
 The target is the oracle: it remembers which exemplar it showed how often. One that was shown three times, and so twice to one
 life of the agent, must be stored once.
 """
-import http.server
 import json
 import os
 import signal
 import threading
 import time
 
-from harness import Fleet, pause, wait_until
+from harness import Fleet, MetricsServer, pause, wait_until
 
 HOLD_SECONDS = 7  # nine exemplars a series and minute; the store takes ten
 
@@ -20,23 +19,8 @@ class Target:
 
     def __init__(self):
         self.shown, self.lock = {}, threading.Lock()
-        target = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                body = target.text().encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server = MetricsServer(self.text, "application/openmetrics-text; version=1.0.0; charset=utf-8")
+        self.address = self.server.address
 
     def exemplar(self, name, value):
         step = int(time.time() / HOLD_SECONDS)

@@ -3,19 +3,17 @@
 Every sample that Prometheus scraped must be in the collector once, with its bits, staleness markers included, whatever
 was killed meanwhile. Prometheus' query API is compared with the collector's, and `promtool tsdb dump` with SQL.
 """
-import http.server
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import threading
 import time
 import urllib.parse
 import urllib.request
 
-from harness import Fleet, Program, free_port, pause, wait_until
+from harness import Fleet, MetricsServer, Program, free_port, pause, wait_until
 
 WINDOW_SECONDS = 240
 SETTLE_SECONDS_MAX = 300
@@ -28,23 +26,8 @@ class Exporter:
 
     def __init__(self):
         self.scrapes = 0
-        exporter = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                body = exporter.text().encode()
-                self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.target = f"127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.server = MetricsServer(self.text, "text/plain; version=0.0.4")
+        self.target = self.server.address
 
     def text(self):
         self.scrapes += 1

@@ -135,7 +135,7 @@ package final class ReceiveMetrics: Sendable {
                 { Double($0.exemplars) }),
             perStream(
                 "petrel_receive_exemplars_rejected_total", .counter,
-                "Exemplars in committed batches that were none, of no series, or of an impossible time.",
+                "Exemplars in committed batches that did not decode, or had no known series or no possible time.",
                 { Double($0.rejectedExemplars) }),
             perStream(
                 "petrel_agent_reported_produced_records", .gauge,
