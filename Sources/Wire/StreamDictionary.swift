@@ -23,7 +23,7 @@ package struct StreamDictionary: Sendable {
     private var streamsByID: [Labels?] = []
     private var seriesIDs: [Labels: UInt32] = [:]
     private var streamIDs: [Labels: UInt32] = [:]
-    private var metadataByFamily: [String: MetricMetadata] = [:]
+    private var metadataByFamily: [ExactText: MetricMetadata] = [:]
 
     package init(number: UInt64) { self.number = number }
 
@@ -80,7 +80,7 @@ package struct StreamDictionary: Sendable {
             }
             if let problem = Self.claim(definition.id, labels, &seriesIDs) { return problem }
             let type = MetricType(definition.type)
-            let family = type.familyName(of: labels.metricName)
+            let family = ExactText(type.familyName(of: labels.metricName))
             let unit =
                 definition.unit.utf8.count <= WireLimits.unitBytesMax ? definition.unit : ""
             if !definition.help.isEmpty || !unit.isEmpty || metadataByFamily[family] == nil {

@@ -32,28 +32,36 @@ extension MetricQueryService {
     }
 
     private static func cardinality(of all: [Labels], entriesMax: Int) throws -> Cardinality {
-        var byLabel: [String: [String: Int]] = [:]
+        // By their bytes, as series are told apart.
+        var byLabel: [ExactText: [ExactText: Int]] = [:]
         for (number, labels) in all.enumerated() {
             if number & 1023 == 0 { try Task.checkCancellation() }
-            for label in labels { byLabel[label.name, default: [:]][label.value, default: 0] += 1 }
+            for label in labels {
+                byLabel[ExactText(label.name), default: [:]][ExactText(label.value), default: 0] +=
+                    1
+            }
         }
         var result = Cardinality()
         result.seriesCount = all.count
         result.pairCount = byLabel.values.reduce(0) { $0 + $1.count }
         func largest(_ entries: some Sequence<(String, Int)>) -> [Cardinality.Entry] {
             entries.map { Cardinality.Entry(name: $0.0, count: $0.1) }
-                .sorted { $0.count == $1.count ? $0.name < $1.name : $0.count > $1.count }
+                .sorted {
+                    $0.count == $1.count ? bytesPrecede($0.name, $1.name) : $0.count > $1.count
+                }
                 .prefix(entriesMax).map { $0 }
         }
         result.seriesByMetric = largest(
-            (byLabel[Labels.metricNameLabel] ?? [:]).map { ($0.key, $0.value) })
-        result.valuesByLabel = largest(byLabel.map { ($0.key, $0.value.count) })
+            (byLabel[ExactText(Labels.metricNameLabel)] ?? [:]).map { ($0.key.text, $0.value) })
+        result.valuesByLabel = largest(byLabel.map { ($0.key.text, $0.value.count) })
         result.bytesByLabel = largest(
             byLabel.map { name, values in
-                (name, values.reduce(0) { $0 + $1.key.utf8.count * $1.value })
+                (name.text, values.reduce(0) { $0 + $1.key.text.utf8.count * $1.value })
             })
         result.seriesByPair = largest(
-            byLabel.flatMap { name, values in values.map { ("\(name)=\($0.key)", $0.value) } })
+            byLabel.flatMap { name, values in
+                values.map { ("\(name.text)=\($0.key.text)", $0.value) }
+            })
         return result
     }
 }

@@ -87,7 +87,7 @@ final class Catalogue: Sendable {
     ) throws {
         let number = try rows.int4(row, 0)
         let key = rows.bytes(row, 1)
-        guard let labels = Labels(key: key) else {
+        guard let decoded = Labels(key: key) else {
             throw StorageError.corrupt("series \(number): its label key does not decode")
         }
         let host: Int32? = rows.isNull(row, 2) ? nil : try rows.int4(row, 2)
@@ -97,8 +97,11 @@ final class Catalogue: Sendable {
         let place = SeriesPlace(
             group: try rows.int4(row, 6), slot: Int16(clamping: try rows.integer(row, 7)))
         let retentionClass = Int16(clamping: try rows.integer(row, 8))
-        if state.lives[number] == nil {
-            state.index.insert(labels, key: key, number: number)
+        let isNew = state.lives[number] == nil
+        if isNew { state.index.insert(decoded, key: key, number: number) }
+        // The index' own texts, so that what is kept of them below takes no memory of its own.
+        let labels = state.index.labels(of: number) ?? decoded
+        if isNew {
             state.begin(
                 number, host: host, hour: seenHour, metric: labels.metricName,
                 retentionClass: retentionClass)

@@ -1,39 +1,55 @@
 import LinearRegex
-import Model
-import Storage
+package import Model
+package import Storage
 
 /// Label sets by number, with postings: label → value → ascending numbers.
 ///
-/// A matcher that the empty string satisfies says nothing about the postings (a set may lack the label); such matchers
-/// are tried last, on each remaining set. Regular expressions run over distinct values, not over sets.
-struct LabelIndex: Sendable {
+/// A matcher that the empty string satisfies is satisfied by sets that lack the label: such matchers come last, and take out
+/// what they refuse. Matchers run over distinct values, not over sets. Names and values of all sets that have the same
+/// bytes share their memory.
+package struct LabelIndex: Sendable {
     private var sets = NumberTable<Labels>()
     /// By `Labels.key`: Swift's own equality of strings would take two spellings of `é` for one.
     private var numbers: [[UInt8]: Int32] = [:]
     private var postings: [ExactText: [ExactText: [Int32]]] = [:]
     private var all: [Int32] = []
 
-    var count: Int { all.count }
+    /// An index of no sets.
+    package init() {}
 
-    func number(ofKey key: [UInt8]) -> Int32? { numbers[key] }
+    /// How many sets there are.
+    package var count: Int { all.count }
 
-    func labels(of number: Int32) -> Labels? { sets[number] }
+    /// The number of the set with this `Labels.key`; nil where there is none. O(1).
+    package func number(ofKey key: [UInt8]) -> Int32? { numbers[key] }
 
-    /// Adds a set; one that is known already is left as it is.
-    mutating func insert(_ labels: Labels, key: [UInt8], number: Int32) {
+    /// The set of a number; nil where there is none. O(1).
+    package func labels(of number: Int32) -> Labels? { sets[number] }
+
+    /// Adds a set under a number, 0 or more, that no other has; `key` is its `Labels.key`. One that is known already is left
+    /// as it is.
+    package mutating func insert(_ labels: Labels, key: [UInt8], number: Int32) {
         guard numbers[key] == nil else { return }
         numbers[key] = number
-        sets[number] = labels
         Self.insert(number, into: &all)
+        var shared: [Label] = []
+        shared.reserveCapacity(labels.count)
         for label in labels {
-            let name = ExactText(label.name)
-            let value = ExactText(label.value)
+            let name = Self.known(ExactText(label.name), postings)
+            let value = Self.known(ExactText(label.value), postings[name] ?? [:])
             Self.insert(number, into: &postings[name, default: [:]][value, default: []])
+            shared.append(Label(name.text, value.text))
         }
+        sets[number] = Labels(sortedUnchecked: shared)
+    }
+
+    /// The text of these bytes that `table` has; where it has none, `text` itself.
+    private static func known<Value>(_ text: ExactText, _ table: [ExactText: Value]) -> ExactText {
+        table.index(forKey: text).map { table.keys[$0] } ?? text
     }
 
     /// Takes sets out; numbers that are unknown are passed over. O(the lists of all their labels).
-    mutating func remove(_ gone: Set<Int32>) {
+    package mutating func remove(_ gone: Set<Int32>) {
         var touched: [ExactText: Set<ExactText>] = [:]
         for number in gone {
             guard let labels = sets[number] else { continue }
@@ -85,7 +101,7 @@ struct LabelIndex: Sendable {
     }
 
     /// Numbers of the sets that satisfy all matchers, ascending. Throws `badMatcher`.
-    func matching(_ matchers: [LabelMatcher]) throws(StorageError) -> [Int32] {
+    package func matching(_ matchers: [LabelMatcher]) throws(StorageError) -> [Int32] {
         var compiled: [CompiledMatcher] = []
         for matcher in matchers { compiled.append(try CompiledMatcher(matcher)) }
         var found: [Int32]?
@@ -100,16 +116,42 @@ struct LabelIndex: Sendable {
             found = found.map { Self.intersection($0, numbers) } ?? numbers
             if found?.isEmpty == true { return [] }
         }
-        let deferred = compiled.filter(\.acceptsEmpty)
-        guard !deferred.isEmpty else { return found ?? all }
-        return (found ?? all).filter { number in
-            guard let labels = labels(of: number) else { return false }
-            return deferred.allSatisfy { $0.accepts(labels[$0.name]) }
+        var rest = found ?? all
+        for matcher in compiled where matcher.acceptsEmpty {
+            let values = postings[ExactText(matcher.name)] ?? [:]
+            // The fewer of the two are looked at.
+            rest =
+                values.count <= rest.count
+                ? Self.rest(of: rest, matcher, values) : accepted(rest, by: matcher)
+        }
+        return rest
+    }
+
+    /// `numbers` without the sets whose value a matcher refuses: each value that there is is tried once.
+    private static func rest(
+        of numbers: [Int32], _ matcher: CompiledMatcher, _ values: [ExactText: [Int32]]
+    ) -> [Int32] {
+        var refused = NumberSet()
+        for (value, holders) in values where !matcher.accepts(value.text) {
+            for number in holders { refused.insert(number) }
+        }
+        return refused.isEmpty ? numbers : numbers.filter { !refused.contains($0) }
+    }
+
+    /// Those of `numbers` whose value a matcher accepts: each value that they have is tried once.
+    private func accepted(_ numbers: [Int32], by matcher: CompiledMatcher) -> [Int32] {
+        var verdicts: [ExactText: Bool] = [:]
+        return numbers.filter { number in
+            let value = ExactText(labels(of: number)?[matcher.name] ?? "")
+            if let verdict = verdicts[value] { return verdict }
+            let verdict = matcher.accepts(value.text)
+            verdicts[value] = verdict
+            return verdict
         }
     }
 
-    /// Numbers in a scope's matcher sets, ascending.
-    func matching(_ scope: LabelScope) throws(StorageError) -> [Int32] {
+    /// Numbers in a scope's matcher sets, ascending. Throws `badMatcher`.
+    package func matching(_ scope: LabelScope) throws(StorageError) -> [Int32] {
         guard !scope.matcherSets.isEmpty else { return all }
         var union: Set<Int32> = []
         for matchers in scope.matcherSets { union.formUnion(try matching(matchers)) }

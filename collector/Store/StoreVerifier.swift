@@ -133,80 +133,10 @@ package struct StoreVerifier: Sendable {
         }
     }
 
-    /// Every column of every chunk decodes, belongs to a series and lies where its row says.
     private func verifyChunks(_ session: PostgresSession, _ report: inout StoreReport) throws {
-        let deleted = try deletions(session, &report)
-        var places: Set<SeriesPlace> = []
-        try session.forEachRow("SELECT grp, slot FROM petrel.series", []) { row in
-            places.insert(
-                SeriesPlace(
-                    group: try row.int4(0, 0), slot: Int16(clamping: try row.integer(0, 1))))
-        }
-        try session.forEachRow(
-            "SELECT day, grp, first_ms, last_ms, seal, sample_count, data FROM petrel.chunk", []
-        ) { row in
-            let group = try row.int4(0, 1)
-            let name =
-                "chunk of group \(group) at \(try row.integer(0, 2)), seal \(try row.integer(0, 4))"
-            let data = row.bytes(0, 6)
-            report.chunkCount += 1
-            report.chunkBytes += data.count
-            do {
-                let chunk = try Chunk(data)
-                let told = [try row.integer(0, 2), try row.integer(0, 3), try row.integer(0, 0)]
-                let found = [
-                    chunk.timestamps.first, chunk.timestamps.last,
-                    chunk.timestamps.first.map { Int64(dayOf($0)) },
-                ]
-                if found != told { report.note("\(name): other times than its row says") }
-                var count = 0
-                for slot in 0..<chunk.slotCount {
-                    let column = try chunk.column(slot: slot)
-                    count += column.count
-                    let place = SeriesPlace(group: group, slot: Int16(slot))
-                    if let deletions = deleted[place] {
-                        var left = column
-                        for deletion in deletions where deletion.seal >= (try row.integer(0, 4)) {
-                            left.remove(deletion.from, through: deletion.through)
-                        }
-                        report.deletedSampleCount += column.count - left.count
-                    }
-                    if !column.isEmpty, !places.contains(place) {
-                        report.note("\(name): slot \(slot) belongs to no series")
-                    }
-                }
-                report.chunkSampleCount += count
-                if Int64(count) != (try row.integer(0, 5)) {
-                    report.note("\(name): \(count) samples, its row says another number")
-                }
-            } catch let error as ChunkError {
-                report.note("\(name): \(error)")
-            }
-        }
-    }
-
-    /// What is deleted at each place.
-    private func deletions(
-        _ session: PostgresSession, _ report: inout StoreReport
-    ) throws -> [SeriesPlace: [(from: Int64, through: Int64, seal: Int64)]] {
-        var found: [SeriesPlace: [(from: Int64, through: Int64, seal: Int64)]] = [:]
-        try session.forEachRow(
-            """
-            SELECT t.series_id, s.grp, s.slot, d.from_ms, d.to_ms, d.seal FROM petrel.tombstone t
-            JOIN petrel.deletion d ON d.id = t.deletion_id
-            LEFT JOIN petrel.series s ON s.id = t.series_id
-            """, []
-        ) { row in
-            guard !row.isNull(0, 1) else {
-                report.note("a tombstone of series \(try row.integer(0, 0)), which is unknown")
-                return
-            }
-            let place = SeriesPlace(
-                group: try row.int4(0, 1), slot: Int16(clamping: try row.integer(0, 2)))
-            found[place, default: []].append(
-                (try row.integer(0, 3), try row.integer(0, 4), try row.integer(0, 5)))
-        }
-        return found
+        var verifier = try ChunkVerifier(session, &report)
+        try session.forEachRow(ChunkVerifier.rowsSQL, []) { try verifier.take($0, &report) }
+        verifier.finish(&report)
     }
 
     /// Every exemplar is of a series, lies on its day, and has labels that decode; what is derived of them is of them.
