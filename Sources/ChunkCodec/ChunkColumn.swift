@@ -124,10 +124,39 @@ package struct ChunkColumn: Hashable, Sendable {
         values.replaceSubrange(low..., with: mergedValues)
     }
 
-    /// Makes room for so many values in all.
-    package mutating func reserve(_ count: Int) {
-        timestamps.reserveCapacity(count)
-        values.reserveCapacity(count)
+    /// `pieces` as one column; at equal times those later in the list count. See `JoinedTimes`.
+    package static func joined(
+        _ pieces: [ChunkColumn], _ times: inout JoinedTimes
+    ) -> ChunkColumn {
+        guard pieces.count > 1 else { return pieces.first ?? ChunkColumn() }
+        let runs = runs(of: pieces)
+        let isPlain = runs.allSatisfy { $0.startTimestamps.isEmpty && $0.histograms.isEmpty }
+        guard isPlain, runs.count > 1 else {
+            return runs.dropFirst().reduce(into: runs.first ?? ChunkColumn()) { $0.merge($1) }
+        }
+        var values: [Double] = []
+        values.reserveCapacity(runs.reduce(0) { $0 + $1.values.count })
+        for run in runs { values += run.values }
+        return ChunkColumn(timestamps: times.joined(runs), values: values)
+    }
+
+    /// `pieces` as columns of which each is later than the one before: what overlaps is merged.
+    private static func runs(of pieces: [ChunkColumn]) -> [ChunkColumn] {
+        var runs: [ChunkColumn] = []
+        runs.reserveCapacity(pieces.count)
+        for piece in pieces {
+            guard let first = piece.first else { continue }
+            guard let last = runs.last?.last, last >= first else {
+                runs.append(piece)
+                continue
+            }
+            while runs.count > 1, let before = runs[runs.count - 2].last, before >= first {
+                let later = runs.removeLast()
+                runs[runs.count - 1].merge(later)
+            }
+            runs[runs.count - 1].merge(piece)
+        }
+        return runs
     }
 
     /// Appends samples that are all later in time.
@@ -162,6 +191,26 @@ package struct ChunkColumn: Hashable, Sendable {
             timestamps: Array(timestamps[low..<high]), values: Array(values[low..<high]),
             startTimestamps: startTimestamps.isEmpty ? [] : Array(startTimestamps[low..<high]),
             histograms: Array(histograms[lowHistogram..<highHistogram]))
+    }
+}
+
+/// The times of the columns that were joined last. Series of one target have the same ones, and so their columns share one
+/// buffer instead of holding a copy each.
+package struct JoinedTimes: Sendable {
+    private var parts: [[Int64]] = []
+    private var whole: [Int64] = []
+
+    package init() {}
+
+    fileprivate mutating func joined(_ pieces: [ChunkColumn]) -> [Int64] {
+        // Columns of one chunk have their times in one buffer, so that comparing them is mostly comparing addresses.
+        let isKnown =
+            parts.count == pieces.count
+            && zip(parts, pieces).allSatisfy { $0 == $1.timestamps }
+        guard !isKnown else { return whole }
+        parts = pieces.map(\.timestamps)
+        whole = Array(parts.joined())
+        return whole
     }
 }
 

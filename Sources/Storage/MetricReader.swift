@@ -61,7 +61,7 @@ package struct HistoryChange: Hashable, Sendable {
 /// How the query side reads metrics.
 package protocol MetricReader: Sendable {
     /// For each selection its series in ascending label order; series without a sample in the range are left out.
-    /// One snapshot for all selections. `share` grows with what is read; where it can't, throws `unavailable`.
+    /// The newest samples are those of one moment for all selections. `share` grows with what is read; where it can't, throws `unavailable`.
     func select(
         _ selections: [SeriesSelection], limits: ReadLimits, share: SampleShare
     ) async throws(StorageError) -> [[SeriesColumns]]

@@ -78,6 +78,35 @@ struct ChunkColumnTests {
                 == Self.entries(merged).filter { $0.key > after && $0.key <= through })
     }
 
+    @Test(
+        "pieces are joined as they are merged one by one, and what has the same times shares them",
+        arguments: 0..<100)
+    func joining(seed: UInt64) {
+        var random = SplitMix(state: seed)
+        var times = JoinedTimes()
+        var pieces: [ChunkColumn] = []
+        for number in 0..<Int64.random(in: 0...4, using: &random) {
+            var (piece, _) = Self.random(
+                &random, hasHistograms: seed % 5 == 1, hasStarts: seed % 7 == 1)
+            // Mostly one after the other, sometimes across each other.
+            let shift = seed % 3 == 0 ? number * 40 : number * 100
+            piece.timestamps = piece.timestamps.map { $0 + shift }
+            piece.histograms = piece.histograms.map {
+                HistogramSample($0.timestamp + shift, $0.histogram)
+            }
+            pieces.append(piece)
+        }
+        let merged = pieces.reduce(into: ChunkColumn()) { $0.merge($1) }
+        #expect(ChunkColumn.joined(pieces, &times) == merged)
+        // Another series of the same chunks, and one that lacks the last of them.
+        for index in pieces.indices { pieces[index].values = pieces[index].values.map { $0 + 1 } }
+        let others = pieces.reduce(into: ChunkColumn()) { $0.merge($1) }
+        #expect(ChunkColumn.joined(pieces, &times) == others)
+        pieces = pieces.dropLast()
+        let fewer = pieces.reduce(into: ChunkColumn()) { $0.merge($1) }
+        #expect(ChunkColumn.joined(pieces, &times) == fewer)
+    }
+
     @Test("what follows in time is appended, with start times of one side alone")
     func append() {
         var column = ChunkColumn(timestamps: [1, 2], values: [1, 2])

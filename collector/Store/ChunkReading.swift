@@ -3,57 +3,44 @@ import Model
 import Postgres
 import Storage
 
-/// Which series a read wants, and where each goes.
-struct SelectionPlan: Sendable {
-    var wantedCount = 0
-    /// The place of a series' column in the answer, by its number.
-    var indices: [Int32: Int] = [:]
-    var labels: [Int32: Labels] = [:]
-    /// What chunks still have of a group although it is deleted, by slot; mostly nothing.
-    var deletions: [Int32: [(slot: Int, deletion: Deletion)]] = [:]
-    /// The wanted slots of each group, and the places of their columns.
-    var slotsByGroup: [Int32: [(slot: Int, index: Int)]] = [:]
-    /// Retention classes of the groups.
-    var classes: Set<Int16> = []
-    /// Numbers of each selection in label order.
-    var bySelection: [[Int32]] = []
-}
-
 /// Gathers the columns of a read out of chunks, group by group: those of a group in the order of their seals within each
 /// window, wherever they come from, and then what the head has of it.
 struct ChunkReading {
-    /// The samples wanted are in (after, through].
-    let after: Int64
-    let through: Int64
+    /// What the slots want lies in it.
+    let span: TimeSpan
     /// Retention classes of the groups that are read.
-    var classes: Set<Int16> { plan.classes }
+    let classes: Set<Int16>
     /// Windows of which all chunks that are read are kept for the cache.
     var remembers: ClosedRange<Int64>?
-    private var columns: [ChunkColumn]
-    private let plan: SelectionPlan
-    private let samplesMax: Int
-    private let share: SampleShare
-    private var head: [Int32: MetricHead.Pieces]
-    private var sampleCount = 0
-    /// The group whose chunks are coming, and the pieces of each of its wanted slots.
+    private var columns: [(index: Int, column: ChunkColumn)] = []
+    private var slotsByGroup: [Int32: [WantedSlot]] = [:]
+    private let deletions: [Int32: [(slot: Int, deletion: Deletion)]]
+    private let meter: SampleMeter
+    /// What the head has of the groups that are read.
+    private var head: [Int32: MetricHead.Pieces] = [:]
+    private var times = JoinedTimes()
+    /// The group whose chunks are coming, its wanted slots, and the pieces of each.
     private var group: Int32?
+    private var slots: [WantedSlot] = []
     private var pieces: [[ChunkColumn]] = []
     /// Windows that need not be read, of each group in descending order.
     private var cached: [Int32: [(window: Int64, chunks: [Chunk])]] = [:]
     private var memory: [ChunkWindow: [Chunk]] = [:]
     private var memoryByteCount = 0
 
+    /// Reads of `unit` what is in `groups`.
     init(
-        plan: SelectionPlan, head: [Int32: MetricHead.Pieces], after: Int64, through: Int64,
-        samplesMax: Int, share: SampleShare
+        _ unit: ReadUnit, of plan: SelectionPlan, groups: [Int32],
+        head: [Int32: MetricHead.Pieces], meter: SampleMeter
     ) {
-        columns = [ChunkColumn](repeating: ChunkColumn(), count: plan.wantedCount)
-        self.plan = plan
-        self.head = head
-        self.after = after
-        self.through = through
-        self.samplesMax = samplesMax
-        self.share = share
+        span = unit.span
+        classes = plan.classes
+        deletions = plan.deletions
+        self.meter = meter
+        for group in groups {
+            self.head[group] = head[group]
+            slotsByGroup[group] = unit.slotsByGroup[group]
+        }
     }
 
     /// Takes what the cache found, but for the windows that will be read all the same.
@@ -66,7 +53,7 @@ struct ChunkReading {
     /// Takes a row of `grp, first_ms, data, seal`; those of a group come together, in order of their windows.
     mutating func take(_ row: PostgresRows) throws {
         let number = try row.int4(0, 0)
-        guard plan.slotsByGroup[number] != nil else { return }
+        guard slotsByGroup[number] != nil else { return }
         if number != group { try begin(number) }
         let window = ChunkWindow(group: number, holding: try row.integer(0, 1))
         try takeCached(before: window.number)
@@ -74,7 +61,7 @@ struct ChunkReading {
         do throws(ChunkError) { chunk = try Chunk(row.bytes(0, 2)) } catch {
             throw StorageError.corrupt("a chunk of group \(number): \(error)")
         }
-        guard let deleted = plan.deletions[number] else {
+        guard let deleted = deletions[number] else {
             remember(chunk, window)
             return try take(chunk)
         }
@@ -137,8 +124,8 @@ struct ChunkReading {
         }
     }
 
-    /// The columns, by their places in the plan; see `finish`.
-    func finished() throws(StorageError) -> [ChunkColumn] {
+    /// The columns that are not empty, with their places in the plan; see `finish`.
+    func finished() throws(StorageError) -> [(index: Int, column: ChunkColumn)] {
         var reading = self
         do { try reading.finish() } catch { throw storageError(error) }
         return reading.columns
@@ -153,54 +140,51 @@ struct ChunkReading {
     }
 
     private mutating func take(_ chunk: Chunk) throws {
-        guard let group, let slots = plan.slotsByGroup[group],
-            chunk.overlaps(after: after, through: through)
-        else { return }
+        guard let group, chunk.overlaps(after: span.after, through: span.through) else { return }
         for (place, wanted) in slots.enumerated() where wanted.slot < chunk.slotCount {
+            let span = wanted.span
+            guard chunk.overlaps(after: span.after, through: span.through) else { continue }
             let column: ChunkColumn
             do throws(ChunkError) { column = try chunk.column(slot: wanted.slot) } catch {
                 throw StorageError.corrupt(
                     "a chunk of group \(group) from \(chunk.timestamps.first ?? 0) ms: \(error)")
             }
-            try take(column.cut(after: after, through: through), at: place)
+            try take(column.cut(after: span.after, through: span.through), at: place)
         }
     }
 
     private mutating func begin(_ number: Int32) throws {
         try endGroup()
         group = number
-        pieces = [[ChunkColumn]](repeating: [], count: plan.slotsByGroup[number]?.count ?? 0)
+        slots = slotsByGroup[number] ?? []
+        pieces = [[ChunkColumn]](repeating: [], count: slots.count)
     }
 
     private mutating func take(_ column: ChunkColumn, at place: Int) throws {
         if column.isEmpty { return }
-        sampleCount += column.count
-        guard sampleCount <= samplesMax else {
-            throw StorageError.limitExceeded(limit: "limits.query_samples", maximum: samplesMax)
-        }
-        guard share.grow(to: sampleCount) else { throw StorageError.crowded }
+        // A histogram weighs what its buckets do.
+        try meter.take(
+            column.histograms.reduce(column.values.count) { $0 + $1.histogram.weight })
         pieces[place].append(column)
     }
 
     private mutating func endGroup() throws {
-        guard let number = group, let slots = plan.slotsByGroup[number] else { return }
+        guard let number = group else { return }
         try takeCached(before: .max)
         group = nil
         if let newest = head.removeValue(forKey: number) {
             for (place, wanted) in slots.enumerated() {
                 let column: ChunkColumn
                 do throws(ChunkError) {
-                    column = try newest.column(slot: wanted.slot, after: after, through: through)
+                    column = try newest.column(
+                        slot: wanted.slot, after: wanted.span.after,
+                        through: wanted.span.through)
                 } catch { throw StorageError.corrupt("the head of group \(number): \(error)") }
                 try take(column, at: place)
             }
         }
-        for (place, wanted) in slots.enumerated() {
-            if pieces[place].count > 1 {
-                columns[wanted.index].reserve(
-                    pieces[place].reduce(0) { $0 + $1.timestamps.count })
-            }
-            for piece in pieces[place] { columns[wanted.index].merge(piece) }
+        for (place, wanted) in slots.enumerated() where !pieces[place].isEmpty {
+            columns.append((wanted.index, ChunkColumn.joined(pieces[place], &times)))
             pieces[place] = []
         }
     }

@@ -4,9 +4,11 @@ import Postgres
 package import Storage
 import Synchronization
 
-// One statement serves all selections: the windows of the groups concerned that the cache lacks; none is needed where all
-// that is asked for is newer than any chunk. Of a chunk only the wanted slots are decoded. The head is looked at first:
-// what a seal takes out of it in between is in the database by then, and what is in both is the same.
+// One statement serves all selections of about the same times: the windows of the groups concerned that the cache lacks;
+// none is needed where all that is asked for is newer than any chunk. What lies between two times far from each other is not
+// read. A long read is several statements, of a part of the groups each, which are decoded beside each other. Of a chunk only
+// the wanted slots are decoded. The head is looked at first, once: what a seal takes out of it in between is in the database
+// by then, and what is in both is the same.
 
 extension CollectorStore: MetricReader {
     package func select(
@@ -15,40 +17,80 @@ extension CollectorStore: MetricReader {
         // Before the plan, which knows what is deleted: what is read by it may be older than that.
         let generation = metrics.cache.generation
         let plan = try planned(selections, limits)
-        guard plan.wantedCount > 0, let after = selections.map(\.after).min(),
-            let through = selections.map(\.through).max(), after < through
-        else { return selections.map { _ in [] } }
-        let groups = plan.slotsByGroup.keys.sorted()
         // Before the chunks: what a seal takes out of the head in between is in the database by then.
-        let (head, sealedThrough) = metrics.head.pieces(of: groups)
-        let reading = ChunkReading(
-            plan: plan, head: head, after: after.rawValue, through: through.rawValue,
-            samplesMax: limits.samplesMax, share: share)
-        let columns = try await columns(
-            reading, groups, sealedThrough: min(sealedThrough ?? .max, through.rawValue),
-            generation: generation)
-        return zip(selections, plan.bySelection).map { selection, numbers in
-            numbers.compactMap { number -> SeriesColumns? in
-                guard let index = plan.indices[number] else { return nil }
-                let column = columns[index].cut(
+        let (head, sealedThrough) = metrics.head.pieces(of: plan.groups.sorted())
+        let meter = SampleMeter(samplesMax: limits.samplesMax, share: share)
+        var jobs: [(unit: ReadUnit, groups: [Int32])] = []
+        for unit in plan.units() {
+            for run in unit.runs(taskCount(unit)) { jobs.append((unit, run)) }
+        }
+        let columns = try await gathered(jobs, plan.wanted.count) {
+            unit, run throws(StorageError) in
+            let reading = ChunkReading(unit, of: plan, groups: run, head: head, meter: meter)
+            return try await self.columns(
+                reading, run, sealedThrough: min(sealedThrough ?? .max, unit.span.through),
+                generation: generation)
+        }
+        return zip(selections, plan.bySelection).map { selection, places in
+            places.compactMap { place -> SeriesColumns? in
+                let column = columns[place].cut(
                     after: selection.after.rawValue, through: selection.through.rawValue)
                 guard !column.isEmpty else { return nil }
                 return SeriesColumns(
-                    labels: plan.labels[number] ?? .empty, timestamps: column.timestamps,
+                    labels: plan.wanted[place].labels, timestamps: column.timestamps,
                     values: column.values, startTimestamps: column.startTimestamps,
                     histograms: column.histograms)
             }
         }
     }
 
+    private typealias PlacedColumns = [(index: Int, column: ChunkColumn)]
+
+    /// How many tasks a read is worth.
+    private func taskCount(_ unit: ReadUnit) -> Int {
+        let windows = unit.span.length / MetricHead.windowMilliseconds + 1
+        let (work, overflow) = Int64(unit.wantedCount).multipliedReportingOverflow(by: windows)
+        guard !overflow else { return configuration.readTasksMax }
+        return Int(min(Int64(configuration.readTasksMax), 1 + work / Self.windowsPerTask))
+    }
+
+    /// The columns that `body` finds in all `jobs`, by their places in the plan; as many jobs at once as a read may have tasks.
+    private func gathered(
+        _ jobs: [(unit: ReadUnit, groups: [Int32])], _ count: Int,
+        _ body: @escaping @Sendable (ReadUnit, [Int32]) async throws(StorageError) -> PlacedColumns
+    ) async throws(StorageError) -> [ChunkColumn] {
+        var pieces = [[ChunkColumn]](repeating: [], count: count)
+        func take(_ columns: PlacedColumns) {
+            for (index, column) in columns { pieces[index].append(column) }
+        }
+        if jobs.count == 1 {
+            take(try await body(jobs[0].unit, jobs[0].groups))
+        } else {
+            do {
+                try await withThrowingTaskGroup(of: PlacedColumns.self) { group in
+                    for (number, job) in jobs.enumerated() {
+                        if number >= configuration.readTasksMax, let found = try await group.next()
+                        {
+                            take(found)
+                        }
+                        group.addTask { try await body(job.unit, job.groups) }
+                    }
+                    for try await found in group { take(found) }
+                }
+            } catch { throw storageError(error) }
+        }
+        var times = JoinedTimes()
+        return pieces.map { ChunkColumn.joined($0, &times) }
+    }
+
     /// The columns that `reading` wants of `groups`, out of the cache and, where windows lack there, the database.
     private func columns(
         _ reading: ChunkReading, _ groups: [Int32], sealedThrough: Int64, generation: UInt64
-    ) async throws(StorageError) -> [ChunkColumn] {
+    ) async throws(StorageError) -> PlacedColumns {
         // Samples are neither older than the epoch nor newer than the year 9999.
-        let first = ChunkWindow.number(of: max(reading.after, -1) + 1)
+        let first = ChunkWindow.number(of: max(reading.span.after, -1) + 1)
         let last = ChunkWindow.number(of: min(sealedThrough, Self.timeMax))
-        guard reading.after < sealedThrough, first <= last else {
+        guard reading.span.after < sealedThrough, first <= last else {
             return try reading.finished()
         }
         guard (last - first + 1) * Int64(groups.count) <= Self.cachedWindowsMax else {
@@ -93,6 +135,8 @@ extension CollectorStore: MetricReader {
     private static let timeMax: Int64 = 253_402_300_799_999
     /// Reads of more windows pass the cache by: it would not take them in.
     private static let cachedWindowsMax: Int64 = 1024
+    /// Windows of single series (about 480 samples each) for which another task is worth its while.
+    private static let windowsPerTask: Int64 = 1024
 
     package func historyChange(since version: UInt64) -> HistoryChange {
         metrics.history.change(since: version)
@@ -164,23 +208,27 @@ extension CollectorStore: MetricReader {
                 seriesCount += numbers.count
                 guard seriesCount <= limits.seriesMax else {
                     throw .limitExceeded(
-                        limit: "limits.query_series_max", maximum: limits.seriesMax)
+                        limit: "limits.query_series", maximum: limits.seriesMax)
                 }
-                for number in numbers where plan.indices[number] == nil {
-                    guard let place = state.places[number] else { continue }
-                    plan.classes.insert(state.places.retentionClass(of: place.group))
-                    plan.slotsByGroup[place.group, default: []].append(
-                        (Int(place.slot), plan.wantedCount))
-                    plan.indices[number] = plan.wantedCount
-                    plan.labels[number] = state.index.labels(of: number)
-                    plan.wantedCount += 1
+                let span = TimeSpan(
+                    after: selection.after.rawValue, through: selection.through.rawValue)
+                guard span.after < span.through else {
+                    plan.bySelection.append([])
+                    continue
+                }
+                let places = numbers.compactMap { number in
+                    plan.want(number, in: span) {
+                        guard let place = state.places[number] else { return nil }
+                        return (
+                            place, state.index.labels(of: number) ?? .empty,
+                            state.places.retentionClass(of: place.group)
+                        )
+                    }
                 }
                 plan.bySelection.append(
-                    numbers.sorted { a, b in
-                        (plan.labels[a] ?? .empty) < (plan.labels[b] ?? .empty)
-                    })
+                    places.sorted { plan.wanted[$0].labels < plan.wanted[$1].labels })
             }
-            plan.deletions = state.deletions(in: plan.slotsByGroup.keys)
+            plan.deletions = state.deletions(in: plan.groups)
             return plan
         }
     }

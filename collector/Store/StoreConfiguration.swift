@@ -17,6 +17,8 @@ package struct StoreConfiguration: Sendable {
     package var writeConnectionsMax: Int
     /// Connections for queries.
     package var readConnectionsMax: Int
+    /// Tasks, and so connections, that one long query reads on.
+    package var readTasksMax = 2
     /// How long work waits for a connection, a restarting server included, milliseconds.
     package var waitMilliseconds: Int
     /// Longest run of one query's statement, milliseconds.
