@@ -274,7 +274,7 @@ let checks: [Target] = [
     tests("LogQLTests", ["Model", "LogQLSyntax", "LogQL"]),
     tests(
         "CollectorQueryTests",
-        ["Model", "World", "Storage", "PromQL", "LogQL", "CollectorQuery"]),
+        ["Model", "World", "Storage", "PromQLSyntax", "PromQL", "LogQL", "CollectorQuery"]),
     tests(
         "CollectorWebTests",
         [

@@ -13,11 +13,11 @@ package struct Sample: Hashable, Sendable {
 /// The NaN payload that says "this series ended here".
 /// Source: Prometheus 3.14 `model/value.StaleNaN`.
 package enum StalenessMarker {
-    @inlinable package static var bitPattern: UInt64 { 0x7ff0_0000_0000_0002 }
+    @inlinable @inline(__always) package static var bitPattern: UInt64 { 0x7ff0_0000_0000_0002 }
     package static var value: Double { Double(bitPattern: bitPattern) }
 
     /// Whether `value` is the marker, by bit pattern: an ordinary NaN is not.
-    @inlinable package static func isMarker(_ value: Double) -> Bool {
+    @inlinable @inline(__always) package static func isMarker(_ value: Double) -> Bool {
         value.bitPattern == bitPattern
     }
 }

@@ -8,27 +8,39 @@ struct Grouping {
     private(set) var dropsName: [Bool] = []
     /// The group of each row.
     private(set) var ofRow: [Int] = []
+    private var indices: [Labels: Int] = [:]
+    private let isWithout: Bool
+    /// The labels that groups keep, or with `without` lose.
+    private let names: Set<String>
+
+    /// No row yet.
+    init(_ plan: AggregationPlan) {
+        isWithout = plan.isWithout
+        names = isWithout ? plan.grouping.union([Labels.metricNameLabel]) : plan.grouping
+    }
 
     init(_ rows: [Row], _ plan: AggregationPlan) {
-        var indices: [Labels: Int] = [:]
-        let dropped = plan.grouping.union([Labels.metricNameLabel])
+        self.init(plan)
         ofRow.reserveCapacity(rows.count)
-        for row in rows {
-            let key: Labels
-            if plan.isWithout {
-                key = row.labels.dropping(dropped)
-            } else {
-                key = plan.grouping.isEmpty ? .empty : row.labels.keeping(plan.grouping)
-            }
-            let index = indices[key] ?? labels.count
-            if index == labels.count {
-                indices[key] = index
-                labels.append(key)
-                dropsName.append(false)
-            }
-            if row.dropsName { dropsName[index] = true }
-            ofRow.append(index)
+        for row in rows { ofRow.append(group(of: row.labels, dropsName: row.dropsName)) }
+    }
+
+    /// The group of a row; those that come up first are counted up.
+    mutating func group(of row: Labels, dropsName rowDropsName: Bool) -> Int {
+        let key: Labels
+        if isWithout {
+            key = row.dropping(names)
+        } else {
+            key = names.isEmpty ? .empty : row.keeping(names)
         }
+        let index = indices[key] ?? labels.count
+        if index == labels.count {
+            indices[key] = index
+            labels.append(key)
+            dropsName.append(false)
+        }
+        if rowDropsName { dropsName[index] = true }
+        return index
     }
 }
 
@@ -46,25 +58,33 @@ extension Evaluator {
                 parameters = try scalars(parameter, grid)
             }
         }
+        if let result = try fused(plan, grid) { return result }
         let input = try rows(plan.operand, grid)
-        let result: [Row]
         switch plan.operation {
-        case .countValues: result = try countValues(plan, input, grid, label)
+        case .countValues: return try countValues(plan, input, grid, label)
         case .topk, .bottomk, .limitK, .limitRatio:
-            result = try selectRanked(plan, input, grid, parameters)
+            return try selectRanked(plan, input, grid, parameters)
         case .quantile:
             remarkIgnored(input, plan)
-            result = try quantiles(plan, input, grid, parameters)
+            return try quantiles(plan, input, grid, parameters)
         case .sum, .avg, .count, .min, .max, .group, .stddev, .stdvar:
-            let grouping = Grouping(input, plan)
-            try hold(series: grouping.labels.count, grid)
-            if input.contains(where: \.hasHistograms) {
-                result = try foldedWithHistograms(plan, input, grouping, grid)
-            } else {
-                result = folded(plan.operation, input, grouping, grid).filter { !$0.isEmpty }
-            }
-            release(series: input.count, grid)
+            return try aggregated(plan, input, grid)
         }
+    }
+
+    /// The result of an aggregation that folds, over rows that are held and given back.
+    func aggregated(
+        _ plan: AggregationPlan, _ input: [Row], _ grid: StepGrid
+    ) throws(QueryError) -> [Row] {
+        let grouping = Grouping(input, plan)
+        try hold(series: grouping.labels.count, grid)
+        let result: [Row]
+        if input.contains(where: \.hasHistograms) {
+            result = try foldedWithHistograms(plan, input, grouping, grid)
+        } else {
+            result = folded(plan.operation, input, grouping, grid).filter { !$0.isEmpty }
+        }
+        release(series: input.count, grid)
         return result
     }
 
@@ -79,57 +99,14 @@ extension Evaluator {
     func folded(
         _ operation: AggregationOperator, _ rows: [Row], _ grouping: Grouping, _ grid: StepGrid
     ) -> [Row] {
-        switch operation {
-        case .sum:
-            return fold(rows, grouping, grid, KahanSum(), { $0.add($1) }, { $0.value })
-        case .avg:
-            return fold(rows, grouping, grid, KahanMean(), { $0.add($1) }, { $0.value })
-        case .count: return fold(rows, grouping, grid, 0.0, { count, _ in count += 1 }, { $0 })
-        case .group: return fold(rows, grouping, grid, 1.0, { _, _ in }, { $0 })
-        case .min:
-            return fold(
-                rows, grouping, grid, Double.nan,
-                { least, value in if least > value || least.isNaN { least = value } }, { $0 })
-        case .max:
-            return fold(
-                rows, grouping, grid, Double.nan,
-                { most, value in if most < value || most.isNaN { most = value } }, { $0 })
-        case .stddev:
-            return fold(
-                rows, grouping, grid, Spread(), { $0.add($1) }, { $0.variance.squareRoot() })
-        case .stdvar:
-            return fold(rows, grouping, grid, Spread(), { $0.add($1) }, { $0.variance })
-        case .topk, .bottomk, .quantile, .countValues, .limitK, .limitRatio:
+        guard var fold = columnFold(operation, steps: grid.count) else {
             preconditionFailure("\(operation.rawValue) doesn't fold")
         }
-    }
-
-    /// One accumulator a group and step, fed row by row.
-    private func fold<Accumulator>(
-        _ rows: [Row], _ grouping: Grouping, _ grid: StepGrid, _ initial: Accumulator,
-        _ add: (inout Accumulator, Double) -> Void, _ finish: (Accumulator) -> Double
-    ) -> [Row] {
-        let steps = grid.count
-        let cells = grouping.labels.count * steps
-        var accumulators = [Accumulator](repeating: initial, count: cells)
-        var isSeen = [Bool](repeating: false, count: cells)
-        for (number, row) in rows.enumerated() {
-            let base = grouping.ofRow[number] * steps
-            for step in 0..<steps {
-                let value = row.values[step]
-                if Row.isAbsent(value) { continue }
-                isSeen[base + step] = true
-                add(&accumulators[base + step], value)
-            }
-        }
+        for (row, group) in zip(rows, grouping.ofRow) { fold.add(row.values, to: group) }
         return grouping.labels.indices.map { group in
-            let values = (0..<steps).map { step in
-                let cell = group * steps + step
-                return isSeen[cell] ? finish(accumulators[cell]) : Row.absent
-            }
-            return Row(
+            Row(
                 labels: grouping.labels[group], dropsName: grouping.dropsName[group],
-                values: values)
+                values: fold.take(group))
         }
     }
 
@@ -193,25 +170,4 @@ extension Evaluator {
         release(series: rows.count, grid)
         return result
     }
-}
-
-/// Count, mean and squared deviations of a group. Source: Prometheus 3.14 `aggregation` (stddev, stdvar).
-private struct Spread {
-    private var count = 0.0
-    private var mean = 0.0
-    private var squares = 0.0
-
-    mutating func add(_ value: Double) {
-        count += 1
-        if count == 1 {
-            mean = value
-            squares = value.isFinite ? 0 : .nan
-            return
-        }
-        let delta = value - mean
-        mean += delta / count
-        squares += delta * (value - mean)
-    }
-
-    var variance: Double { squares / count }
 }

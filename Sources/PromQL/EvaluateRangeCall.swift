@@ -5,21 +5,48 @@ import QueryMath
 extension Evaluator {
     /// A range function: one row an input series that has a result at any step.
     func evaluate(_ call: RangeCallPlan, _ grid: StepGrid) throws(QueryError) -> [Row] {
-        let series = try rangeSeries(call.range, grid)
+        try rows(call, rangeSeries(call.range, grid), grid)
+    }
+
+    /// The rows of `call` over `series`, counted as held.
+    func rows(
+        _ call: RangeCallPlan, _ series: [RangeSeries], _ grid: StepGrid
+    ) throws(QueryError) -> [Row] {
+        try hold(series: series.count, grid)
+        var result: [Row] = []
+        result.reserveCapacity(series.count)
+        try forEachRow(
+            call, series, grid, threads: threadCount(call, series, grid), batch: series.count
+        ) { row throws(QueryError) in result.append(row) }
+        release(series: series.count - result.count, grid)
+        guard call.function == .absent else { return result }
+        return absentRows(result, grid, labels: call.absentLabels)
+    }
+
+    /// Hands each row of `call` that has a sample to `body`, in the order of `series`. Where there are several threads,
+    /// they compute `batch` columns at a time. What the rows hold is the caller's to count, but for histograms.
+    func forEachRow(
+        _ call: RangeCallPlan, _ series: [RangeSeries], _ grid: StepGrid, threads: Int, batch: Int,
+        _ body: (Row) throws(QueryError) -> Void
+    ) throws(QueryError) {
         var scalarColumns: [[Double]] = []
         for plan in call.scalars { scalarColumns.append(try scalars(plan, grid)) }
-        try hold(series: series.count, grid)
-        var rows: [Row] = []
-        rows.reserveCapacity(series.count)
+        var columns: [[Double]] = []
         for (number, input) in series.enumerated() {
             if number & 15 == 0 { try checkCancelled() }
+            if threads > 1, number % batch == 0 {
+                columns = []
+                let end = min(series.count, number + batch)
+                columns = columnsInParallel(call, series[number..<end], grid, threads: threads)
+            }
             var row = Row(
                 labels: input.labels, dropsName: input.dropsName || !call.function.keepsName,
-                values: try column(call, input, scalarColumns, grid))
+                values: threads > 1
+                    ? columns[number % batch] : try column(call, input, scalarColumns, grid))
             if !input.histograms.isEmpty { overlayHistograms(call, input, grid, on: &row) }
             if row.isEmpty { continue }
             try hold(histogramsOf: row)
-            rows.append(row)
+            try body(row)
             if call.function == .rate || call.function == .increase,
                 !row.hasHistograms || row.values.contains(where: { !Row.isAbsent($0) })
             {
@@ -27,9 +54,6 @@ extension Evaluator {
             }
         }
         try checkCancelled()
-        release(series: series.count - rows.count, grid)
-        guard call.function == .absent else { return rows }
-        return absentRows(rows, grid, labels: call.absentLabels)
     }
 
     /// The result of `call` for one series at every step.
@@ -42,15 +66,13 @@ extension Evaluator {
         let windows = Windows(call.range, grid, isCancelled: isCancelled)
         switch call.function {
         case .rate, .increase:
-            let perSecond = call.function == .rate
             if input.startTimestamps.isEmpty {
-                return rateColumn(input, windows, counter: true, perSecond: perSecond)
+                return plainColumn(call.function, input, windows)
             }
-            return startedRateColumn(input, windows, perSecond: perSecond) {
+            return startedRateColumn(input, windows, perSecond: call.function == .rate) {
                 self.remark(
                     .overlappingStartTime(metric: input.labels.metricName), at: call.position)
             }
-        case .delta: return rateColumn(input, windows, counter: false, perSecond: false)
         case .quantile:
             let position = call.position
             return quantileColumn(input, windows, scalars[0]) { value in
@@ -59,10 +81,10 @@ extension Evaluator {
         case .predictLinear: return predictColumn(input, windows, grid, ahead: scalars[0])
         case .doubleExponentialSmoothing:
             return try smoothingColumn(input, windows, scalars[0], scalars[1])
-        case .irate, .idelta, .deriv, .changes, .resets, .sum, .avg, .min, .max, .count, .first,
-            .last, .present, .absent, .stddev, .stdvar, .mad, .timeOfFirst, .timeOfLast,
+        case .delta, .irate, .idelta, .deriv, .changes, .resets, .sum, .avg, .min, .max, .count,
+            .first, .last, .present, .absent, .stddev, .stdvar, .mad, .timeOfFirst, .timeOfLast,
             .timeOfMin, .timeOfMax:
-            return overTimeColumn(call.function, input, windows)
+            return plainColumn(call.function, input, windows)
         }
     }
 
@@ -78,7 +100,8 @@ extension Evaluator {
         for row in rows {
             for step in row.values.indices where row.isPresent(step) { values[step] = Row.absent }
         }
-        let result = Row(labels: labels, dropsName: true, values: values)
+        // Where names go at once, type and unit stay among these. Source: Prometheus 3.14 `funcAbsent`.
+        let result = Row(labels: labels, dropsName: !dropsNamesAtOnce, values: values)
         return result.isEmpty ? [] : [result]
     }
 
@@ -93,10 +116,7 @@ extension Evaluator {
             throw .invalidAggregationParameter(
                 "invalid trend factor. Expected: 0 < tf < 1, got: \(GoFloat.plain(trend))")
         }
-        return slide(input, windows) { lower, upper, step in
-            doubleExponentialSmoothing(
-                input.values[lower..<upper], factor: factors[step], trend: trends[step])
-        }
+        return smoothedColumn(input, windows, factors, trends)
     }
 }
 
@@ -104,22 +124,4 @@ extension String.UTF8View {
     func hasEnding(_ ending: String) -> Bool {
         suffix(ending.utf8.count).elementsEqual(ending.utf8)
     }
-}
-
-/// Holt-Winters without seasons; absent for fewer than two values.
-/// Source: Prometheus 3.14 `double_exponential_smoothing`.
-private func doubleExponentialSmoothing(
-    _ values: ArraySlice<Double>, factor: Double, trend: Double
-) -> Double {
-    guard values.count > 1 else { return Row.absent }
-    var older = 0.0
-    var smoothed = values[values.startIndex]
-    var slope = values[values.startIndex + 1] - smoothed
-    for (number, value) in values.dropFirst().enumerated() {
-        if number > 0 { slope = trend * (smoothed - older) + (1 - trend) * slope }
-        let next = factor * value + (1 - factor) * (smoothed + slope)
-        older = smoothed
-        smoothed = next
-    }
-    return smoothed
 }

@@ -74,7 +74,7 @@ extension Evaluator {
     }
 
     /// Nil where no step has a sample. Two cursors: O(samples + steps).
-    private func instantColumn(
+    func instantColumn(
         _ columns: SeriesColumns, _ selector: SelectorPlan, _ grid: StepGrid,
         _ output: SelectorOutput
     ) -> [Double]? {
@@ -154,7 +154,7 @@ extension Evaluator {
                     startTimestamps: wantsStart ? columns.startTimestamps : [],
                     histogramTimestamps: columns.histograms.map(\.timestamp),
                     histograms: columns.histograms)
-                if columns.values.contains(where: StalenessMarker.isMarker) {
+                if columns.values.contains(where: { StalenessMarker.isMarker($0) }) {
                     series.keepValues { !StalenessMarker.isMarker($0) }
                 }
                 return series

@@ -32,6 +32,11 @@ final class Evaluator {
     /// The value of `plan` at each time of `grid`.
     func evaluate(_ plan: Plan, _ grid: StepGrid) throws(QueryError) -> Value {
         try checkCancelled()
+        return try withoutDroppedNames(named(plan, grid), of: plan)
+    }
+
+    /// As `evaluate`, with the names still there that the plan drops.
+    private func named(_ plan: Plan, _ grid: StepGrid) throws(QueryError) -> Value {
         switch plan {
         case .number(let number):
             try hold(grid.count)

@@ -57,8 +57,8 @@ package struct PreparedQuery: Sendable {
 
     /// The result over `data`, where `data[i]` are the series of `selections[i]` in ascending label order.
     ///
-    /// Samples outside the requested range are allowed and ignored. `isCancelled` is asked often; once true, throws
-    /// `canceled`. `mayHold` is asked, before so many samples and points are held in memory in all, for more each time;
+    /// Samples outside the requested range are allowed and ignored. `isCancelled` is asked often, also on other threads;
+    /// once true, throws `canceled`. `mayHold` is asked, before so many samples and points are held in memory in all, for more each time;
     /// once false, throws `crowded`. O(samples + series × steps) for most queries.
     package func evaluate(
         _ data: [[SeriesColumns]], isCancelled: @escaping () -> Bool = { false },

@@ -54,9 +54,9 @@ package enum QueryError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The error type of Prometheus' API: `bad_data`, `execution`, `unavailable`, `canceled` or `timeout`.
     package var errorType: String {
         switch self {
-        case .invalidParameter, .invalidRangeQueryType, .stepsExceeded, .depthExceeded: "bad_data"
-        case .samplesExceeded, .seriesExceeded, .pointsExceeded, .duplicateLabelset,
-            .duplicateSeries,
+        case .invalidParameter, .invalidRangeQueryType, .stepsExceeded: "bad_data"
+        case .samplesExceeded, .seriesExceeded, .pointsExceeded, .depthExceeded,
+            .duplicateLabelset, .duplicateSeries,
             .implicitManyToOne, .ambiguousGrouping, .labelValueExceeded, .invalidLabelName,
             .invalidRegex,
             .invalidAggregationParameter, .invalidRangeEdges, .edgesWithHistograms,
@@ -78,10 +78,11 @@ package enum QueryError: Error, Hashable, Sendable, CustomStringConvertible {
                 + "Try decreasing the query resolution (?step=XX)"
         case .samplesExceeded(let max):
             "query processing would load too many samples into memory in query execution "
-                + "(limit \(max)); narrow the selectors or the time range"
+                + "(limit \(max): limits.query_samples_total, for rules limits.query_samples); "
+                + "narrow the selectors or the time range"
         case .seriesExceeded(let max):
-            "query processing would select too many series (limit \(max)); "
-                + "narrow the selectors"
+            "query processing would select too many series "
+                + "(limit \(max): limits.query_series); narrow the selectors"
         case .pointsExceeded(let max):
             "the answer would have more than \(grouped(max)) points (limits.query_points); "
                 + "take a greater step, a shorter range or fewer series"

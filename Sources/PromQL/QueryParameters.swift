@@ -12,16 +12,19 @@ package struct QueryLimits: Hashable, Sendable {
     package var stepsMax: Int
     /// Nesting of an expression.
     package var depthMax: Int
+    /// Threads that a function over many samples is computed on.
+    package var threadsMax: Int
 
     package init(
         samplesMax: Int = 50_000_000, seriesMax: Int = 200_000, pointsMax: Int = 10_000_000,
-        stepsMax: Int = 11_000, depthMax: Int = 128
+        stepsMax: Int = 11_000, depthMax: Int = 128, threadsMax: Int = 2
     ) {
         self.samplesMax = samplesMax
         self.seriesMax = seriesMax
         self.pointsMax = pointsMax
         self.stepsMax = stepsMax
         self.depthMax = depthMax
+        self.threadsMax = threadsMax
     }
 }
 
@@ -40,6 +43,11 @@ package struct QueryParameters: Hashable, Sendable {
     /// Whether `rate`, `irate`, `increase` and `resets` find counter resets by start timestamps too, and
     /// `start_timestamp` yields them. Source: Prometheus 3.14 feature `use-start-timestamps`.
     package var usesStartTimestamps = false
+    /// Whether the names that functions and operators drop (with `__type__` and `__unit__`) go from the result alone, so
+    /// that what is around them sees them yet: `sum by (__name__)`, `on (__name__)`, `label_replace`. False: each drops
+    /// them at once, and throws `duplicateLabelset` for series that differed in them alone.
+    /// Source: Prometheus 3.14 feature `promql-delayed-name-removal`.
+    package var delaysNameRemoval = false
     package var limits: QueryLimits
 
     package init(

@@ -42,7 +42,7 @@ extension QueryValue {
 }
 
 /// What a query yields: its value and what it has to say about it.
-package struct QueryResult: Sendable {
+package struct QueryResult: Hashable, Sendable {
     package var value: QueryValue
     package var annotations: [Annotation]
     /// Samples read from the data given to `PreparedQuery.evaluate`.

@@ -30,7 +30,13 @@ func rateColumn(
 
 /// The indices of values that are less than the one before.
 private func resetIndices(_ values: [Double]) -> [Int] {
-    values.indices.dropFirst().filter { values[$0] < values[$0 - 1] }
+    var resets: [Int] = []
+    var before = values.first ?? 0
+    for (index, value) in values.enumerated() {
+        if value < before { resets.append(index) }
+        before = value
+    }
+    return resets
 }
 
 /// How much longer than the sampled interval the window is taken to be covered; nil where one sample alone says nothing.

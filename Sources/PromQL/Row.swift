@@ -8,8 +8,8 @@ import PromQLSyntax
 /// only knows numbers doesn't see them.
 struct Row {
     var labels: Labels
-    /// Whether the metric name (and type and unit) are dropped from the final result.
-    /// Source: Prometheus 3.14, delayed name removal.
+    /// Whether the metric name (and type and unit) are still to be dropped: from the final result, or where names go at
+    /// once as soon as the row is made. Source: Prometheus 3.14, delayed name removal.
     var dropsName: Bool
     var values: [Double]
     /// One a step, or none at all.
@@ -115,11 +115,14 @@ enum Value {
 extension Labels {
     /// This set without metric name, type and unit.
     func droppingMetadata() -> Labels {
-        guard contains(where: { Labels.metadataNames.contains($0.name) }) else { return self }
-        return dropping(Labels.metadataNames)
+        guard contains(where: { Labels.isMetadata($0.name) }) else { return self }
+        return Labels(sortedUnchecked: filter { !Labels.isMetadata($0.name) })
     }
 
-    private static let metadataNames: Set<String> = ["__name__", "__type__", "__unit__"]
+    /// Whether `name` is that of the metric name, the type or the unit. Source: Prometheus 3.14 `schema.IsMetadataLabel`.
+    static func isMetadata(_ name: String) -> Bool {
+        name == metricNameLabel || name == "__type__" || name == "__unit__"
+    }
 
     /// As Prometheus' messages print a label set: `{__name__="up", job="a"}`.
     /// Source: Prometheus 3.14 `labels.Labels.String`.

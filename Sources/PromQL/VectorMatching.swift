@@ -55,7 +55,7 @@ extension Evaluator {
             try join.add(group, fillMany: fillMany, fillOne: fillOne)
         }
         for remark in join.lastRemarks { self.remark(remark, at: binary.position) }
-        return grid.count > 1 ? try joined(join.rows) : join.rows
+        return grid.count > 1 || dropsNamesAtOnce ? try joined(join.rows) : join.rows
     }
 
     /// Throws where two rows of the "one" side have a sample at the same step (and the other side has any).
@@ -311,6 +311,8 @@ private struct Join {
             labels = matching.isOn ? labels.keeping(names) : labels.dropping(names)
         }
         for name in matching.included { labels = labels.setting(name, one[name]) }
-        return labels
+        // Where names go at once, results are compared without them.
+        return binary.returnsBool && evaluator.dropsNamesAtOnce
+            ? labels.droppingMetadata() : labels
     }
 }

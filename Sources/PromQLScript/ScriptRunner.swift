@@ -9,10 +9,14 @@ import QueryMath
 /// it passes only if all runs do.
 package struct ScriptRunner {
     private var storage = ScriptStorage()
+    private let delaysNameRemoval: Bool
 
-    /// Runs the script `text`; `name` stands for the file in messages.
-    package static func run(text: String, name: String) -> ScriptReport {
-        var runner = ScriptRunner()
+    /// Runs the script `text`; `name` stands for the file in messages. As Prometheus does with its own scripts, names that
+    /// functions drop go from results alone, unless told otherwise.
+    package static func run(
+        text: String, name: String, delaysNameRemoval: Bool = true
+    ) -> ScriptReport {
+        var runner = ScriptRunner(delaysNameRemoval: delaysNameRemoval)
         var report = ScriptReport()
         var line = 0
         do throws(ScriptFailure) {
@@ -149,6 +153,7 @@ package struct ScriptRunner {
         let prepared: PreparedQuery
         var parameters = parameters
         parameters.usesStartTimestamps = true
+        parameters.delaysNameRemoval = delaysNameRemoval
         do {
             prepared = try PreparedQuery(expression, parameters: parameters)
         } catch {

@@ -156,7 +156,7 @@ extension ExpressionParser {
         }
         guard options.allowsFillModifiers else {
             throw failure(
-                "binop fill modifiers are experimental and not enabled",
+                "fill modifiers are experimental: " + PromQLFeature.fillModifiers.remedy,
                 SourceRange(start, lastClosing))
         }
     }

@@ -156,7 +156,8 @@ extension ExpressionParser {
         let expression = operand.expression
         guard options.allowsExtendedRangeSelectors else {
             throw failure(
-                "\(edges.rawValue) modifier is experimental and not enabled", expression.range)
+                "\(edges.rawValue) modifier is experimental: "
+                    + PromQLFeature.extendedRangeSelectors.remedy, expression.range)
         }
         try advance()
         let together = "anchored and smoothed modifiers cannot be used together"

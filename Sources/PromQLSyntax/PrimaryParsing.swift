@@ -48,7 +48,9 @@ extension ExpressionParser {
             throw failure("unknown function with name \(quoted(function))", name.range)
         }
         guard !signature.isExperimental || options.allowsExperimentalFunctions else {
-            throw failure("function \(quoted(function)) is not enabled", name.range)
+            throw failure(
+                "function \(quoted(function)) is experimental: "
+                    + PromQLFeature.experimentalFunctions.remedy, name.range)
         }
         let range = SourceRange(name.range.start, lastClosing)
         return try node(
@@ -93,8 +95,8 @@ extension ExpressionParser {
         }
         guard !operation.isExperimental || options.allowsExperimentalFunctions else {
             throw failure(
-                "\(operation.rawValue)() is experimental and must be enabled with "
-                    + "--enable-feature=promql-experimental-functions", range)
+                "\(operation.rawValue)() is experimental: "
+                    + PromQLFeature.experimentalFunctions.remedy, range)
         }
         let expected = operation.parameterType == nil ? 1 : 2
         guard arguments.count == expected else {

@@ -10,11 +10,17 @@ package struct PromQLParseError: Error, Hashable, Sendable, CustomStringConverti
     package var line: Int
     /// The byte of the line at `range.start`, counted from 1.
     package var column: Int
+    /// Whether the query is refused for its size (a bound of `PromQLParserOptions`), not for what it says.
+    package var isOfSize: Bool
 
     /// An error at `range` of `source`, whose line and column are looked up. O(n).
-    package init(_ message: String, at range: SourceRange, in source: some Collection<UInt8>) {
+    package init(
+        _ message: String, at range: SourceRange, in source: some Collection<UInt8>,
+        isOfSize: Bool = false
+    ) {
         self.message = message
         self.range = range
+        self.isOfSize = isOfSize
         (line, column) = range.lineAndColumn(in: source)
     }
 

@@ -60,7 +60,7 @@ struct ExpressionParser {
         guard bytes.count <= options.queryBytesMax else {
             throw PromQLParseError(
                 "query of \(bytes.count) bytes exceeds the limit of \(options.queryBytesMax)",
-                at: SourceRange(0, 0), in: bytes)
+                at: SourceRange(0, 0), in: bytes, isOfSize: true)
         }
         if let invalid = firstInvalidOffset(bytes) {
             throw PromQLParseError(
@@ -133,8 +133,9 @@ struct ExpressionParser {
     mutating func enter() throws(PromQLParseError) {
         nesting += 1
         guard nesting <= options.nestingDepthMax else {
-            throw failure(
-                "expression is nested deeper than \(options.nestingDepthMax) levels", token.range)
+            throw PromQLParseError(
+                "expression is nested deeper than \(options.nestingDepthMax) levels",
+                at: token.range, in: source, isOfSize: true)
         }
     }
 
@@ -145,9 +146,9 @@ struct ExpressionParser {
         _ expression: Expression, over depth: Int, at range: SourceRange
     ) throws(PromQLParseError) -> Operand {
         guard depth < options.treeDepthMax else {
-            throw failure(
+            throw PromQLParseError(
                 "expression tree is deeper than \(options.treeDepthMax) levels; "
-                    + "split the chain of operators", range)
+                    + "split the chain of operators", at: range, in: source, isOfSize: true)
         }
         return Operand(expression: expression, depth: depth + 1)
     }

@@ -14,7 +14,7 @@ package struct KahanSum: Sendable {
     }
 
     /// Adds `term`. An infinite sum drops the compensation, which would be NaN.
-    @inlinable
+    @inlinable @inline(__always)
     package mutating func add(_ term: Double) {
         let total = sum + term
         if total.isInfinite {
@@ -28,7 +28,7 @@ package struct KahanSum: Sendable {
     }
 
     /// The compensated sum.
-    @inlinable
+    @inlinable @inline(__always)
     package var value: Double { sum + compensation }
 }
 

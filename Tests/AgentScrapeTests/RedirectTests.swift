@@ -63,6 +63,17 @@ struct RedirectTests {
             "HTTP/1.1 \(code)\r\nLocation: \(location)\r\nContent-Length: 0\r\n\r\n")
     }
 
+    /// A target with time for several answers on a machine that runs all tests at once.
+    private static func target(
+        _ server: RawServer, _ change: (inout ScrapeJob) -> Void = { _ in }
+    ) throws -> ScrapeTarget {
+        try ScrapeClientTests.target("127.0.0.1:\(server.port)") {
+            $0.interval = PrometheusDuration(milliseconds: 120_000)
+            $0.timeout = $0.interval
+            change(&$0)
+        }
+    }
+
     private static func secrets(_ server: RawServer) -> [Bool] {
         server.requests.map { $0.contains("Authorization: Bearer tok") }
     }
@@ -79,7 +90,7 @@ struct RedirectTests {
         }
         let client = try ScrapeClientTests.client(["/token": "tok"])
         func scrape(_ follows: Bool) async throws -> String {
-            let target = try ScrapeClientTests.target("127.0.0.1:\(server.port)") {
+            let target = try Self.target(server) {
                 $0.authorization = .credentials(type: "Bearer", file: "/token")
                 $0.followsRedirects = follows
             }
@@ -104,7 +115,7 @@ struct RedirectTests {
         }
         places.withLock { $0 = ["/metrics": "http://127.0.0.1:\(other.port)/there"] }
         let client = try ScrapeClientTests.client(["/token": "tok"])
-        let target = try ScrapeClientTests.target("127.0.0.1:\(own.port)") {
+        let target = try Self.target(own) {
             $0.authorization = .credentials(type: "Bearer", file: "/token")
         }
         #expect(await ScrapeClientTests.read(client, target) == .success(2))
@@ -126,11 +137,7 @@ struct RedirectTests {
                 : Self.answer(request, ["/metrics": "/x", "/x": "/metrics", "/late": "/slow"])
         }
         let client = try ScrapeClientTests.client()
-        let circle = try ScrapeClientTests.target("127.0.0.1:\(server.port)") {
-            // Eleven answers on a machine that runs all tests at once.
-            $0.interval = PrometheusDuration(milliseconds: 120_000)
-            $0.timeout = $0.interval
-        }
+        let circle = try Self.target(server)
         #expect(
             ScrapeClientTests.reason(await ScrapeClientTests.read(client, circle)) == "redirect")
         #expect(server.requests.count == 1 + ScrapeLimits.redirectsMax)

@@ -1,6 +1,7 @@
 import CollectorQuery
 import Model
 import PromQL
+import PromQLSyntax
 import Storage
 import Synchronization
 import Testing
@@ -28,6 +29,33 @@ struct QueryServiceTests {
                 == .vector([
                     VectorElement(labels: ["host": "a"], sample: Sample(TimestampMS(100_000), 2))
                 ]))
+    }
+
+    @Test("start timestamps tell of resets, and functions are known, where their features are on")
+    func features() async throws {
+        // Counted to 10 from time 0, then from 60.5 s on to 12: no reset by value.
+        let reader = FakeMetricReader(answer: [
+            SeriesColumns(
+                labels: ["__name__": "c_total"], timestamps: [60_000, 90_000], values: [10, 12],
+                startTimestamps: [1, 60_500])
+        ])
+        func answer(_ query: String, _ features: Set<PromQLFeature>) async throws -> QueryValue {
+            let service = MetricQueryService(
+                reader: reader, clock: FixedClock(), executor: globalConcurrentExecutor,
+                features: features)
+            return try await service.instant(query, at: TimestampMS(90_000)).value
+        }
+        func resets(_ count: Double) -> QueryValue {
+            .vector([
+                VectorElement(labels: .empty, sample: Sample(TimestampMS(90_000), count))
+            ])
+        }
+        #expect(try await answer("resets(c_total[1m])", []) == resets(0))
+        #expect(try await answer("resets(c_total[1m])", [.startTimestamps]) == resets(1))
+        await #expect(throws: QueryFailure.self) {
+            try await answer("limitk(1, c_total)", [.startTimestamps])
+        }
+        _ = try await answer("limitk(1, c_total)", [.experimentalFunctions])
     }
 
     @Test("queries hold a budget together, and give back what they held")

@@ -218,6 +218,71 @@ struct PrometheusAPITests {
                 == #"{"status":"error","errorType":"\#(type)","error":"\#(message)"}"#)
     }
 
+    /// The newest sample is that of 60 s.
+    @Test(
+        "lookback_delta says how old a sample may be",
+        arguments: [
+            ("", true), ("&lookback_delta=30", false), ("&lookback_delta=40", false),
+            ("&lookback_delta=40.001", true), ("&lookback_delta=60", true),
+            ("&lookback_delta=1m", true), ("&lookback_delta=0", true), ("&lookback_delta=-5", true),
+        ])
+    func lookback(parameter: String, isFound: Bool) async throws {
+        let site = FakeCollector.site()
+        for (line, result) in [
+            ("query?query=up{host=%22a%22}&time=100", #""value":[100,"0.1"]"#),
+            (
+                "query_range?query=up{host=%22a%22}&start=100&end=110&step=20",
+                #""values":[[100,"0.1"]]"#
+            ),
+        ] {
+            let path = "GET /prometheus/api/v1/\(line)"
+            // What is kept of an answer is not taken for one with another delta.
+            let usual = try await FakeCollector.ask(path, site: site)
+            #expect(usual.body.contains(result))
+            let answer = try await FakeCollector.ask(path + parameter, site: site)
+            #expect(answer.status == 200)
+            #expect(answer.body.contains(result) == isFound)
+            #expect(answer.body.contains(#""result":[]"#) != isFound)
+        }
+    }
+
+    /// 16,385 bytes, 129 levels, a chain of 3,000 signs and one of 200.
+    @Test(
+        "a query past a bound of its size is well formed and not answered",
+        arguments: [
+            ("a" + String(repeating: " ", count: 16_384), "exceeds the limit of 16384"),
+            (
+                String(repeating: "(", count: 129) + "a" + String(repeating: ")", count: 129),
+                "nested deeper than 128 levels"
+            ),
+            ("a" + String(repeating: "+a", count: 3000), "deeper than 2048 levels"),
+            ("a" + String(repeating: "+a", count: 200), "nested deeper than 128 levels"),
+        ])
+    func size(query: String, bound: String) async throws {
+        let form = "start=0&end=60&step=15&query=\(PercentCoding.encode(query))"
+        // The last is within the parser's bounds.
+        let paths =
+            query.utf8.count == 401
+            ? ["query", "query_range"]
+            : ["query", "query_range", "query_exemplars", "format_query", "parse_query"]
+        for path in paths {
+            let answer = try await FakeCollector.ask("POST /prometheus/api/v1/\(path)", form: form)
+            #expect(answer.status == 422)
+            #expect(answer.body.contains(#""errorType":"execution""#))
+            #expect(answer.body.contains(bound))
+        }
+    }
+
+    @Test("a selector past the bound of a query's length is well formed and not answered")
+    func selectorSize() async throws {
+        let form = "match[]=" + PercentCoding.encode("a" + String(repeating: " ", count: 16_384))
+        for path in ["series", "labels"] {
+            let answer = try await FakeCollector.ask("POST /prometheus/api/v1/\(path)", form: form)
+            #expect(answer.status == 422)
+            #expect(answer.body.contains("exceeds the limit of 16384"))
+        }
+    }
+
     @Test("11,000 steps are allowed, as they are in Prometheus")
     func longestRange() async throws {
         let answer = try await FakeCollector.ask(

@@ -55,10 +55,32 @@ struct QueryServicesTests {
                     stepMilliseconds: 1000)
             } throws: { error in
                 let failure = error as? QueryFailure
-                return failure?.kind == .execution && failure?.message.contains(bound) == true
+                return failure?.kind == .execution
+                    && failure?.message.contains("limit \(bound): limits.query_samples") == true
             }
         }
         try await services.shutDown()
+    }
+
+    @Test("limits.query_series bounds the read, and what a query selects and makes of it")
+    func seriesBound() async throws {
+        let reader = ManySamples(seriesCount: 10, secondCount: 120)
+        for (seriesMax, isEnough) in [(10, true), (9, false)] {
+            var limits = QueryServices.Limits()
+            limits.seriesMax = seriesMax
+            let services = QueryServices(reader: reader, clock: FixedClock(), limits: limits)
+            for service in [services.metrics, services.rules] {
+                do throws(QueryFailure) {
+                    _ = try await service.instant("up", at: TimestampMS(60_000))
+                    #expect(isEnough)
+                } catch {
+                    #expect(!isEnough && error.kind == .execution)
+                    #expect(error.message.contains("limit 9: limits.query_series"))
+                }
+                #expect(service.limits.read.seriesMax == seriesMax)
+            }
+            try await services.shutDown()
+        }
     }
 }
 

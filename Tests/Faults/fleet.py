@@ -5,7 +5,8 @@ Scenarios: short (all of them, a few rounds), agent-kills, collector-kills, post
 power, control-fsync, control-cursor, hostile (what a broken or hostile peer may send),
 identity (copied, revoked and replaced hosts), remote-write (Prometheus sends while the collector is killed),
 openmetrics (exemplars, start timestamps and units of a scraped target while agent and collector are killed),
-backup (a day out of SQL and the engine; dumps restored into fresh clusters).
+backup (a day out of SQL and the engine; dumps restored into fresh clusters),
+configuration (collector.yaml by check-config and by a collector that runs with it).
 Each prints sent, stored, gap, in spool, lost, duplicated; the run ends with `N passed, M failed`.
 """
 import argparse
@@ -19,6 +20,7 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import backup  # noqa: E402
+import configuration  # noqa: E402
 import hostile  # noqa: E402
 import identity  # noqa: E402
 import openmetrics  # noqa: E402
@@ -293,6 +295,10 @@ def backups(options, _):
         backup.run(fleet)
 
 
+def configurations(options, _):
+    configuration.run(options)
+
+
 SCENARIOS = {
     "agent-kills": (agent_kills, 100, 6), "collector-kills": (collector_kills, 50, 4),
     "postgres-restarts": (postgres_restarts, 20, 2), "outage": (outage, 600, 15),
@@ -302,7 +308,7 @@ SCENARIOS = {
     "control-cursor": (control_cursor, 0, None),
     "hostile": (hostile_peers, 0, 0), "identity": (identities, 0, 0),
     "remote-write": (prometheus_sends, 60, 3), "backup": (backups, 0, None),
-    "openmetrics": (scrapes, 12, 2),
+    "openmetrics": (scrapes, 12, 2), "configuration": (configurations, 0, 0),
 }
 
 

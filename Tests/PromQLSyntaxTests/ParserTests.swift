@@ -168,6 +168,21 @@ func keywordsMayBeNames(_ query: String) throws {
             try PromQLParser.parse(query, options: .everything)
         }
     }
+    let features: [(PromQLFeature, String)] = [
+        (.extendedRangeSelectors, "a[5m] smoothed"), (.fillModifiers, "a + fill(0) b"),
+        (.experimentalFunctions, "limitk(1, a)"), (.experimentalFunctions, "info(a)"),
+    ]
+    for (feature, query) in features {
+        let only = PromQLParserOptions([feature])
+        #expect(throws: Never.self, "\(query)") { try PromQLParser.parse(query, options: only) }
+        let others = PromQLParserOptions(Set(PromQLFeature.allCases).subtracting([feature]))
+        #expect("\(query)") {
+            try PromQLParser.parse(query, options: others)
+        } throws: {
+            // Whoever asks is told what to write where.
+            "\($0)".contains("`\(feature.rawValue)` among query.features")
+        }
+    }
     var options = PromQLParserOptions.stable
     #expect(throws: Never.self) { try PromQLParser.parse("a[5m + 1m]", options: options) }
     options.allowsDurationExpressions = false

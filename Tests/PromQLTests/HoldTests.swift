@@ -110,6 +110,16 @@ struct HoldTests {
             ("m * on() group_left one", 1164 + 8200 + 1000 + 10 * (7 + 99 * 82) + 1000 * 7),
             // As many numbers as histograms on the way, given back; the histograms are held to the end.
             ("count(h) + count(h)", 1640 + 82_000 + 100 + 83_000 + 100 + 1000),
+            // An aggregation that folds holds one column of its operand at a time (threads would hold 64) and its
+            // groups' cells, where its operand's 1000 points were held before: a sum, its compensation and whether there
+            // is one are 17 bytes, two points; a mean's are three, a maximum's one.
+            ("sum(m)", 1000 + 100 + 200), ("sum(rate(m[5m]))", 1000 + 100 + 200),
+            ("avg(m)", 1000 + 100 + 300), ("max(max_over_time(m[5m]))", 1000 + 100 + 100),
+            // Cells become values and the answer lies beside them: 10 groups.
+            ("max by (instance) (m)", 1000 + 1000 + 1000),
+            ("sum by (instance) (m)", 1000 + 100 + 2000),
+            // An operand of another kind is there as a whole.
+            ("sum(-m)", 1000 + 1000 + 100),
             // Ten rows of one label set become one: of each product one row is held.
             ("turns * on() turns", 110 + 2000 + 1000),
             ("turns * on() turns * on() turns * on() turns", 110 + 2000 + 1000),

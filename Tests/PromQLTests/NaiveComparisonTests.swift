@@ -13,6 +13,10 @@ private enum Naive: String, CaseIterable {
     case min = "min_over_time"
     case changes, resets
     case count = "count_over_time"
+    case smoothing = "double_exponential_smoothing"
+
+    /// What follows the range vector.
+    var arguments: String { self == .smoothing ? ", 0.3, 0.6" : "" }
 
     func value(_ window: [(time: Int64, value: Double)], start: Int64, end: Int64) -> Double? {
         guard let first = window.first, let last = window.last else { return nil }
@@ -24,6 +28,18 @@ private enum Naive: String, CaseIterable {
         case .max: return values.max()
         case .min: return values.min()
         case .count: return Double(values.count)
+        case .smoothing:
+            guard values.count > 1 else { return nil }
+            var level = values[0]
+            var slope = values[1] - values[0]
+            for (number, value) in values.dropFirst().enumerated() {
+                let next = 0.3 * value + 0.7 * (level + slope)
+                // The first slope is that of the first two values.
+                let nextSlope = 0.6 * (next - level) + 0.4 * slope
+                level = next
+                if number < values.count - 2 { slope = nextSlope }
+            }
+            return level
         case .changes: return Double(pairs.filter { $0.0 != $0.1 }.count)
         case .resets: return Double(pairs.filter { $0.1 < $0.0 }.count)
         case .rate, .increase, .delta:
@@ -71,9 +87,9 @@ struct NaiveComparisonTests {
         }
         let range = Int64(10 + dice.roll(300)) * 1000
         let step = Int64(1 + dice.roll(60)) * 1000
-        let query = "\(function)(m_total[\(range)ms])"
+        let query = "\(function)(m_total[\(range)ms]\(naive.arguments))"
         let prepared = try PreparedQuery(
-            PromQLParser.parse(query),
+            PromQLParser.parse(query, options: .everything),
             parameters: QueryParameters(
                 start: TimestampMS(5000), end: TimestampMS(time), stepMS: step))
         let request = try #require(prepared.selections.first)
@@ -121,5 +137,37 @@ struct LongWindowTests {
             let direct = try #require(vector.first).sample.value
             #expect(almostEqual(columns.values[index], direct, epsilon: 1e-9))
         }
+    }
+}
+
+struct ParallelColumnTests {
+    /// 20 series of 20,000 samples: more than one thread takes up.
+    @Test(arguments: ["rate", "increase", "delta", "max_over_time", "changes", "deriv"])
+    func threadsChangeNoAnswer(function: String) throws {
+        var dice = Dice(state: 9)
+        let series = (0..<20).map { number in
+            SeriesColumns(
+                labels: ["__name__": "m_total", "n": "\(number)"],
+                timestamps: (0..<20_000).map { Int64($0) * 1000 },
+                values: (0..<20_000).map { _ in Double(dice.roll(100_000)) / 7 })
+        }
+        func answer(threads: Int, isCancelled: @escaping () -> Bool = { false }) throws
+            -> QueryResult
+        {
+            let prepared = try PreparedQuery(
+                PromQLParser.parse("\(function)(m_total[5m])"),
+                parameters: QueryParameters(
+                    start: TimestampMS(0), end: TimestampMS(19_999_000), stepMS: 60_000,
+                    limits: QueryLimits(threadsMax: threads)))
+            return try prepared.evaluate([series], isCancelled: isCancelled)
+        }
+        let alone = try answer(threads: 1)
+        guard case .matrix(let matrix) = alone.value else {
+            Issue.record("no matrix")
+            return
+        }
+        #expect(matrix.count == 20 && matrix.allSatisfy { $0.values.count > 300 })
+        for threads in [2, 3, 64] { #expect(try answer(threads: threads) == alone) }
+        #expect(throws: QueryError.canceled) { try answer(threads: 2, isCancelled: { true }) }
     }
 }

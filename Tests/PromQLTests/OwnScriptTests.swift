@@ -194,6 +194,239 @@ struct OwnScriptTests {
         eval instant at 2m bottomk(1, a or b)
           a 8
         """,
+        """
+        load 1m
+          t{x="zero"} 0
+          t{x="half"} 0.5
+          t{x="one"} 1
+          t{x="minus"} -1
+          t{x="two"} 2
+          t{x="nan"} NaN
+          t{x="up"} Inf
+          t{x="down"} -Inf
+
+        eval instant at 0m sin(t)
+          {x="zero"} 0
+          {x="half"} 0.479425538604
+          {x="one"} 0.841470984808
+          {x="minus"} -0.841470984808
+          {x="two"} 0.909297426826
+          {x="nan"} NaN
+          {x="up"} NaN
+          {x="down"} NaN
+
+        eval instant at 0m cos(t)
+          {x="zero"} 1
+          {x="half"} 0.87758256189
+          {x="one"} 0.540302305868
+          {x="minus"} 0.540302305868
+          {x="two"} -0.416146836547
+          {x="nan"} NaN
+          {x="up"} NaN
+          {x="down"} NaN
+
+        eval instant at 0m tan(t)
+          {x="zero"} 0
+          {x="half"} 0.546302489844
+          {x="one"} 1.557407724655
+          {x="minus"} -1.557407724655
+          {x="two"} -2.185039863262
+          {x="nan"} NaN
+          {x="up"} NaN
+          {x="down"} NaN
+
+        eval instant at 0m asin(t)
+          {x="zero"} 0
+          {x="half"} 0.523598775598
+          {x="one"} 1.570796326795
+          {x="minus"} -1.570796326795
+          {x="two"} NaN
+          {x="nan"} NaN
+          {x="up"} NaN
+          {x="down"} NaN
+
+        eval instant at 0m acos(t)
+          {x="zero"} 1.570796326795
+          {x="half"} 1.047197551197
+          {x="one"} 0
+          {x="minus"} 3.14159265359
+          {x="two"} NaN
+          {x="nan"} NaN
+          {x="up"} NaN
+          {x="down"} NaN
+
+        eval instant at 0m atan(t)
+          {x="zero"} 0
+          {x="half"} 0.463647609001
+          {x="one"} 0.785398163397
+          {x="minus"} -0.785398163397
+          {x="two"} 1.107148717794
+          {x="nan"} NaN
+          {x="up"} 1.570796326795
+          {x="down"} -1.570796326795
+
+        eval instant at 0m sinh(t)
+          {x="zero"} 0
+          {x="half"} 0.521095305494
+          {x="one"} 1.175201193644
+          {x="minus"} -1.175201193644
+          {x="two"} 3.626860407847
+          {x="nan"} NaN
+          {x="up"} Inf
+          {x="down"} -Inf
+
+        eval instant at 0m cosh(t)
+          {x="zero"} 1
+          {x="half"} 1.127625965206
+          {x="one"} 1.543080634815
+          {x="minus"} 1.543080634815
+          {x="two"} 3.762195691084
+          {x="nan"} NaN
+          {x="up"} Inf
+          {x="down"} Inf
+
+        eval instant at 0m tanh(t)
+          {x="zero"} 0
+          {x="half"} 0.46211715726
+          {x="one"} 0.761594155956
+          {x="minus"} -0.761594155956
+          {x="two"} 0.964027580076
+          {x="nan"} NaN
+          {x="up"} 1
+          {x="down"} -1
+
+        eval instant at 0m asinh(t)
+          {x="zero"} 0
+          {x="half"} 0.48121182506
+          {x="one"} 0.88137358702
+          {x="minus"} -0.88137358702
+          {x="two"} 1.443635475179
+          {x="nan"} NaN
+          {x="up"} Inf
+          {x="down"} -Inf
+
+        eval instant at 0m acosh(t)
+          {x="zero"} NaN
+          {x="half"} NaN
+          {x="one"} 0
+          {x="minus"} NaN
+          {x="two"} 1.316957896925
+          {x="nan"} NaN
+          {x="up"} Inf
+          {x="down"} NaN
+
+        eval instant at 0m atanh(t)
+          {x="zero"} 0
+          {x="half"} 0.549306144334
+          {x="one"} Inf
+          {x="minus"} -Inf
+          {x="two"} NaN
+          {x="nan"} NaN
+          {x="up"} NaN
+          {x="down"} NaN
+
+        eval instant at 0m deg(t)
+          {x="zero"} 0
+          {x="half"} 28.647889756541
+          {x="one"} 57.295779513082
+          {x="minus"} -57.295779513082
+          {x="two"} 114.591559026165
+          {x="nan"} NaN
+          {x="up"} Inf
+          {x="down"} -Inf
+
+        eval instant at 0m rad(t)
+          {x="zero"} 0
+          {x="half"} 0.00872664626
+          {x="one"} 0.01745329252
+          {x="minus"} -0.01745329252
+          {x="two"} 0.03490658504
+          {x="nan"} NaN
+          {x="up"} Inf
+          {x="down"} -Inf
+
+        eval instant at 0m pi()
+          3.141592653589793
+
+        eval instant at 0m sin(vector(pi() / 2)) + cos(vector(pi()))
+          {} 0
+
+        eval instant at 0m rad(deg(t{x="two"}))
+          {x="two"} 2
+
+        eval instant at 0m t{x="one"} atan2 on () t{x="minus"}
+          {} 2.356194490192
+
+        """,
+        """
+        load 1m
+          req_total{job="a",__type__="counter",__unit__="requests"} 0+60x10
+          err_total{job="a",__type__="counter",__unit__="errors"} 0+30x10
+
+        # Type and unit stay where the name stays, and go with it.
+        eval instant at 10m req_total
+          req_total{job="a",__type__="counter",__unit__="requests"} 600
+
+        eval instant at 10m last_over_time(req_total[5m])
+          req_total{job="a",__type__="counter",__unit__="requests"} 600
+
+        eval instant at 10m topk(1, {job="a"})
+          req_total{job="a",__type__="counter",__unit__="requests"} 600
+
+        eval instant at 10m req_total > 1
+          req_total{job="a",__type__="counter",__unit__="requests"} 600
+
+        eval instant at 10m req_total > bool 1
+          {job="a"} 1
+
+        eval instant at 10m rate(req_total[5m])
+          {job="a"} 1
+
+        eval instant at 10m abs(req_total)
+          {job="a"} 600
+
+        eval instant at 10m timestamp(req_total)
+          {job="a"} 600
+
+        eval instant at 10m -req_total
+          {job="a"} -600
+
+        eval instant at 10m req_total * 2
+          {job="a"} 1200
+
+        # They are labels to match by, unlike the name.
+        eval instant at 10m req_total / err_total
+
+        eval instant at 10m req_total / ignoring (__unit__) err_total
+          {job="a"} 2
+
+        eval instant at 10m req_total / on (job) err_total
+          {job="a"} 2
+
+        eval instant at 10m req_total / on (__type__) err_total
+          {} 2
+
+        eval instant at 10m req_total / on (job) group_left (__unit__) err_total
+          {job="a",__unit__="errors"} 2
+
+        eval instant at 10m req_total > on (job) err_total
+          {job="a"} 600
+
+        eval instant at 10m sum by (__type__) ({job="a"})
+          {__type__="counter"} 900
+
+        eval instant at 10m sum without (job) (req_total)
+          {__type__="counter",__unit__="requests"} 600
+
+        eval instant at 10m sum by (__type__) (rate({job="a"}[5m]))
+          {} 1.5
+
+        eval instant at 10m label_replace(req_total, "kind", "$1", "__type__", "(.*)")
+          req_total{job="a",__type__="counter",__unit__="requests",kind="counter"} 600
+
+        eval instant at 10m label_replace(rate(req_total[5m]), "kind", "$1", "__type__", "(.*)")
+          {job="a",kind="counter"} 1
+        """,
     ])
     func passes(script: String) {
         let report = ScriptRunner.run(text: script, name: "own")

@@ -1,5 +1,7 @@
+import CollectorWeb
 import Model
 import Postgres
+import PromQLSyntax
 import Startup
 import YAMLDocument
 
@@ -18,6 +20,8 @@ struct CollectorConfiguration: Sendable {
     var http = AddressAndPort(address: "127.0.0.1", port: 9600)
     /// Names beside localhost under which the HTTP API may be asked, as through a proxy that passes `Host` on.
     var httpHostNames: [String] = []
+    /// Origins beside loopback ones whose pages the HTTP API answers.
+    var httpAllowedOrigins: [WebOrigin] = []
     /// Whether series may be deleted over HTTP.
     var httpOffersAdministration = false
     var fleet = AddressAndPort(address: "0.0.0.0", port: 9601)
@@ -34,11 +38,14 @@ struct CollectorConfiguration: Sendable {
     /// Whether `alertingFile` was named, so that its absence is an error.
     var namesAlertingFile = false
     var evaluationInterval = PrometheusDuration(milliseconds: 15_000)
+    /// What of PromQL is understood beyond its stable part, in queries and in rules.
+    var queryFeatures: Set<PromQLFeature> = []
     var queriesMax = 20
     var queryTimeout = PrometheusDuration(milliseconds: 120_000)
     var querySamplesMax = 20_000_000
     var querySamplesTotalMax = 40_000_000
     var queryPointsMax = 10_000_000
+    var querySeriesMax = 200_000
     var seriesMax = 1_000_000
     var seriesPerHostMax = 100_000
     var exemplarsPerMinuteMax = 200
@@ -59,6 +66,7 @@ struct CollectorConfiguration: Sendable {
         try readDatabase(&root)
         try readListeners(&root)
         try readRules(&root)
+        try readQuery(&root)
         retention = try RetentionSection(&root)
         var limits = try root.section("limits")
         queriesMax = try limits.int("concurrent_queries", default: queriesMax, range: 1...1000)
@@ -70,6 +78,8 @@ struct CollectorConfiguration: Sendable {
             range: querySamplesMax...10_000_000_000)
         queryPointsMax = try limits.int(
             "query_points", default: queryPointsMax, range: 11_000...1_000_000_000)
+        querySeriesMax = try limits.int(
+            "query_series", default: querySeriesMax, range: 1000...10_000_000)
         seriesMax = try limits.int("series_max", default: seriesMax, range: 1000...100_000_000)
         seriesPerHostMax = try limits.int(
             "series_per_host_max", default: seriesPerHostMax, range: 100...100_000_000)
@@ -96,6 +106,15 @@ struct CollectorConfiguration: Sendable {
         self.http = try address(&http, "listen", self.http)
         publicPart = try address(&http, "public", publicPart)
         httpHostNames = try http.strings("host_names", default: httpHostNames)
+        for text in try http.strings("allowed_origins") {
+            guard let origin = WebOrigin(text) else {
+                throw http.error(
+                    at: "allowed_origins",
+                    "expected http://HOST or https://HOST, with :PORT where it is another than 80 "
+                        + "or 443, and no path, found `\(text)`")
+            }
+            httpAllowedOrigins.append(origin)
+        }
         httpOffersAdministration = try http.bool("admin", default: httpOffersAdministration)
         try http.finish()
         var fleet = try root.section("fleet")
@@ -118,6 +137,18 @@ struct CollectorConfiguration: Sendable {
         namesAlertingFile = alerting.has("file")
         alertingFile = try alerting.string("file", default: alertingFile)
         try alerting.finish()
+    }
+
+    private mutating func readQuery(_ root: inout YAMLMapping) throws(YAMLError) {
+        var query = try root.section("query")
+        for name in try query.strings("features") {
+            guard let feature = PromQLFeature(rawValue: name) else {
+                let known = PromQLFeature.allCases.map(\.rawValue).joined(separator: ", ")
+                throw query.error(at: "features", "expected some of \(known), found `\(name)`")
+            }
+            queryFeatures.insert(feature)
+        }
+        try query.finish()
     }
 
     private func address(

@@ -70,6 +70,7 @@ extension CollectorConfiguration {
     var webConfiguration: WebConfiguration {
         WebConfiguration(
             address: http.address, port: http.port, hostNames: httpHostNames,
+            allowedOrigins: httpAllowedOrigins.map(\.text),
             offersAdministration: httpOffersAdministration)
     }
 

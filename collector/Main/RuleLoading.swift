@@ -12,12 +12,16 @@ enum RuleLoading {
     /// The built-in groups, then those of every rule file in order of path. Throws at the first error, with its place.
     static func load(_ configuration: CollectorConfiguration) throws -> [RuleGroup] {
         let files = LiveFileTree()
-        var groups = try BuiltInRules.groups(validateExpression: RuleExpression.problem)
+        let features = configuration.queryFeatures
+        func problem(_ expression: String) -> String? {
+            RuleExpression.problem(expression, features: features)
+        }
+        var groups = try BuiltInRules.groups(validateExpression: problem)
         for pattern in configuration.ruleFiles {
             for path in try expand(pattern, files) {
                 groups += try RuleFile.parse(
                     StartFiles.live.text(path), file: path,
-                    validateExpression: RuleExpression.problem)
+                    validateExpression: problem)
             }
         }
         return groups

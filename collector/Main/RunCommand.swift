@@ -57,7 +57,8 @@ struct RunCommand: AsyncParsableCommand {
     ) async throws {
         let eventLoops = MultiThreadedEventLoopGroup(numberOfThreads: 2)
         let queries = QueryServices(
-            reader: store, clock: LiveClock(), limits: configuration.queryLimits)
+            reader: store, clock: LiveClock(), limits: configuration.queryLimits,
+            features: configuration.queryFeatures)
         var outbound = HTTPClient.Configuration(
             redirectConfiguration: .disallow,
             timeout: HTTPClient.Configuration.Timeout(connect: .seconds(5)))
@@ -218,6 +219,7 @@ extension CollectorConfiguration {
         limits.timeoutMilliseconds = queryTimeout.milliseconds
         limits.samplesMax = querySamplesMax
         limits.samplesTotalMax = querySamplesTotalMax
+        limits.seriesMax = querySeriesMax
         limits.pointsMax = queryPointsMax
         return limits
     }

@@ -1,6 +1,7 @@
 import CollectorWeb
 import Glibc
 import Model
+import PromQLSyntax
 import Startup
 
 extension ServerFacts {
@@ -14,6 +15,8 @@ extension ServerFacts {
             retention: retention,
             flags: [
                 "config.file": CommonOptions.standardFile,
+                "enable-feature": configuration.queryFeatures.map(\.rawValue).sorted()
+                    .joined(separator: ","),
                 "query.lookback-delta": "5m",
                 "query.max-concurrency": "\(configuration.queriesMax)",
                 "query.max-samples": "\(configuration.querySamplesMax)",

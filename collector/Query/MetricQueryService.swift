@@ -113,6 +113,8 @@ package struct MetricQueryService: Sendable {
     }
 
     package let limits: MetricQueryLimits
+    /// What of PromQL is understood beyond its stable part.
+    package let features: Set<PromQLFeature>
     let reader: any MetricReader
     let budget: SampleBudget
     let clock: any WorldClock
@@ -127,7 +129,8 @@ package struct MetricQueryService: Sendable {
     package init(
         reader: any MetricReader, clock: any WorldClock, executor: any TaskExecutor,
         lookupExecutor: (any TaskExecutor)? = nil, gate: QueryGate = QueryGate(),
-        limits: MetricQueryLimits = MetricQueryLimits(), budget: SampleBudget? = nil
+        limits: MetricQueryLimits = MetricQueryLimits(), budget: SampleBudget? = nil,
+        features: Set<PromQLFeature> = []
     ) {
         self.reader = reader
         self.budget = budget ?? SampleBudget(samplesMax: limits.read.samplesMax)
@@ -136,15 +139,18 @@ package struct MetricQueryService: Sendable {
         self.lookupExecutor = lookupExecutor ?? executor
         self.gate = gate
         self.limits = limits
+        self.features = features
     }
 
     /// The value of `text` at `time`. Throws `QueryFailure`.
     package func instant(
         _ text: String, at time: TimestampMS, options: Options = Options()
     ) async throws(QueryFailure) -> MetricAnswer {
-        let parameters = QueryParameters(
+        var parameters = QueryParameters(
             at: time, lookbackDeltaMS: options.lookbackDeltaMilliseconds ?? 300_000,
             limits: limits.evaluation)
+        parameters.usesStartTimestamps = features.contains(.startTimestamps)
+        parameters.delaysNameRemoval = features.contains(.delayedNameRemoval)
         return try await answer(text, parameters, options)
     }
 
@@ -158,10 +164,12 @@ package struct MetricQueryService: Sendable {
             let error = QueryError.stepsExceeded(max: limits.evaluation.stepsMax)
             throw QueryFailure(.badData, error.description)
         }
-        let parameters = QueryParameters(
+        var parameters = QueryParameters(
             start: start, end: end, stepMS: stepMilliseconds,
             lookbackDeltaMS: options.lookbackDeltaMilliseconds ?? 300_000,
             limits: limits.evaluation)
+        parameters.usesStartTimestamps = features.contains(.startTimestamps)
+        parameters.delaysNameRemoval = features.contains(.delayedNameRemoval)
         return try await range(text, parameters, options)
     }
 
@@ -184,20 +192,25 @@ package struct MetricQueryService: Sendable {
         return range.joined(&computed, keepingIn: cache)
     }
 
-    /// The tree of a query. Throws `QueryFailure` (`badData`) with the parser's text alone.
+    /// The tree of a query. Throws `QueryFailure` with the parser's text alone: `badData`, or `execution` for one that is
+    /// too long or too deep.
     package func syntax(_ text: String) throws(QueryFailure) -> Expression {
-        do { return try PromQLParser.parse(text) } catch {
-            throw QueryFailure(.badData, "\(error)")
+        let language = PromQLParserOptions(features)
+        do { return try PromQLParser.parse(text, options: language) } catch {
+            throw Self.failure(error)
         }
     }
 
-    /// The matchers of selectors such as `up{job="a"}`, one list a selector. Throws `QueryFailure` with the parser's
-    /// text alone.
+    private static func failure(_ error: PromQLParseError) -> QueryFailure {
+        QueryFailure(error.isOfSize ? .execution : .badData, error.description)
+    }
+
+    /// The matchers of selectors such as `up{job="a"}`, one list a selector. Throws as `syntax`.
     package func matcherSets(_ selectors: [String]) throws(QueryFailure) -> [[LabelMatcher]] {
         var sets: [[LabelMatcher]] = []
         for selector in selectors {
             do { sets.append(try PromQLParser.parseSelector(selector)) } catch {
-                throw QueryFailure(.badData, error.description)
+                throw Self.failure(error)
             }
         }
         return sets
@@ -293,8 +306,12 @@ package struct MetricQueryService: Sendable {
             ? [] : try await reader.select(selections, limits: limits.read, share: share)
         try Task.checkCancellation()
         let result = try await withTaskExecutorPreference(executor) {
-            try query.evaluate(
-                data, isCancelled: { Task.isCancelled }, mayHold: { share.grow(to: $0) })
+            // Parts of it run on threads without a task, where `Task.isCancelled` is false.
+            try withUnsafeCurrentTask { task in
+                try query.evaluate(
+                    data, isCancelled: { task?.isCancelled == true },
+                    mayHold: { share.grow(to: $0) })
+            }
         }
         share.shrink(to: result.value.weight)
         return (result, share)

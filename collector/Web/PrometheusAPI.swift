@@ -68,7 +68,7 @@ struct PrometheusAPI: Sendable {
         case "alerts": return try await alerts()
         case "alertmanagers": return alertmanagers()
         case "targets": return try await targets(path.dropFirst(), parameters)
-        case "scrape_pools": return try scrapePools(path.dropFirst(), parameters)
+        case "scrape_pools": return try await scrapePools(path.dropFirst(), parameters)
         case "status": return try await status(path.dropFirst(), parameters)
         case "notifications":
             return path.count > 1
@@ -83,6 +83,11 @@ struct PrometheusAPI: Sendable {
 extension PrometheusAPI {
     static func invalid(_ name: String, _ reason: String) -> QueryFailure {
         QueryFailure(.badData, "invalid parameter \"\(name)\": \(reason)")
+    }
+
+    /// `failure`, said of the parameter `name` where its text is what is wrong.
+    static func invalid(_ name: String, _ failure: QueryFailure) -> QueryFailure {
+        failure.kind == .badData ? invalid(name, failure.message) : failure
     }
 
     /// A time that must be there.

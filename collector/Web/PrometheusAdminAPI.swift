@@ -32,7 +32,7 @@ extension PrometheusAPI {
         let end = try Self.optionalTime("end", parameters)
         let sets: [[LabelMatcher]]
         do { sets = try matcherSets(parameters) } catch {
-            throw Self.invalid("match[]", error.message)
+            throw Self.invalid("match[]", error)
         }
         let scope = LabelScope(
             matcherSets: sets, start: start ?? TimestampMS(.min), end: end ?? TimestampMS(.max))

@@ -7,10 +7,13 @@ import World
 /// `/prometheus/federate`: the newest sample of every selected series in the text format.
 ///
 /// Series have no type there, so families are untyped; native histograms have no form in text and are left out, those
-/// with custom buckets come as classic ones. Errors are plain text. Source: Prometheus 3.14 `web/federate.go`.
+/// with custom buckets come as classic ones. Names of any characters are for those who ask for them by
+/// `escaping=allow-utf-8`: of all others they have underscores, for a scraper of before Prometheus 3.0 refuses the whole
+/// page for one name. Errors are plain text. Source: Prometheus 3.14 `web/federate.go`, "UTF-8 guide".
 struct PrometheusFederation: Sendable {
     /// A scraper with `honor_labels` sets no `instance` of its own where this one is there, and empty.
     private static let emptyLabels = ["instance"]
+    private static let anyNames = "escaping=allow-utf-8"
 
     let dependencies: WebDependencies
 
@@ -22,9 +25,48 @@ struct PrometheusFederation: Sendable {
             let sets = try dependencies.metrics.matcherSets(request.parameters.all("match[]"))
             let found = try await dependencies.metrics.latest(
                 sets, at: dependencies.clock.now.milliseconds)
+            guard Self.takesAnyName(request.headers["accept"] ?? "") else {
+                return WebResponse(
+                    contentType: ExpositionWriter.contentType,
+                    body: Self.text(of: Self.underscored(found)))
+            }
             return WebResponse(
-                contentType: ExpositionWriter.contentType, body: Self.text(of: found))
+                contentType: "\(ExpositionWriter.contentType); \(Self.anyNames)",
+                body: Self.text(of: found))
         } catch { return .text("\(error.message)\n", status: error.kind.status) }
+    }
+
+    /// Whether an `Accept` has a form of text with names of any characters, with a weight above 0.
+    static func takesAnyName(_ header: String) -> Bool {
+        header.lowercased().split(separator: ",").contains { (element: Substring) -> Bool in
+            let parts = element.split(separator: ";").map { part in
+                part.filter { !" \t\"".contains($0) }
+            }
+            let weight = parts.dropFirst().first { $0.hasPrefix("q=") }
+                .flatMap { Double($0.dropFirst(2)) }
+            return parts.dropFirst().contains(anyNames) && weight != 0
+        }
+    }
+
+    /// The samples under underscored names; of series that come to one the first counts, and one that had these names
+    /// before them all.
+    private static func underscored(_ samples: [LatestSample]) -> [LatestSample] {
+        var kept: [LatestSample] = []
+        var changed: [LatestSample] = []
+        for sample in samples {
+            let labels = EscapedName.underscored(sample.labels)
+            guard labels != sample.labels else {
+                kept.append(sample)
+                continue
+            }
+            var sample = sample
+            sample.labels = labels
+            changed.append(sample)
+        }
+        guard !changed.isEmpty else { return samples }
+        var seen = Set(kept.map(\.labels))
+        kept += changed.filter { seen.insert($0.labels).inserted }
+        return kept.sorted { $0.labels < $1.labels }
     }
 
     private static func text(of samples: [LatestSample]) -> [UInt8] {

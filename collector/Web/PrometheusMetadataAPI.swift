@@ -13,7 +13,7 @@ extension PrometheusAPI {
         let end = try Self.optionalTime("end", parameters)
         let sets: [[LabelMatcher]]
         do { sets = try matcherSets(parameters) } catch {
-            throw Self.invalid("match[]", error.message)
+            throw Self.invalid("match[]", error)
         }
         let found = try await dependencies.metrics.series(
             MetricQueryService.Scope(matcherSets: sets, start: start, end: end))
@@ -90,9 +90,49 @@ extension PrometheusAPI {
     }
 }
 
-/// Names with characters that old clients don't take, as `U__service_2e_name`. Source: Prometheus, "UTF-8 guide".
+/// Names with characters that old clients don't take, in the forms that they do. Source: Prometheus, "UTF-8 guide".
 enum EscapedName {
-    /// The name that `text` stands for; `text` itself where it is not escaped.
+    /// `name` with an underscore for each character that a name of before Prometheus 3.0 can't have there; colons are for
+    /// names of metrics.
+    static func underscored(_ name: String, takesColons: Bool = false) -> String {
+        var text = ""
+        for scalar in name.unicodeScalars {
+            let isTaken =
+                switch scalar {
+                case "a"..."z", "A"..."Z", "_": true
+                case "0"..."9": !text.isEmpty
+                case ":": takesColons
+                default: false
+                }
+            text.unicodeScalars.append(isTaken ? scalar : "_")
+        }
+        return text
+    }
+
+    /// `labels` with underscored names, that of the metric too. Of labels that come to one name the first counts, and one
+    /// that had that name before them all.
+    static func underscored(_ labels: Labels) -> Labels {
+        var names: Set<String> = [Labels.metricNameLabel]
+        var kept: [Label] = []
+        var changed: [Label] = []
+        for label in labels {
+            if label.name == Labels.metricNameLabel {
+                kept.append(Label(label.name, underscored(label.value, takesColons: true)))
+                continue
+            }
+            let name = underscored(label.name)
+            if name == label.name {
+                names.insert(name)
+                kept.append(label)
+            } else {
+                changed.append(Label(name, label.value))
+            }
+        }
+        for label in changed where names.insert(label.name).inserted { kept.append(label) }
+        return Labels(kept)
+    }
+
+    /// The name that `text`, such as `U__service_2e_name`, stands for; `text` itself where it is not escaped.
     static func unescape(_ text: String) -> String {
         guard text.hasPrefix("U__") else { return text }
         var name = ""

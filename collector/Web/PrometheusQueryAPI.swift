@@ -76,7 +76,7 @@ extension PrometheusAPI {
 
     private func syntax(_ parameters: FormParameters) throws(QueryFailure) -> Expression {
         do { return try dependencies.metrics.syntax(parameters["query"]) } catch {
-            throw Self.invalid("query", error.message)
+            throw Self.invalid("query", error)
         }
     }
 

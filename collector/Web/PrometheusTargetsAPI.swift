@@ -4,9 +4,10 @@ import QueryMath
 import Storage
 import World
 
-// Targets. Nothing is scraped from here: each enrolled agent is shown as a target of one pool, revoked ones as dropped.
+// Targets. Nothing is scraped from here: each enrolled agent is shown as a target of one pool, revoked ones as dropped; what
+// agents scrape are targets of a pool for each job (`ScrapedTarget`).
 extension PrometheusAPI {
-    /// The only scrape pool: the agents.
+    /// The scrape pool of the agents.
     static let pool = "petrel-agent"
     /// Seconds between two scrapes of an agent.
     static let scrapeIntervalText = "15s"
@@ -16,7 +17,7 @@ extension PrometheusAPI {
     ) async throws(QueryFailure) -> WebResponse {
         switch path.first {
         case "metadata": return try await targetMetadata(parameters)
-        case "relabel_steps": return try relabelSteps(parameters)
+        case "relabel_steps": return try await relabelSteps(parameters)
         default: return try await targets(parameters)
         }
     }
@@ -24,15 +25,23 @@ extension PrometheusAPI {
     private func targets(_ parameters: FormParameters) async throws(QueryFailure) -> WebResponse {
         let state = parameters["state"].lowercased()
         let isAny = state.isEmpty || state == "any"
-        let isPool = ["", Self.pool].contains(parameters["scrapePool"])
+        let isActive = isAny || state == "active"
+        let pool = parameters["scrapePool"]
+        let isPool = ["", Self.pool].contains(pool)
         let hosts = try await hosts()
-        let active = hosts.filter { isPool && !$0.revoked && (isAny || state == "active") }
+        let known = try await isActive ? scrapedTargets() : []
+        let scraped = known.filter { pool.isEmpty || bytesEqual($0.pool, pool) }
+        let active = hosts.filter { isPool && !$0.revoked && isActive }
         let dropped = hosts.filter { isPool && $0.revoked && (isAny || state == "dropped") }
         let now = dependencies.clock.now.milliseconds
-        return PrometheusEnvelope.success { json in
+        let isCut = scraped.count > ScrapedTarget.shownMax
+        return PrometheusEnvelope.success(warnings: isCut ? [Self.truncated] : []) { json in
             json.object { json in
                 json.member("activeTargets") { json in
-                    json.array { json in for one in active { Self.write(one, now, to: &json) } }
+                    json.array { json in
+                        for one in active { Self.write(one, now, to: &json) }
+                        for one in scraped.prefix(ScrapedTarget.shownMax) { one.write(to: &json) }
+                    }
                 }
                 json.member("droppedTargets") { json in
                     json.array { json in
@@ -117,7 +126,7 @@ extension PrometheusAPI {
         var sets: [[LabelMatcher]] = []
         if !selector.isEmpty {
             do { sets = try dependencies.metrics.matcherSets([selector]) } catch {
-                throw Self.invalid("match_target", error.message)
+                throw Self.invalid("match_target", error)
             }
         }
         let selectors = try SelectorSet(sets)
@@ -160,40 +169,51 @@ extension PrometheusAPI {
 
     func scrapePools(
         _ path: ArraySlice<String>, _ parameters: FormParameters
-    ) throws(QueryFailure) -> WebResponse {
+    ) async throws(QueryFailure) -> WebResponse {
         guard path.first == "config" else {
+            let jobs = Set(try await scrapedTargets().map { ExactText($0.pool) })
+            let pools = jobs.union([ExactText(Self.pool)]).map(\.text).sorted(by: bytesPrecede)
             return PrometheusEnvelope.success { json in
                 json.object { json in
-                    json.member("scrapePools") { PrometheusEnvelope.strings([Self.pool], to: &$0) }
+                    json.member("scrapePools") { PrometheusEnvelope.strings(pools, to: &$0) }
                 }
             }
         }
-        try requirePool(parameters)
+        try await requirePool(parameters)
         return PrometheusEnvelope.success { json in
             json.object { $0.member("yaml", Self.poolYAML) }
         }
     }
 
     /// Agents are not relabelled.
-    private func relabelSteps(_ parameters: FormParameters) throws(QueryFailure) -> WebResponse {
+    private func relabelSteps(
+        _ parameters: FormParameters
+    ) async throws(QueryFailure) -> WebResponse {
         guard !parameters["scrapePool"].isEmpty else {
             throw QueryFailure(.badData, "no scrapePool parameter provided")
         }
         guard !parameters["labels"].isEmpty else {
             throw QueryFailure(.badData, "no labels parameter provided")
         }
-        try requirePool(parameters)
+        try await requirePool(parameters)
         return PrometheusEnvelope.success { json in
             json.object { $0.member("steps") { $0.array { _ in } } }
         }
     }
 
-    private func requirePool(_ parameters: FormParameters) throws(QueryFailure) {
+    /// Throws unless the request is about the pool of the agents: how others are scraped is known where they are.
+    private func requirePool(_ parameters: FormParameters) async throws(QueryFailure) {
         let name = parameters["scrapePool"]
         guard !name.isEmpty else {
             throw QueryFailure(.badData, "no scrapePool parameter provided")
         }
         guard name == Self.pool else {
+            guard try await !scrapedTargets().contains(where: { bytesEqual($0.pool, name) }) else {
+                throw QueryFailure(
+                    .execution,
+                    "scrape pool \(Self.quoted(name)) is configured where it is scraped: see "
+                        + "`scrape` in the agent.yaml there")
+            }
             throw QueryFailure(
                 .badData,
                 "error retrieving scrape config: scrape pool \(Self.quoted(name)) not found")

@@ -1,5 +1,6 @@
 package import CollectorQuery
 import PromQL
+package import PromQLSyntax
 package import Storage
 package import World
 
@@ -16,7 +17,8 @@ package struct QueryServices: Sendable {
         package var samplesMax = 20_000_000
         /// Samples and points that the queries of people hold in memory together, and so the most that one may hold.
         package var samplesTotalMax = 40_000_000
-
+        /// Series that one query reads in all, and rows of each of its parts.
+        package var seriesMax = 200_000
         /// Points of one answer.
         package var pointsMax = 10_000_000
 
@@ -37,22 +39,27 @@ package struct QueryServices: Sendable {
     /// Starts the threads: two for people's queries, one for their questions about series and labels, one for rules. End
     /// them with `shutDown`.
     package init(
-        reader: any MetricReader, clock: any WorldClock, limits: Limits = Limits()
+        reader: any MetricReader, clock: any WorldClock, limits: Limits = Limits(),
+        features: Set<PromQLFeature> = []
     ) {
         executors = [2, 1, 1].map { QueryExecutor(threadCount: $0) }
         gate = QueryGate(runningMax: limits.runningMax)
         var bounds = MetricQueryLimits(timeoutMilliseconds: limits.timeoutMilliseconds)
         bounds.read.samplesMax = limits.samplesMax
+        bounds.read.seriesMax = limits.seriesMax
+        bounds.evaluation.seriesMax = limits.seriesMax
         bounds.evaluation.pointsMax = limits.pointsMax
         // What would not fit with nobody else there is refused for good, not asked to come again.
         bounds.evaluation.samplesMax = limits.samplesTotalMax
         metrics = MetricQueryService(
             reader: reader, clock: clock, executor: executors[0], lookupExecutor: executors[1],
-            gate: gate, limits: bounds, budget: SampleBudget(samplesMax: limits.samplesTotalMax))
+            gate: gate, limits: bounds, budget: SampleBudget(samplesMax: limits.samplesTotalMax),
+            features: features)
         bounds.evaluation.samplesMax = limits.samplesMax
+        bounds.evaluation.threadsMax = 1
         rules = MetricQueryService(
             reader: reader, clock: clock, executor: executors[2],
-            gate: QueryGate(runningMax: Self.rulesRunningMax), limits: bounds)
+            gate: QueryGate(runningMax: Self.rulesRunningMax), limits: bounds, features: features)
     }
 
     /// Ends the threads after what runs.
