@@ -24,6 +24,36 @@ package func bytesEqual(_ a: String, _ b: String) -> Bool {
     return (isEqual ?? nil) ?? a.utf8.elementsEqual(b.utf8)
 }
 
+/// The order of two texts by their UTF-8 bytes: below, at or above 0.
+func byteOrder(_ a: String, _ b: String) -> Int {
+    if a._isIdentical(to: b) { return 0 }
+    let order = a.utf8.withContiguousStorageIfAvailable { a in
+        b.utf8.withContiguousStorageIfAvailable { b in
+            byteOrder(UnsafeRawBufferPointer(a), UnsafeRawBufferPointer(b))
+        }
+    }
+    if let order = order ?? nil { return order }
+    if a.utf8.elementsEqual(b.utf8) { return 0 }
+    return a.utf8.lexicographicallyPrecedes(b.utf8) ? -1 : 1
+}
+
+private func byteOrder(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Int {
+    let count = min(a.count, b.count)
+    var at = 0
+    // The first byte is the most significant one of a word.
+    while at + 8 <= count {
+        let mine = UInt64(bigEndian: a.loadUnaligned(fromByteOffset: at, as: UInt64.self))
+        let other = UInt64(bigEndian: b.loadUnaligned(fromByteOffset: at, as: UInt64.self))
+        if mine != other { return mine < other ? -1 : 1 }
+        at += 8
+    }
+    while at < count {
+        if a[at] != b[at] { return a[at] < b[at] ? -1 : 1 }
+        at += 1
+    }
+    return a.count < b.count ? -1 : a.count == b.count ? 0 : 1
+}
+
 private func bytesEqual(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Bool {
     precondition(a.count == b.count, "texts of one length")
     var at = 0

@@ -81,7 +81,13 @@ package struct Labels: Hashable, Comparable, Sendable {
     ) -> Bool { a[index] == b[index] }
 
     package static func < (a: Self, b: Self) -> Bool {
-        a.sorted.lexicographicallyPrecedes(b.sorted)
+        for index in 0..<Swift.min(a.sorted.count, b.sorted.count) {
+            let (mine, other) = (a.sorted[index], b.sorted[index])
+            var order = byteOrder(mine.name, other.name)
+            if order == 0 { order = byteOrder(mine.value, other.value) }
+            if order != 0 { return order < 0 }
+        }
+        return a.sorted.count < b.sorted.count
     }
 
     /// The value of the label `name`; the empty string where it does not exist. O(n).
@@ -148,5 +154,5 @@ extension Labels: ExpressibleByDictionaryLiteral {
 
 /// Whether `a` sorts before `b` by UTF-8 bytes (Swift's own order is by Unicode scalar after normalisation).
 package func bytesPrecede(_ a: String, _ b: String) -> Bool {
-    a.utf8.lexicographicallyPrecedes(b.utf8)
+    byteOrder(a, b) < 0
 }

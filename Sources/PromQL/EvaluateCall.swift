@@ -25,7 +25,9 @@ extension Evaluator {
             let input = try rows(call.arguments[0], grid)
             try hold(grid.count)
             release(series: input.count, grid)
-            return .vector(absentRows(input, grid, labels: call.absentLabels))
+            // Type and unit stay among these. Source: Prometheus 3.14 `funcAbsent`.
+            return .vector(
+                absentRows(input, grid, labels: call.absentLabels, dropsName: false))
         case .timestamp:
             var input = try rows(call.arguments[0], grid)
             for index in input.indices {

@@ -20,7 +20,11 @@ extension Evaluator {
         ) { row throws(QueryError) in result.append(row) }
         release(series: series.count - result.count, grid)
         guard call.function == .absent else { return result }
-        return absentRows(result, grid, labels: call.absentLabels)
+        try hold(series: 1, grid)
+        let absent = absentRows(
+            result, grid, labels: call.absentLabels, dropsName: !dropsNamesAtOnce)
+        release(series: 1 + result.count - absent.count, grid)
+        return absent
     }
 
     /// Hands each row of `call` that has a sample to `body`, in the order of `series`. Where there are several threads,
@@ -95,24 +99,25 @@ extension Evaluator {
     }
 
     /// One row of ones where no row has a sample; none where every step has one.
-    func absentRows(_ rows: [Row], _ grid: StepGrid, labels: Labels) -> [Row] {
+    func absentRows(
+        _ rows: [Row], _ grid: StepGrid, labels: Labels, dropsName: Bool
+    ) -> [Row] {
         var values = [Double](repeating: 1, count: grid.count)
         for row in rows {
             for step in row.values.indices where row.isPresent(step) { values[step] = Row.absent }
         }
-        // Where names go at once, type and unit stay among these. Source: Prometheus 3.14 `funcAbsent`.
-        let result = Row(labels: labels, dropsName: !dropsNamesAtOnce, values: values)
+        let result = Row(labels: labels, dropsName: dropsName, values: values)
         return result.isEmpty ? [] : [result]
     }
 
     func smoothingColumn(
         _ input: RangeSeries, _ windows: Windows, _ factors: [Double], _ trends: [Double]
     ) throws(QueryError) -> [Double] {
-        for factor in factors where !(factor > 0 && factor < 1) {
+        for factor in factors where factor <= 0 || factor >= 1 {
             throw .invalidAggregationParameter(
                 "invalid smoothing factor. Expected: 0 < sf < 1, got: \(GoFloat.plain(factor))")
         }
-        for trend in trends where !(trend > 0 && trend < 1) {
+        for trend in trends where trend <= 0 || trend >= 1 {
             throw .invalidAggregationParameter(
                 "invalid trend factor. Expected: 0 < tf < 1, got: \(GoFloat.plain(trend))")
         }

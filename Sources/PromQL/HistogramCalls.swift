@@ -71,11 +71,22 @@ extension Evaluator {
                 nativePosition: call.positions[0])
             try hold(series: found.count, grid)
             for var row in found {
-                row.labels = row.labels.setting(label, GoFloat.openMetrics(numbers.first ?? .nan))
+                let text = GoFloat.openMetrics(numbers.first ?? .nan)
+                if dropsNamesAtOnce {
+                    // The label comes after, a name too.
+                    row.labels = row.labels.droppingMetadata()
+                    row.dropsName = false
+                }
+                row.labels = row.labels.setting(label, text)
                 result.append(row)
             }
         }
-        return result
+        return dropsNamesAtOnce ? try joined(result) : result
+    }
+
+    /// The name that a remark on `labels` tells: none where it has gone before anything can be said.
+    private func remarkedName(_ labels: Labels) -> String {
+        dropsNamesAtOnce ? "" : labels.metricName
     }
 
     private func remarkQuantiles(_ numbers: [Double], at position: Int) {
@@ -122,7 +133,7 @@ extension Evaluator {
         native: (String, FloatHistogram, Int) -> Double
     ) throws(QueryError) -> [Row] {
         var result = try numbers(of: input.native, grid) { row, histogram, step in
-            native(row.labels.metricName, histogram, step)
+            native(remarkedName(row.labels), histogram, step)
         }
         for group in input.groups {
             var values = [Double](repeating: Row.absent, count: grid.count)
@@ -184,14 +195,15 @@ extension Evaluator {
             let text = row.labels["le"]
             guard let bound = bucketBound(text) else {
                 remark(
-                    .badBucketLabel(metric: row.labels.metricName, label: text), at: position)
+                    .badBucketLabel(metric: remarkedName(row.labels), label: text),
+                    at: position)
                 continue
             }
             let key = row.labels.dropping(["le"])
             let index = indices[key] ?? input.groups.count
             if index == input.groups.count {
                 indices[key] = index
-                input.groups.append(BucketGroup(labels: key, metricName: key.metricName))
+                input.groups.append(BucketGroup(labels: key, metricName: remarkedName(key)))
             }
             input.groups[index].members.append((bound, number))
         }
@@ -204,7 +216,7 @@ extension Evaluator {
             let group = input.groups[index]
             for step in 0..<grid.count
             where row.histograms[step] != nil && group.isPresent(input.rows, step) {
-                remark(.mixedClassicAndNative(metric: row.labels.metricName), at: position)
+                remark(.mixedClassicAndNative(metric: remarkedName(row.labels)), at: position)
                 input.native[number].histograms[step] = nil
                 for member in group.members { input.rows[member.row].values[step] = Row.absent }
             }

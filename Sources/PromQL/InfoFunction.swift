@@ -54,7 +54,7 @@ extension Evaluator {
             try enrich(row, sources, wanted, grid, needsInfo: needsInfo, into: &result)
         }
         release(series: base.count + infoCount, grid)
-        return grid.count > 1 ? try joined(result) : result
+        return try joined(result)
     }
 
     /// Splits `row` by the info series in force at each step.

@@ -8,8 +8,8 @@ import Model
 extension Evaluator {
     /// `value`, as `plan` yields it, without the names that it drops; as it is where the query delays that.
     ///
-    /// Throws `duplicateLabelset` for two rows of one label set: those of a range function and of the unary minus even where
-    /// they have no step in common, while others are joined then.
+    /// Throws `duplicateLabelset` for two rows of one label set: those of a range function even where they have no step in
+    /// common, while others are joined then.
     func withoutDroppedNames(_ value: Value, of plan: Plan) throws(QueryError) -> Value {
         guard case .vector(let rows) = value else { return value }
         return .vector(try withoutDroppedNames(rows, of: plan))
@@ -56,9 +56,9 @@ extension Plan {
     /// Whether two rows of one label set are an error even where they have no step in common.
     fileprivate var yieldsWholeSeries: Bool {
         switch self {
-        case .negation, .rangeCall: true
-        case .number, .string, .time, .selector, .sampleTimes, .startTimes, .invariant, .binary,
-            .aggregation, .call, .info:
+        case .rangeCall: true
+        case .number, .string, .time, .selector, .sampleTimes, .startTimes, .invariant,
+            .negation, .binary, .aggregation, .call, .info:
             false
         }
     }

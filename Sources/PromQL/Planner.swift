@@ -194,6 +194,12 @@ struct Planner {
             throw .invalidRangeEdges(
                 keyword: "smoothed", allowed: RangeFunction.smoothedNames, function: call.name)
         }
+        // Two series that become one are an error wherever in the range they are.
+        if !parameters.delaysNameRemoval, !function.keepsName, function != .absent,
+            !call.arguments.allSatisfy(selectsByName)
+        {
+            isSeparable = false
+        }
         return .rangeCall(
             RangeCallPlan(
                 function: function, range: range, scalars: scalars,
@@ -337,6 +343,19 @@ private func isInvariant(_ expression: Expression) -> Bool {
 
 /// The labels of `absent(expression)`: those that its equality matchers name once.
 /// Source: Prometheus 3.14 `createLabelsForAbsentFunction`.
+/// Whether every selector in `expression` is of one metric.
+private func selectsByName(_ expression: Expression) -> Bool {
+    var selects = true
+    expression.forEachNode { node in
+        guard case .vectorSelector(let selector) = node else { return }
+        let isNamed = selector.matchers.contains {
+            $0.name == Labels.metricNameLabel && $0.operation == .equal
+        }
+        if !isNamed { selects = false }
+    }
+    return selects
+}
+
 private func absentLabels(_ expression: Expression) -> Labels {
     let matchers: [LabelMatcher]
     switch stripped(expression) {

@@ -298,21 +298,21 @@ private struct Join {
     /// Whether the name goes at the end. A comparison that filters keeps that of `many` only where `many` itself does:
     /// `rate(a[5m]) > b` is no `a`. Prometheus' own delayed removal forgets that; its immediate one, the default, does not.
     private func dropsName(_ many: Row) -> Bool {
-        binary.returnsBool
+        binary.returnsBool && !evaluator.dropsNamesAtOnce
             || many.dropsName && !matching.included.contains(Labels.metricNameLabel)
     }
 
     /// Source: Prometheus 3.14 `resultMetric`.
     private func resultLabels(_ many: Labels, _ one: Labels) -> Labels {
         let keepsMetadata = binary.operation.isComparison || binary.operation.isTrim
-        var labels = keepsMetadata ? many : many.droppingMetadata()
+        // Where names go at once, what is included comes after, a name too.
+        let isBool = binary.returnsBool && evaluator.dropsNamesAtOnce
+        var labels = keepsMetadata && !isBool ? many : many.droppingMetadata()
         if matching.cardinality == .oneToOne {
             let names = Set(matching.labels)
             labels = matching.isOn ? labels.keeping(names) : labels.dropping(names)
         }
         for name in matching.included { labels = labels.setting(name, one[name]) }
-        // Where names go at once, results are compared without them.
-        return binary.returnsBool && evaluator.dropsNamesAtOnce
-            ? labels.droppingMetadata() : labels
+        return labels
     }
 }

@@ -43,6 +43,29 @@ struct LabelsTests {
         #expect(Label("ab", "c") != Label("a", "bc"))
     }
 
+    @Test("order is that of bytes, at every length and place")
+    func order() {
+        let ends = ["", "a", "b", "\u{7f}", "\u{e9}", "e\u{301}", "\u{ffff}", "\u{10ffff}"]
+        var texts: [String] = []
+        for count in 0...17 {
+            let start = String(repeating: "k", count: count)
+            for end in ends { texts += [start + end, start + end + "zzzzzzzzz"] }
+        }
+        for a in texts {
+            for b in texts {
+                let wanted = a.utf8.lexicographicallyPrecedes(b.utf8)
+                #expect(bytesPrecede(a, b) == wanted)
+                #expect((Label(a, "1") < Label(b, "1")) == wanted)
+                let (left, right): (Labels, Labels) = (["n": a, "x": "1"], ["n": b, "x": "1"])
+                // An empty value is no label: the next one is compared with it.
+                if !a.isEmpty && !b.isEmpty { #expect((left < right) == wanted) }
+            }
+        }
+        let few: Labels = ["a": "1"]
+        let more: Labels = ["a": "1", "b": "1"]
+        #expect(few < more && !(more < few) && !(few < few))
+    }
+
     @Test("a set of labels in any order: the last of equal names counts, empty ones do not exist")
     func made() {
         let labels = Labels([

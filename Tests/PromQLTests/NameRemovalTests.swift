@@ -67,8 +67,17 @@ struct NameRemovalTests {
             // Where the operator sees no names its own rule speaks first.
             (#"{x="1"} > bool on (x) group_left () a_total"#, ambiguous, twins),
             (
-                #"absent(typed_total{z="1",__type__="g"})"#, #"{z="1",__type__="g"} 1"#,
-                #"{z="1"} 1"#
+                #"absent_over_time(typed_total{z="1",__type__="g"}[5m])"#,
+                #"{z="1",__type__="g"} 1"#, #"{z="1"} 1"#
+            ),
+            // What is included comes after the name has gone.
+            (
+                "a_total > bool on(x) group_left(__name__) b_total", #"b_total{x="1"} 1"#,
+                #"{x="1"} 1"#
+            ),
+            (
+                #"histogram_quantiles(g1_bucket, "__name__", 0, 1)"#,
+                #"{__name__="0.0"} 0;{__name__="1.0"} 1"#, twins
             ),
         ])
     func differ(query: String, atOnce: String, delayed: String) {
@@ -93,6 +102,7 @@ struct NameRemovalTests {
             (#"last_over_time({x="1"}[5m])"#, #"a_total{x="1"} 600;b_total{x="1"} 300"#),
             ("last_over_time(abs(a_total)[5m:1m])", #"{x="1"} 600"#),
             (#"absent_over_time({x="1"}[5m])"#, ""),
+            (#"absent(typed_total{z="1",__type__="g"})"#, #"{z="1",__type__="g"} 1"#),
             ("rate(a_total[5m]) > rate(b_total[5m])", #"{x="1"} 1"#),
             ("a_total - on(x) group_left(__name__) b_total", #"b_total{x="1"} 300"#),
             (#"{x="1"} + on(__name__) {x="1"}"#, twins),
@@ -102,13 +112,13 @@ struct NameRemovalTests {
         check(query, expected, isDelayed: true)
     }
 
-    /// Series of one label set that have no step in common: a function of instant vectors makes one of them, the unary
-    /// minus and a range function find two.
+    /// Series of one label set that have no step in common: a function of instant vectors and the unary minus make one of
+    /// them, a range function finds two.
     @Test(
         "series that take turns",
         arguments: [
             (#"abs({__name__=~"one|two"})"#, "{} 1 2 2", "{} 1 2 2"),
-            (#"-{__name__=~"one|two"}"#, twins, "{} -1 -2 -2"),
+            (#"-{__name__=~"one|two"}"#, "{} -1 -2 -2", "{} -1 -2 -2"),
             (#"sum_over_time({__name__=~"one|two"}[1m])"#, twins, "{} 1 2 2"),
             (#"max(sum_over_time({__name__=~"one|two"}[1m]))"#, twins, "{} 1 2 2"),
             ("-one or -two", "{} -1 -2 -2", "{} -1 -2 -2"),

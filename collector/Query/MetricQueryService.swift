@@ -301,13 +301,16 @@ package struct MetricQueryService: Sendable {
             SeriesSelection(matchers: $0.matchers, after: $0.after, through: $0.through)
         }
         let share = SampleShare(of: budget)
-        let data =
-            selections.isEmpty
-            ? [] : try await reader.select(selections, limits: limits.read, share: share)
-        try Task.checkCancellation()
+        let reader = reader
+        let limits = limits.read
+        // Decoding is as long a work as evaluating: neither may take the threads that all else runs on.
         let result = try await withTaskExecutorPreference(executor) {
+            let data =
+                selections.isEmpty
+                ? [] : try await reader.select(selections, limits: limits, share: share)
+            try Task.checkCancellation()
             // Parts of it run on threads without a task, where `Task.isCancelled` is false.
-            try withUnsafeCurrentTask { task in
+            return try withUnsafeCurrentTask { task in
                 try query.evaluate(
                     data, isCancelled: { task?.isCancelled == true },
                     mayHold: { share.grow(to: $0) })

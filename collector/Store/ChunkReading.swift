@@ -16,6 +16,8 @@ struct ChunkReading {
     private var slotsByGroup: [Int32: [WantedSlot]] = [:]
     private let deletions: [Int32: [(slot: Int, deletion: Deletion)]]
     private let meter: SampleMeter
+    /// Bytes of chunks at most that are kept for the cache.
+    private let remembersMax: Int
     /// What the head has of the groups that are read.
     private var head: [Int32: MetricHead.Pieces] = [:]
     private var times = JoinedTimes()
@@ -28,15 +30,16 @@ struct ChunkReading {
     private var memory: [ChunkWindow: [Chunk]] = [:]
     private var memoryByteCount = 0
 
-    /// Reads of `unit` what is in `groups`.
+    /// Reads of `unit` what is in `groups`, as one of `jobCount` parts of a read.
     init(
         _ unit: ReadUnit, of plan: SelectionPlan, groups: [Int32],
-        head: [Int32: MetricHead.Pieces], meter: SampleMeter
+        head: [Int32: MetricHead.Pieces], meter: SampleMeter, jobCount: Int
     ) {
         span = unit.span
         classes = plan.classes
         deletions = plan.deletions
         self.meter = meter
+        remembersMax = ChunkCache.bytesPerReadMax / jobCount
         for group in groups {
             self.head[group] = head[group]
             slotsByGroup[group] = unit.slotsByGroup[group]
@@ -94,7 +97,7 @@ struct ChunkReading {
     private mutating func remember(_ chunk: Chunk, _ window: ChunkWindow) {
         guard remembers != nil else { return }
         memoryByteCount += chunk.memoryByteCount
-        guard memoryByteCount <= ChunkCache.bytesPerReadMax else {
+        guard memoryByteCount <= remembersMax else {
             remembers = nil
             memory = [:]
             return

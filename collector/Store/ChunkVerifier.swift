@@ -43,11 +43,14 @@ struct ChunkVerifier {
         try state.loadDeletions(session)
         try state.loadDays(session)
         days = state.days
-        try session.forEachRow("SELECT grp, slot, id, class FROM petrel.series", []) { row in
+        try session.forEachRow("SELECT grp, slot, id, class FROM petrel.series ORDER BY id", []) {
+            row in
             let group = try row.int4(0, 0)
             let place = SeriesPlace(group: group, slot: Int16(clamping: try row.integer(0, 1)))
             numbers[place] = try row.int4(0, 2)
-            classes[group] = Int16(clamping: try row.integer(0, 3))
+            // Of a group of two classes, as there were once, queries take the last that is not the first one.
+            let found = Int16(clamping: try row.integer(0, 3))
+            if found != 0 || classes[group] == nil { classes[group] = found }
         }
         try session.forEachRow(
             """

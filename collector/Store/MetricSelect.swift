@@ -24,9 +24,11 @@ extension CollectorStore: MetricReader {
         for unit in plan.units() {
             for run in unit.runs(taskCount(unit)) { jobs.append((unit, run)) }
         }
+        let jobCount = jobs.count
         let columns = try await gathered(jobs, plan.wanted.count) {
             unit, run throws(StorageError) in
-            let reading = ChunkReading(unit, of: plan, groups: run, head: head, meter: meter)
+            let reading = ChunkReading(
+                unit, of: plan, groups: run, head: head, meter: meter, jobCount: jobCount)
             return try await self.columns(
                 reading, run, sealedThrough: min(sealedThrough ?? .max, unit.span.through),
                 generation: generation)

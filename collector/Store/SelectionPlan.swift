@@ -22,11 +22,11 @@ struct TimeSpan: Hashable, Sendable {
         TimeSpan(after: min(after, other.after), through: max(through, other.through))
     }
 
-    /// `spans` and `span` as spans that don't touch each other, ascending.
-    static func merged(_ spans: [TimeSpan], _ span: TimeSpan) -> [TimeSpan] {
-        if spans == [span] { return spans }
+    /// `spans` as spans that don't touch each other, ascending.
+    static func merged(_ spans: [TimeSpan]) -> [TimeSpan] {
+        if spans.count == 1 { return spans }
         var result: [TimeSpan] = []
-        for next in (spans + [span]).sorted(by: { $0.after < $1.after }) {
+        for next in spans.sorted(by: { $0.after < $1.after }) {
             if let last = result.last, next.after <= last.through {
                 result[result.count - 1] = last.union(next)
             } else {
@@ -43,7 +43,7 @@ struct SelectionPlan: Sendable {
     struct Wanted: Sendable {
         var place: SeriesPlace
         var labels: Labels
-        /// The times at which any selection wants it; they don't touch each other, ascending.
+        /// The times at which selections want it.
         var spans: [TimeSpan]
     }
 
@@ -66,7 +66,7 @@ struct SelectionPlan: Sendable {
         _ find: () -> (place: SeriesPlace, labels: Labels, retentionClass: Int16)?
     ) -> Int? {
         if let index = indices[number] {
-            wanted[index].spans = TimeSpan.merged(wanted[index].spans, span)
+            if wanted[index].spans.last != span { wanted[index].spans.append(span) }
             return index
         }
         guard let found = find() else { return nil }
@@ -79,7 +79,15 @@ struct SelectionPlan: Sendable {
     /// What is read together: spans that are nearly the same. Two selections far from each other are two units, so that
     /// nothing between them is read.
     func units() -> [ReadUnit] {
-        let distinct = Set(wanted.lazy.flatMap(\.spans)).sorted {
+        // Most series have one list of spans in common.
+        var known: [[TimeSpan]: [TimeSpan]] = [:]
+        let merged = wanted.map { series in
+            if let spans = known[series.spans] { return spans }
+            let spans = TimeSpan.merged(series.spans)
+            known[series.spans] = spans
+            return spans
+        }
+        let distinct = Set(known.values.lazy.flatMap { $0 }).sorted {
             ($0.after, $0.through) < ($1.after, $1.through)
         }
         var units: [(unit: ReadUnit, shortest: Int64)] = []
@@ -97,7 +105,7 @@ struct SelectionPlan: Sendable {
             unitOf[span] = units.count - 1
         }
         for (index, series) in wanted.enumerated() {
-            for span in series.spans {
+            for span in merged[index] {
                 guard let unit = unitOf[span] else { continue }
                 units[unit].unit.slotsByGroup[series.place.group, default: []].append(
                     WantedSlot(slot: Int(series.place.slot), index: index, span: span))

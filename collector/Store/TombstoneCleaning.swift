@@ -204,8 +204,9 @@ extension CollectorStore {
         catalogue.series.withLock { state in
             state.days.noteWritten(written)
             // The rows have the seal of now, and so may the deletions.
+            let inForce = state.deletions
             for key in written.keys {
-                for deletion in deletions where deletion.covers(day: key.day) {
+                for deletion in inForce where deletion.covers(day: key.day) {
                     state.days.forgetWritten(deletion.series, key)
                 }
             }

@@ -29,13 +29,16 @@ extension PrometheusAPI {
         let pool = parameters["scrapePool"]
         let isPool = ["", Self.pool].contains(pool)
         let hosts = try await hosts()
-        let known = try await isActive ? scrapedTargets() : []
+        let (known, missing) =
+            isActive && pool != Self.pool ? await knownTargets() : ([], [])
         let scraped = known.filter { pool.isEmpty || bytesEqual($0.pool, pool) }
         let active = hosts.filter { isPool && !$0.revoked && isActive }
         let dropped = hosts.filter { isPool && $0.revoked && (isAny || state == "dropped") }
         let now = dependencies.clock.now.milliseconds
         let isCut = scraped.count > ScrapedTarget.shownMax
-        return PrometheusEnvelope.success(warnings: isCut ? [Self.truncated] : []) { json in
+        return PrometheusEnvelope.success(
+            warnings: missing + (isCut ? [Self.truncated] : [])
+        ) { json in
             json.object { json in
                 json.member("activeTargets") { json in
                     json.array { json in
@@ -171,9 +174,10 @@ extension PrometheusAPI {
         _ path: ArraySlice<String>, _ parameters: FormParameters
     ) async throws(QueryFailure) -> WebResponse {
         guard path.first == "config" else {
-            let jobs = Set(try await scrapedTargets().map { ExactText($0.pool) })
+            let (known, missing) = await knownTargets()
+            let jobs = Set(known.map { ExactText($0.pool) })
             let pools = jobs.union([ExactText(Self.pool)]).map(\.text).sorted(by: bytesPrecede)
-            return PrometheusEnvelope.success { json in
+            return PrometheusEnvelope.success(warnings: missing) { json in
                 json.object { json in
                     json.member("scrapePools") { PrometheusEnvelope.strings(pools, to: &$0) }
                 }
@@ -208,7 +212,8 @@ extension PrometheusAPI {
             throw QueryFailure(.badData, "no scrapePool parameter provided")
         }
         guard name == Self.pool else {
-            guard try await !scrapedTargets().contains(where: { bytesEqual($0.pool, name) }) else {
+            guard await !knownTargets().targets.contains(where: { bytesEqual($0.pool, name) })
+            else {
                 throw QueryFailure(
                     .execution,
                     "scrape pool \(Self.quoted(name)) is configured where it is scraped: see "

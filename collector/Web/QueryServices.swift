@@ -36,13 +36,13 @@ package struct QueryServices: Sendable {
     package let gate: QueryGate
     private let executors: [QueryExecutor]
 
-    /// Starts the threads: two for people's queries, one for their questions about series and labels, one for rules. End
-    /// them with `shutDown`.
+    /// Starts the threads: for people's queries more than there are likely processors, so that a short one shares time with
+    /// long ones and waits for none; one for their questions about series and labels, one for rules. End them with `shutDown`.
     package init(
         reader: any MetricReader, clock: any WorldClock, limits: Limits = Limits(),
         features: Set<PromQLFeature> = []
     ) {
-        executors = [2, 1, 1].map { QueryExecutor(threadCount: $0) }
+        executors = [8, 1, 1].map { QueryExecutor(threadCount: $0) }
         gate = QueryGate(runningMax: limits.runningMax)
         var bounds = MetricQueryLimits(timeoutMilliseconds: limits.timeoutMilliseconds)
         bounds.read.samplesMax = limits.samplesMax

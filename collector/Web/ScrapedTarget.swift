@@ -53,6 +53,15 @@ struct ScrapedTarget: Sendable {
 }
 
 extension PrometheusAPI {
+    /// As `scrapedTargets`; where these can't be told now, none and why.
+    func knownTargets() async -> (targets: [ScrapedTarget], warnings: [String]) {
+        do throws(QueryFailure) {
+            return (try await scrapedTargets(), [])
+        } catch {
+            return ([], ["targets that agents scrape are left out: \(error.message)"])
+        }
+    }
+
     /// The targets that were scraped within the last five minutes, by pool and then by labels; what ended, as where a
     /// target is gone from the configuration, is left out.
     func scrapedTargets() async throws(QueryFailure) -> [ScrapedTarget] {

@@ -47,6 +47,9 @@ struct WebGate: Sendable {
                 "admin APIs disabled: set http.admin to true in collector.yaml, and restart the "
                     + "collector")
         }
+        if let origin = request.headers["origin"], !isLoopback(origin) {
+            throw WebRefusal(403, "a page of \(origin) may not delete data")
+        }
         let isForwarded = Self.proxyHeaders.contains { request.headers[$0] != nil }
         guard LoopbackName.contains(name), !isForwarded else {
             throw WebRefusal(
@@ -79,8 +82,11 @@ struct WebGate: Sendable {
     }
 
     private func allows(_ origin: String) -> Bool {
+        allowedOrigins.contains(origin.lowercased()) || isLoopback(origin)
+    }
+
+    private func isLoopback(_ origin: String) -> Bool {
         let origin = origin.lowercased()
-        if allowedOrigins.contains(origin) { return true }
         guard let separator = origin.firstRange(of: "://") else { return false }
         return Self.hostName(String(origin[separator.upperBound...]))
             .map(LoopbackName.contains) ?? false
