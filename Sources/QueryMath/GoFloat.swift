@@ -15,6 +15,30 @@ package enum GoFloat {
         return Decimal(value).scientific
     }
 
+    /// Appends `json(value)`; most values, integers and numbers of ordinary size, without a detour by way of their digits.
+    package static func append(json value: Double, to bytes: inout [UInt8]) {
+        let size = value.magnitude
+        if size < 1e15, size == size.rounded(.towardZero) {
+            if value.sign == .minus { bytes.append(45) }
+            append(UInt64(size), to: &bytes)
+        } else if size >= 1e-3, size < 1e15 {
+            bytes.append(contentsOf: value.description.utf8)
+        } else {
+            bytes.append(contentsOf: json(value).utf8)
+        }
+    }
+
+    /// Appends the decimal digits of `number`.
+    package static func append(_ number: UInt64, to bytes: inout [UInt8]) {
+        let start = bytes.count
+        var rest = number
+        repeat {
+            bytes.append(48 + UInt8(truncatingIfNeeded: rest % 10))
+            rest /= 10
+        } while rest > 0
+        bytes[start...].reverse()
+    }
+
     /// `'g'`: with an exponent where the decimal exponent is below -4 or at least `exponentMax`.
     ///
     /// `exponentMax` is 6 for Go's `%v`, `%g` and `strconv`.

@@ -44,4 +44,34 @@ struct GoFloatTests {
     func openMetrics(value: Double, expected: String) {
         #expect(GoFloat.openMetrics(value) == expected)
     }
+
+    @Test("the short way to JSON writes what the long one does")
+    func appended() {
+        var state: UInt64 = 42
+        func roll() -> UInt64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return state
+        }
+        var values: [Double] = [
+            0, -0.0, .nan, .infinity, -.infinity, 1e15, 1e15 - 1, 999_999_999_999_999.9, 1e-3, 1e-4,
+            0.00099, 9.5e-7, 1e21, .leastNonzeroMagnitude, .greatestFiniteMagnitude, 0.1 + 0.2, 10,
+            100, 1_000_000,
+        ]
+        for _ in 0..<20_000 {
+            values.append(Double(bitPattern: roll()))
+            values.append(Double(roll() >> 11) / Double(1 << (roll() % 60)))
+            values.append(Double(Int64(truncatingIfNeeded: roll()) >> Int64(roll() % 60)))
+            values.append(Double(roll() % 1_000_000) / 1000)
+        }
+        for value in values {
+            var bytes: [UInt8] = [120]
+            GoFloat.append(json: value, to: &bytes)
+            #expect(String(decoding: bytes, as: UTF8.self) == "x" + GoFloat.json(value))
+        }
+        for number in [0, 9, 10, 1_795_689_076, UInt64.max] {
+            var bytes: [UInt8] = []
+            GoFloat.append(number, to: &bytes)
+            #expect(String(decoding: bytes, as: UTF8.self) == String(number))
+        }
+    }
 }

@@ -33,7 +33,7 @@ final class ChunkCache: Sendable {
     /// Beyond it the windows that were not read for longest go.
     static let bytesMax = 24 << 20
     /// A single read puts in as much at most, so that one look at everything does not push all else out.
-    static let bytesPerReadMax = bytesMax / 4
+    static let bytesPerReadMax = bytesMax / 2
     /// What an entry weighs beside its chunks.
     private static let entryBytes = 160
 

@@ -88,7 +88,7 @@ package struct JSONWriter: Sendable {
         separate()
         if milliseconds < 0 { bytes.append(UInt8(ascii: "-")) }
         let (whole, rest) = milliseconds.magnitude.quotientAndRemainder(dividingBy: 1000)
-        bytes += Array(String(whole).utf8)
+        GoFloat.append(whole, to: &bytes)
         guard rest != 0 else { return }
         bytes.append(UInt8(ascii: "."))
         for divisor in [100, 10, 1] as [UInt64] {
@@ -100,8 +100,9 @@ package struct JSONWriter: Sendable {
     package mutating func sample(_ milliseconds: Int64, _ value: Double) {
         open(UInt8(ascii: "["))
         seconds(ofMilliseconds: milliseconds)
-        bytes += [UInt8(ascii: ","), UInt8(ascii: "\"")]
-        bytes += Array(GoFloat.json(value).utf8)
+        bytes.append(UInt8(ascii: ","))
+        bytes.append(UInt8(ascii: "\""))
+        GoFloat.append(json: value, to: &bytes)
         bytes.append(UInt8(ascii: "\""))
         close(UInt8(ascii: "]"))
     }
