@@ -15,17 +15,19 @@ struct QueryServicesTests {
         let services = QueryServices(reader: reader, clock: FixedClock())
         let ended = Count()
         try await withThrowingTaskGroup(of: Void.self) { group in
-            // More than there are threads; each takes many seconds.
-            for _ in 0..<4 {
+            // More than there are threads; each takes minutes, unless it is cancelled.
+            let long = [String](repeating: "quantile_over_time(0.5, up[3h])", count: 30)
+                .joined(separator: " + ")
+            for _ in 0..<9 {
                 group.addTask {
                     _ = try? await services.metrics.range(
-                        "quantile_over_time(0.5, up[3h])", from: TimestampMS(10_800_000),
+                        long, from: TimestampMS(10_800_000),
                         through: TimestampMS(21_799_000), stepMilliseconds: 1000)
                     ended.value.withLock { $0 += 1 }
                 }
             }
             var events = reader.reads.makeAsyncIterator()
-            for _ in 0..<4 { _ = await events.next() }
+            for _ in 0..<8 { _ = await events.next() }
             let answer = try await services.rules.instant("up", at: TimestampMS(60_000))
             #expect(
                 answer.value

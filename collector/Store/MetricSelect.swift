@@ -48,10 +48,11 @@ extension CollectorStore: MetricReader {
 
     private typealias PlacedColumns = [(index: Int, column: ChunkColumn)]
 
-    /// How many tasks a read is worth.
+    /// How many tasks a read is worth: a chunk comes with all its series, whichever are wanted.
     private func taskCount(_ unit: ReadUnit) -> Int {
         let windows = unit.span.length / MetricHead.windowMilliseconds + 1
-        let (work, overflow) = Int64(unit.wantedCount).multipliedReportingOverflow(by: windows)
+        let (work, overflow) = Int64(unit.slotsByGroup.count * Chunk.slotsMax)
+            .multipliedReportingOverflow(by: windows)
         guard !overflow else { return configuration.readTasksMax }
         return Int(min(Int64(configuration.readTasksMax), 1 + work / Self.windowsPerTask))
     }
@@ -137,7 +138,7 @@ extension CollectorStore: MetricReader {
     private static let timeMax: Int64 = 253_402_300_799_999
     /// Reads of more windows pass the cache by: it would not take them in.
     private static let cachedWindowsMax: Int64 = 1024
-    /// Windows of single series (about 480 samples each) for which another task is worth its while.
+    /// Windows of series that are read (about 480 samples each) for which another task is worth its while.
     private static let windowsPerTask: Int64 = 1024
 
     package func historyChange(since version: UInt64) -> HistoryChange {
