@@ -153,13 +153,18 @@ struct TargetScrapeServiceTests {
         // What is still scraped gets no markers.
         let memory = TargetMemory(tree: tree, folder: "/state/scrape")
         #expect(try tree.list("/state/scrape") == [new.key + ".prom"])
-        #expect(memory.takeRemoved([new], at: now).isEmpty)
+        let kept = memory.take([new], at: now)
+        #expect(kept.ends.isEmpty)
+        #expect(
+            kept.had[new.key]?.contains { $0.labels == new.labels.setting("__name__", "a") }
+                == true)
         #expect(try tree.list("/state/scrape").isEmpty)
     }
 
     /// A server's `/a` and `/b`, scraped by a service whose targets change; what `change` says after each delivery counts.
     private static func changing(
         _ jobs: [ScrapeJob], until count: Int,
+        after prepare: (TargetMemory, [ScrapeTarget]) -> Void = { _, _ in },
         _ change: (_ delivered: Int, _ scrape: TargetScrape) -> [ScrapeJob]?
     ) async throws -> (scrapes: [TargetScrape], families: [MetricFamily], series: Int) {
         let clock = VirtualClock()
@@ -167,12 +172,13 @@ struct TargetScrapeServiceTests {
         let targets = try ScrapeTarget.all(jobs)
         let figures = ScrapeFigures(targets, series: series, bodies: bodies)
         let (stream, continuation) = AsyncStream.makeStream(of: TargetScrape.self)
+        let memory = TargetMemory(
+            tree: SimulatedFileTree(random: SeededRandom(seed: 1)), folder: "/state")
+        prepare(memory, targets)
         let service = TargetScrapeService(
             targets: targets, client: try ScrapeClientTests.client(budget: bodies),
-            budget: series, figures: figures,
-            memory: TargetMemory(
-                tree: SimulatedFileTree(random: SeededRandom(seed: 1)), folder: "/state"),
-            clock: clock, logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
+            budget: series, figures: figures, memory: memory, clock: clock,
+            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }),
             compute: { work in
                 work()
                 return true
@@ -270,6 +276,55 @@ struct TargetScrapeServiceTests {
         #expect(series == 2, "a line that is dropped is remembered too")
     }
 
+    @Test("what a target had before a restart ends where its first scrape does not bring it")
+    func remembered() async throws {
+        let tree = SimulatedFileTree(random: SeededRandom(seed: 1))
+        let (scrapes, _, target) = try await Self.run(
+            2, VirtualClock(), { _ in .ok("a 1\n") }, tree: tree,
+            targets: { address in
+                let target = try ScrapeClientTests.target(address)
+                TargetMemory(tree: tree, folder: "/state/scrape").remember(
+                    target, Self.had(by: target, ["a", "gone"]))
+                return [target]
+            })
+        #expect(scrapes[0].series.contains { $0.labels.metricName == "a" })
+        let end = scrapes[1]
+        #expect(end.rows.allSatisfy { StalenessMarker.isMarker($0.value) })
+        #expect(
+            end.rows.map { end.series[$0.slot].labels }
+                == [target.labels.setting("__name__", "gone")])
+    }
+
+    @Test("and all of it where the target goes before that")
+    func removedBeforeItsFirstScrape() async throws {
+        let server = try await RawServer.start { _ in .ok("a 1\n") }
+        let soon = Self.job("soon", server.port)
+        var late = Self.job("late", server.port)
+        late.interval = PrometheusDuration(milliseconds: 3_600_000)
+        let (scrapes, _, _) = try await Self.changing(
+            [soon, late], until: 4,
+            after: { memory, targets in
+                for target in targets where target.job.name == "late" {
+                    memory.remember(target, Self.had(by: target, ["a", "up"]))
+                }
+            },
+            { delivered, _ in delivered == 1 ? [soon] : nil })
+        let markers = scrapes.flatMap { scrape in
+            scrape.rows.filter { StalenessMarker.isMarker($0.value) }
+                .map { scrape.series[$0.slot].labels }
+        }
+        // Where the grid has it scraped first after all, its other series end, too.
+        #expect(Set(markers.map(\.metricName)).isSuperset(of: ["a", "up"]))
+        #expect(markers.allSatisfy { $0["job"] == "late" })
+        try await server.stop()
+    }
+
+    private static func had(by target: ScrapeTarget, _ metrics: [String]) -> [TargetSeries] {
+        metrics.map {
+            TargetSeries(labels: target.labels.setting("__name__", $0), family: $0)
+        }
+    }
+
     @Test("a damaged memory ends nothing and goes away")
     func damaged() throws {
         let tree = SimulatedFileTree(random: SeededRandom(seed: 1))
@@ -278,7 +333,7 @@ struct TargetScrapeServiceTests {
         try file.write(Array("a 0 0\nb{".utf8), at: 0)
         file.close()
         let memory = TargetMemory(tree: tree, folder: "/scrape")
-        #expect(memory.takeRemoved([], at: TimestampMS(1)).isEmpty)
+        #expect(memory.take([], at: TimestampMS(1)).ends.isEmpty)
         #expect(try tree.list("/scrape").isEmpty)
     }
 }

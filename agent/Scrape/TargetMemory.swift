@@ -2,8 +2,8 @@ import Exposition
 package import Model
 package import World
 
-/// What the targets had when the agent stopped, on disk, so that a target which is gone from the configuration at the next
-/// start ends as one that is removed: with staleness markers. A file a target, in the Prometheus text format; a crash
+/// What the targets had when the agent stopped, on disk, so that what is gone at the next start ends with staleness markers:
+/// all of a target that is gone from the configuration, and of any other what its first scrape does not bring. A file a target, in the Prometheus text format; a crash
 /// leaves none, and then series end by the lookback alone.
 package struct TargetMemory: Sendable {
     private let tree: any WorldFileTree
@@ -39,21 +39,30 @@ package struct TargetMemory: Sendable {
         }
     }
 
-    /// The ends of what targets had that are not among `targets` any more; forgets all files. Blocks.
-    package func takeRemoved(_ targets: [ScrapeTarget], at time: TimestampMS) -> [TargetScrape] {
-        let kept = Set(targets.map { $0.key + Self.suffix })
+    /// The ends of what targets had that are not among `targets` any more, and what the others had, by their keys; forgets
+    /// all files. Blocks.
+    package func take(
+        _ targets: [ScrapeTarget], at time: TimestampMS
+    ) -> (ends: [TargetScrape], had: [String: [TargetSeries]]) {
+        let keys = Dictionary(
+            targets.map { ($0.key + Self.suffix, $0.key) }, uniquingKeysWith: { first, _ in first })
         var ends: [TargetScrape] = []
+        var had: [String: [TargetSeries]] = [:]
         let names = ((try? tree.list(folder)) ?? []).filter { $0.hasSuffix(Self.suffix) }
         for name in names.sorted().prefix(Self.filesMax) {
             let path = folder + "/" + name
             defer { try? tree.remove(path) }
-            guard !kept.contains(name), let series = read(path), !series.isEmpty else { continue }
+            guard let series = read(path), !series.isEmpty else { continue }
+            if let key = keys[name] {
+                had[key] = series
+                continue
+            }
             ends.append(
                 .end(
                     of: series, target: -1 - ends.count, name: "removed target", at: time,
                     isLast: true))
         }
-        return ends
+        return (ends, had)
     }
 
     /// Nil for a file that is damaged or too large.

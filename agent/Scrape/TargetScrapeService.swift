@@ -50,11 +50,12 @@ package final class TargetScrapeService: Service {
     package func change(to targets: [ScrapeTarget]) { changes.continuation.yield(targets) }
 
     package func run() async throws {
-        let posts = take(initial)
         await cancelWhenGracefulShutdown {
-            await self.endRemoved()
+            let had = await self.recall()
             await withDiscardingTaskGroup { group in
-                for post in posts { group.addTask { await self.work(post) } }
+                for post in self.take(self.initial, inheriting: had) {
+                    group.addTask { await self.work(post) }
+                }
                 for await targets in self.changes.stream {
                     for post in self.take(targets) { group.addTask { await self.work(post) } }
                 }
@@ -67,11 +68,12 @@ package final class TargetScrapeService: Service {
         }
     }
 
-    /// Ends what targets had that are gone since the agent stopped.
-    private func endRemoved() async {
+    /// Ends what targets had that are gone since the agent stopped. What the others had then, by their keys.
+    private func recall() async -> [String: [TargetSeries]] {
         let (memory, targets, time) = (memory, initial, clock.now.milliseconds)
-        let ends = await computed { memory.takeRemoved(targets, at: time) } ?? []
-        for end in ends { await deliver(end) }
+        guard let found = await computed({ memory.take(targets, at: time) }) else { return [:] }
+        for end in found.ends { await deliver(end) }
+        return found.had
     }
 
     // MARK: - Who is scraped
@@ -104,8 +106,11 @@ package final class TargetScrapeService: Service {
         }
     }
 
-    /// Lets the posts know, and gives those that are new and have nobody to work on them.
-    private func take(_ targets: [ScrapeTarget]) -> [Post] {
+    /// Lets the posts know, and gives those that are new and have nobody to work on them; `had` is what their targets had
+    /// before the agent started, by key.
+    private func take(
+        _ targets: [ScrapeTarget], inheriting had: [String: [TargetSeries]] = [:]
+    ) -> [Post] {
         let byKey = Dictionary(
             targets.map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
         let started = roster.withLock { roster in
@@ -117,7 +122,8 @@ package final class TargetScrapeService: Service {
             for target in targets {
                 let key = target.key
                 guard let post = roster.posts[key] else {
-                    let post = Post(Life(roster.numbered(target), budget, inherited: []))
+                    let post = Post(
+                        Life(roster.numbered(target), budget, inherited: had[key] ?? []))
                     roster.posts[key] = post
                     started.append(post)
                     continue
@@ -177,7 +183,8 @@ package final class TargetScrapeService: Service {
     private final class Life: Sendable {
         private struct State: Sendable {
             var machine: TargetStateMachine
-            /// What the target had when it was scraped in another way; it ends where the first scrape does not bring it.
+            /// What the target had when it was scraped in another way, or before the agent started; it ends where the first
+            /// scrape does not bring it.
             var inherited: [TargetSeries]
         }
 
