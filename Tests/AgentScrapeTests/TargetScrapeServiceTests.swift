@@ -162,10 +162,12 @@ struct TargetScrapeServiceTests {
     }
 
     /// A server's `/a` and `/b`, scraped by a service whose targets change; what `change` says after each delivery counts.
+    /// It stops when `isDone` holds of all that was delivered: how soon a change is taken depends on the machine, so that a
+    /// number of scrapes alone would tell nothing.
     private static func changing(
-        _ jobs: [ScrapeJob], until count: Int,
+        _ jobs: [ScrapeJob], until isDone: ([TargetScrape]) -> Bool,
         after prepare: (TargetMemory, [ScrapeTarget]) -> Void = { _, _ in },
-        _ change: (_ delivered: Int, _ scrape: TargetScrape) -> [ScrapeJob]?
+        change: (_ delivered: Int, _ scrape: TargetScrape) -> [ScrapeJob]?
     ) async throws -> (scrapes: [TargetScrape], families: [MetricFamily], series: Int) {
         let clock = VirtualClock()
         let (series, bodies) = (SeriesBudget(), ByteBudget())
@@ -188,7 +190,7 @@ struct TargetScrapeServiceTests {
             group.addTask { try? await service.run() }
             for await scrape in stream {
                 scrapes.append(scrape)
-                if scrapes.count == count { break }
+                if scrapes.count == 5_000 || isDone(scrapes) { break }
                 if let jobs = change(scrapes.count, scrape) {
                     service.change(to: try ScrapeTarget.all(jobs))
                 }
@@ -216,17 +218,19 @@ struct TargetScrapeServiceTests {
         }
         let (a, b) = (Self.job("a", server.port), Self.job("b", server.port))
         var (isEnded, hasAsked) = (false, false)
-        let (scrapes, families, series) = try await Self.changing([a], until: 30) { count, scrape in
-            if count == 3 { return [a, b] }
-            let isSecond = Self.jobName(scrape) == "b"
-            if isSecond, scrape.isLast { isEnded = true }
-            guard count > 10, isSecond, !hasAsked else { return nil }
-            hasAsked = true
-            // What another target of the job is makes no difference to this one.
-            var more = a
-            more.staticConfigs[0].labels = .empty
-            return [more]
-        }
+        let (scrapes, families, series) = try await Self.changing(
+            [a], until: { isEnded && $0.count >= 30 },
+            change: { count, scrape in
+                if count == 3 { return [a, b] }
+                let isSecond = Self.jobName(scrape) == "b"
+                if isSecond, scrape.isLast { isEnded = true }
+                guard count > 10, isSecond, !hasAsked else { return nil }
+                hasAsked = true
+                // What another target of the job is makes no difference to this one.
+                var more = a
+                more.staticConfigs[0].labels = .empty
+                return [more]
+            })
         try await server.stop()
         let first = scrapes.filter { Self.jobName($0) == "a" }
         let second = scrapes.filter { Self.jobName($0) == "b" }
@@ -258,9 +262,10 @@ struct TargetScrapeServiceTests {
         var after = before
         after.metricRelabelRules = [RelabelingTests.rule(.drop, from: ["__name__"], "gone")]
         let changed = after
-        let (scrapes, _, series) = try await Self.changing([before], until: 12) { count, _ in
-            count == 3 ? [changed] : nil
-        }
+        let (scrapes, _, series) = try await Self.changing(
+            [before],
+            until: { scrapes in scrapes.count >= 12 && scrapes.contains { Self.hasMarkers($0) } },
+            change: { count, _ in count == 3 ? [changed] : nil })
         try await server.stop()
         let ends = scrapes.flatMap { scrape in
             scrape.rows.filter { StalenessMarker.isMarker($0.value) }.map {
@@ -302,13 +307,14 @@ struct TargetScrapeServiceTests {
         var late = Self.job("late", server.port)
         late.interval = PrometheusDuration(milliseconds: 3_600_000)
         let (scrapes, _, _) = try await Self.changing(
-            [soon, late], until: 4,
+            [soon, late],
+            until: { scrapes in scrapes.contains { Self.hasMarkers($0) } },
             after: { memory, targets in
                 for target in targets where target.job.name == "late" {
                     memory.remember(target, Self.had(by: target, ["a", "up"]))
                 }
             },
-            { delivered, _ in delivered == 1 ? [soon] : nil })
+            change: { delivered, _ in delivered == 1 ? [soon] : nil })
         let markers = scrapes.flatMap { scrape in
             scrape.rows.filter { StalenessMarker.isMarker($0.value) }
                 .map { scrape.series[$0.slot].labels }
@@ -317,6 +323,10 @@ struct TargetScrapeServiceTests {
         #expect(Set(markers.map(\.metricName)).isSuperset(of: ["a", "up"]))
         #expect(markers.allSatisfy { $0["job"] == "late" })
         try await server.stop()
+    }
+
+    private static func hasMarkers(_ scrape: TargetScrape) -> Bool {
+        scrape.rows.contains { StalenessMarker.isMarker($0.value) }
     }
 
     private static func had(by target: ScrapeTarget, _ metrics: [String]) -> [TargetSeries] {
