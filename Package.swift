@@ -147,8 +147,14 @@ let shared: [Target] = [
 
 // Layer 4, agent: read and scrape, batch, spool, stream; export.
 let agentStages: [Target] = [
-    .target(name: "CJournal", path: "Sources/CJournal", publicHeadersPath: "include"),
-    library("AgentRead", at: "agent/Read", ["Model", "World", "Exposition", "CJournal", log]),
+    .target(name: "CSystemd", path: "Sources/CSystemd", publicHeadersPath: "include"),
+    .target(name: "CHost", path: "Sources/CHost", publicHeadersPath: "include"),
+    library(
+        "AgentRead", at: "agent/Read",
+        [
+            "Model", "World", "LinearRegex", "Exposition", "YAMLDocument", "CHost", "CSystemd",
+            log,
+        ]),
     library(
         "AgentScrape", at: "agent/Scrape",
         [

@@ -1,3 +1,5 @@
+package import Model
+
 /// A failed file operation: what, on which path, and the system's errno.
 package struct FileError: Error, Hashable, Sendable, CustomStringConvertible {
     package var operation: String
@@ -30,11 +32,17 @@ package struct FileStatus: Hashable, Sendable {
     /// Bytes.
     package var size: Int64
     package var isDirectory: Bool
+    /// When the content was last changed; the epoch where a tree keeps no times.
+    package var modified: TimestampNS
 
-    package init(identity: FileIdentity, size: Int64, isDirectory: Bool) {
+    package init(
+        identity: FileIdentity, size: Int64, isDirectory: Bool,
+        modified: TimestampNS = TimestampNS(0)
+    ) {
         self.identity = identity
         self.size = size
         self.isDirectory = isDirectory
+        self.modified = modified
     }
 }
 

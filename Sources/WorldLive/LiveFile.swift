@@ -1,4 +1,5 @@
 import Glibc
+import Model
 import Synchronization
 package import World
 
@@ -104,6 +105,8 @@ extension FileStatus {
     init(_ facts: stat) {
         self.init(
             identity: FileIdentity(device: UInt64(facts.st_dev), inode: UInt64(facts.st_ino)),
-            size: Int64(facts.st_size), isDirectory: facts.st_mode & S_IFMT == S_IFDIR)
+            size: Int64(facts.st_size), isDirectory: facts.st_mode & S_IFMT == S_IFDIR,
+            modified: TimestampNS(
+                Int64(facts.st_mtim.tv_sec) * 1_000_000_000 + Int64(facts.st_mtim.tv_nsec)))
     }
 }

@@ -1,5 +1,8 @@
+import AgentRead
+import Exposition
 import Glibc
 import Model
+import Testing
 import World
 
 /// The node_exporter fixtures: `$PETREL_CONFORMANCE/node_exporter`, unpacked once into a folder of the system's
@@ -23,9 +26,50 @@ enum Conformance {
         return path + "/collector/fixtures"
     }()
 
+    /// The collectors that a virtual server needs, and all of node_exporter's.
+    static let core = "e2e-vps-core.txt"
+    static let all = "e2e-output.txt"
+
+    /// The host whose files the fixtures are.
+    static func paths() throws -> NodePaths {
+        let root = try #require(fixtures)
+        return NodePaths(
+            procfs: root + "/proc", sysfs: root + "/sys", rootfs: root,
+            udevData: root + "/udev/data")
+    }
+
+    /// Expects `families` to be exactly the expected samples whose names begin with one of `prefixes`, `count` in number,
+    /// with their help and types.
+    static func expectEqual(
+        _ families: [MetricFamily], owning prefixes: [String], count: Int, file: String = all,
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        let ours = NodeReaderTests.samples(families)
+        let theirs = try expectedSamples(file).filter { sample in
+            prefixes.contains { sample.key.hasPrefix($0) }
+        }
+        #expect(theirs.count == count, sourceLocation: sourceLocation)
+        for (key, value) in theirs {
+            let isEqual = ours[key] == value || (value.isNaN && ours[key]?.isNaN == true)
+            #expect(
+                isEqual, "\(key): \(value), \(String(describing: ours[key]))",
+                sourceLocation: sourceLocation)
+        }
+        #expect(
+            Set(ours.keys).subtracting(theirs.keys).sorted() == [], sourceLocation: sourceLocation)
+        let heads = try expectedHeads(file)
+        let text = String(
+            decoding: ExpositionWriter.text(families.filter { !$0.points.isEmpty }), as: UTF8.self)
+        for line in text.split(separator: "\n") where line.hasPrefix("# ") {
+            #expect(
+                heads.contains(String(line.dropFirst(2))), "\(line)",
+                sourceLocation: sourceLocation)
+        }
+    }
+
     /// Samples of the expected exposition as `name{a="b"}` → value, empty labels left out.
-    static func expectedSamples() throws -> [String: Double] {
-        let bytes = try PosixTree().contents(folder + "/node_exporter/e2e-vps-core.txt")
+    static func expectedSamples(_ file: String = core) throws -> [String: Double] {
+        let bytes = try PosixTree().contents(folder + "/node_exporter/" + file)
         var samples: [String: Double] = [:]
         for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n")
         where !line.hasPrefix("#") {
@@ -55,8 +99,8 @@ enum Conformance {
     }
 
     /// The help and type lines of the expected exposition, without `# `.
-    static func expectedHeads() throws -> Set<String> {
-        let bytes = try PosixTree().contents(folder + "/node_exporter/e2e-vps-core.txt")
+    static func expectedHeads(_ file: String = core) throws -> Set<String> {
+        let bytes = try PosixTree().contents(folder + "/node_exporter/" + file)
         return Set(
             String(decoding: bytes, as: UTF8.self).split(separator: "\n").filter {
                 $0.hasPrefix("# ")

@@ -162,6 +162,32 @@ struct NodeReaderSetTests {
         #expect(hanging.starts.withLock { $0 } == 2)
     }
 
+    @Test("readers that hang keep no thread from the others")
+    func relieved() async throws {
+        let clock = ManualClock()
+        let hanging = (0..<5).map { _ in HangingReader() }
+        let set = try NodeReaderSet(
+            readers: hanging + [QuickReader()], clock: clock, deadlineNanoseconds: 1 << 60)
+        let mover = Mutex(false)
+        async let moving: Void = {
+            var isReleased = false
+            while !mover.withLock({ $0 }) {
+                if clock.sleeperCount > 0 { clock.advance(NodeReaderSet.reliefNanoseconds) }
+                await Task.yield()
+                // All hang: now they may end, the quick one behind them was begun or will be.
+                if !isReleased, hanging.allSatisfy({ $0.starts.withLock { $0 } == 1 }) {
+                    isReleased = true
+                    for reader in hanging { reader.release() }
+                }
+            }
+        }()
+        let outcomes = await set.outcomes(now: TimestampNS(0))
+        mover.withLock { $0 = true }
+        await moving
+        #expect(outcomes.count == 6)
+        #expect(outcomes.allSatisfy { $0.error == nil && $0.families.count == 1 })
+    }
+
     @Test("cancelling a scrape does not wait for a hung reader")
     func cancelled() async throws {
         let hanging = HangingReader()

@@ -1,4 +1,5 @@
 import Glibc
+import Model
 import World
 
 /// The real files, read only: what the fixtures' tests read through.
@@ -34,7 +35,9 @@ struct PosixTree: WorldFileTree {
     static func status(_ facts: stat) -> FileStatus {
         FileStatus(
             identity: FileIdentity(device: UInt64(facts.st_dev), inode: UInt64(facts.st_ino)),
-            size: Int64(facts.st_size), isDirectory: facts.st_mode & S_IFMT == S_IFDIR)
+            size: Int64(facts.st_size), isDirectory: facts.st_mode & S_IFMT == S_IFDIR,
+            modified: TimestampNS(
+                Int64(facts.st_mtim.tv_sec) * 1_000_000_000 + Int64(facts.st_mtim.tv_nsec)))
     }
 
     private func failure(_ operation: String, _ path: String) -> FileError {

@@ -14,7 +14,8 @@ struct LayerTests {
         ["PromQL", "LogQLSyntax", "WireRPC", "OTLP", "Simulation"],
         ["LogQL", "ProbeClients", "Rules", "Routing", "PromQLScript", "Startup"],
         [
-            "CJournal", "AgentRead", "AgentScrape", "AgentProbe", "AgentBatch", "AgentSpool",
+            "CHost", "CSystemd", "AgentRead", "AgentScrape", "AgentProbe", "AgentBatch",
+            "AgentSpool",
             "AgentStream",
             "AgentExport", "AgentHelper", "AgentSetup", "CollectorReceive", "CollectorCheck",
             "CollectorStore", "CollectorQuery", "CollectorEvaluate", "CollectorNotify",
@@ -27,7 +28,8 @@ struct LayerTests {
     static let within: Set<String> = [
         "World>Model",  // the world's protocols speak of times
         // C and its owner
-        "LinearRegex>CRE2", "YAMLDocument>CYAML", "Postgres>CLibPQ", "AgentRead>CJournal",
+        "LinearRegex>CRE2", "YAMLDocument>CYAML", "Postgres>CLibPQ", "AgentRead>CHost",
+        "AgentRead>CSystemd",
         "Gzip>CZlib", "WorldLive>CMalloc",
         "RemoteWrite>CSnappy",
     ]
@@ -44,7 +46,7 @@ struct LayerTests {
         "CMalloc": ["WorldLive"],
         "CRE2": ["LinearRegex"],
         "CSnappy": ["RemoteWrite"],
-        "CJournal": ["AgentRead"], "CSpawn": ["WorldLive", "Postgres"],
+        "CHost": ["AgentRead"], "CSystemd": ["AgentRead"], "CSpawn": ["WorldLive", "Postgres"],
     ]
 
     static let layerOf: [String: Int] = Dictionary(

@@ -1,3 +1,4 @@
+import AgentRead
 import AgentScrape
 import Model
 import Startup
@@ -16,6 +17,8 @@ struct AgentConfiguration: Sendable {
     var role = ""
     /// Scrape grid of the node readers.
     var interval = PrometheusDuration(milliseconds: 15_000)
+    /// Which node readers run, and how.
+    var nodeOptions = NodeOptions()
     /// How long one reader may take.
     var readerDeadline = PrometheusDuration(milliseconds: 5_000)
     var readsJournal = true
@@ -66,6 +69,7 @@ struct AgentConfiguration: Sendable {
             "reader_deadline", default: readerDeadline,
             range: PrometheusDuration(milliseconds: 100)...interval)
         readerDeadline = min(readerDeadline, interval)
+        try nodeOptions.read(&metrics)
         try metrics.finish()
     }
 

@@ -197,7 +197,8 @@ struct AgentDoctor {
     private func readerResults() async -> [CheckResult] {
         guard
             let readers = try? NodeReaderSet(
-                readers: HostReading.readers(options.paths), clock: LiveClock())
+                readers: HostReading.readers(options.paths, configuration.nodeOptions),
+                clock: LiveClock())
         else { return [] }
         let outcomes = await readers.outcomes(now: LiveClock().now)
         let failed = outcomes.filter { $0.error != nil }

@@ -21,6 +21,12 @@ struct AgentOptions: ParsableArguments {
     var rootfs = "/"
     @Option(name: .customLong("path.udev.data"), help: "Where udev keeps its data.")
     var udevData = "/run/udev/data"
+    @Argument(
+        parsing: .allUnrecognized,
+        help: ArgumentHelp(
+            "node_exporter's flags of readers, such as --no-collector.arp or --collector.diskstats.device-exclude=REGEX.",
+            valueName: "--collector.…"))
+    var collectorFlags: [String] = []
 
     static let standardFile = "/etc/petrel/agent.yaml"
 
@@ -30,7 +36,9 @@ struct AgentOptions: ParsableArguments {
 
     /// Where the configuration comes from.
     var source: ConfigurationSource {
-        ConfigurationSource(config: config, stateDirectory: stateDir, listen: listen)
+        ConfigurationSource(
+            config: config, stateDirectory: stateDir, listen: listen,
+            collectorFlags: collectorFlags)
     }
 
     func configuration() throws -> AgentConfiguration { try source.configuration() }
@@ -41,6 +49,7 @@ struct ConfigurationSource: Sendable {
     var config: String?
     var stateDirectory: String?
     var listen: String?
+    var collectorFlags: [String] = []
 
     /// The configuration: defaults, file, flags. Blocks.
     func configuration() throws -> AgentConfiguration {
@@ -58,7 +67,22 @@ struct ConfigurationSource: Sendable {
             configuration.listen = listen
         }
         configuration.stateDirectory = StartFiles.live.absolute(configuration.stateDirectory)
+        try apply(collectorFlags, to: &configuration.nodeOptions)
         return configuration
+    }
+
+    /// What node_exporter has and Petrel has not is said and left out: its command line serves here as it is.
+    private func apply(_ flags: [String], to options: inout NodeOptions) throws {
+        for flag in flags {
+            guard flag.hasPrefix("--collector.") || flag.hasPrefix("--no-collector.") else {
+                throw ValidationError("Unknown option '\(flag)'")
+            }
+            do throws(NodeOptionError) {
+                try options.apply(flag: flag)
+            } catch .notRead(let name) {
+                StandardOutput.remark("petrel-agent: \(flag): \(NodeOptionError.notRead(name))")
+            } catch { throw ValidationError("\(flag): \(error)") }
+        }
     }
 }
 

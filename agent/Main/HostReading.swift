@@ -1,15 +1,21 @@
 import AgentRead
+import Logging
 import Model
 import World
 import WorldLive
 
 /// What this host is and which readers it has.
 enum HostReading {
-    /// Every node reader of this version.
-    static func readers(_ paths: NodePaths) -> [any NodeReader] {
+    /// The node readers that `options` leave.
+    static func readers(
+        _ paths: NodePaths, _ options: NodeOptions, logger: Logger? = nil
+    ) -> [any NodeReader] {
         StandardReaders.make(
-            tree: LiveFileTree(), paths: paths, host: GlibcHostCalls(),
-            version: PetrelAgent.version, revision: "")
+            tree: LiveFileTree(), paths: paths, options: options, host: GlibcHostCalls(),
+            version: PetrelAgent.version, revision: "",
+            report: { error in
+                logger?.warning("a text file is left out", metadata: ["error": "\(error)"])
+            })
     }
 
     /// The host's node name, for the `instance` label of its metrics.

@@ -84,7 +84,8 @@ struct AgentWiring {
         let logSpool = try Self.spool(.logs, configuration)
         spools = [metricsSpool, logSpool]
         readers = try NodeReaderSet(
-            readers: HostReading.readers(paths), clock: clock,
+            readers: HostReading.readers(paths, configuration.nodeOptions, logger: logger),
+            clock: clock,
             deadlineNanoseconds: configuration.readerDeadline.milliseconds * 1_000_000)
         let liveness = AgentLiveness(intervalMilliseconds: configuration.interval.milliseconds)
         self.liveness = liveness

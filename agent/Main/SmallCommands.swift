@@ -16,8 +16,10 @@ struct MetricsCommand: AsyncParsableCommand {
     @OptionGroup var options: AgentOptions
 
     func run() async throws {
+        let configuration = try options.configuration()
         let readers = try NodeReaderSet(
-            readers: HostReading.readers(options.paths), clock: LiveClock())
+            readers: HostReading.readers(options.paths, configuration.nodeOptions),
+            clock: LiveClock())
         try StandardOutput.write(ExpositionWriter.text(await readers.scrape(now: LiveClock().now)))
     }
 }
@@ -63,7 +65,8 @@ struct StatusCommand: AsyncParsableCommand {
             print("spool        \(kind.name): \(segments.count) segments in \(folder)")
         }
         let readers = try NodeReaderSet(
-            readers: HostReading.readers(options.paths), clock: LiveClock())
+            readers: HostReading.readers(options.paths, configuration.nodeOptions),
+            clock: LiveClock())
         for outcome in await readers.outcomes(now: LiveClock().now) {
             let state =
                 outcome.error.map { "failed: \($0)" }

@@ -1,4 +1,4 @@
-import CJournal
+import CSystemd
 import Glibc
 import Model
 import Synchronization

@@ -8,14 +8,18 @@ package struct CPUReader: NodeReader {
     /// What beside the times is read; node_exporter's `--collector.cpu.info` and its includes, which filter by name here.
     package struct Options: Sendable {
         package var hasInfo: Bool
+        /// The present frequencies beside the information, as where node_exporter's cpufreq runs too.
+        package var hasFrequency: Bool
         package var includesFlag: (@Sendable (String) -> Bool)?
         package var includesBug: (@Sendable (String) -> Bool)?
 
         package init(
-            hasInfo: Bool = false, includesFlag: (@Sendable (String) -> Bool)? = nil,
+            hasInfo: Bool = false, hasFrequency: Bool = false,
+            includesFlag: (@Sendable (String) -> Bool)? = nil,
             includesBug: (@Sendable (String) -> Bool)? = nil
         ) {
             self.hasInfo = hasInfo
+            self.hasFrequency = hasFrequency
             self.includesFlag = includesFlag
             self.includesBug = includesBug
         }
@@ -138,11 +142,19 @@ package struct CPUReader: NodeReader {
             "node_cpu_bug_info", .gauge,
             help:
                 "The `bugs` field of CPU information from /proc/cpuinfo taken from the first core.")
+        var frequency = MetricFamily(
+            "node_cpu_frequency_hertz", .gauge, help: "CPU frequency in hertz from /proc/cpuinfo.")
         var labels: [Label] = []
+        var megahertz: Double?
         func finishCPU() {
             guard !labels.isEmpty else { return }
             info.points.append(.init(Labels(labels), 1))
+            if let megahertz {
+                let place = labels.filter { ["core", "cpu", "package"].contains($0.name) }
+                frequency.points.append(.init(Labels(place), megahertz * 1e6))
+            }
             labels = []
+            megahertz = nil
         }
         ProcText.forEachLine(bytes) { line in
             guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { return }
@@ -151,6 +163,9 @@ package struct CPUReader: NodeReader {
             if ProcText.equals(key, "processor") { finishCPU() }
             if let label = Self.infoLabels[ProcText.string(key)] {
                 labels.append(Label(label, ProcText.string(value)))
+            }
+            if options.hasFrequency, ProcText.equals(key, "cpu MHz") {
+                megahertz = ProcText.decimal(value)
             }
             guard info.points.isEmpty else { return }
             if ProcText.equals(key, "flags"), let includes = options.includesFlag {
@@ -161,7 +176,7 @@ package struct CPUReader: NodeReader {
             }
         }
         finishCPU()
-        return [info, flags, bugs]
+        return [info, frequency, flags, bugs]
     }
 
     private static func points(

@@ -1,3 +1,4 @@
+import CHost
 import Glibc
 package import Model
 
@@ -46,6 +47,45 @@ package struct HostIdentity: Hashable, Sendable {
     }
 }
 
+/// How the kernel steers the clock, what `adjtimex` says when it is asked to change nothing.
+package struct ClockAdjustment: Hashable, Sendable {
+    /// `TIME_OK` (0) to `TIME_ERROR` (5).
+    package var state: Int32
+    /// `STA_…` bits; `STA_NANO` (0x2000) says that `offset`, `jitter` and the time are in nanoseconds.
+    package var status: Int32
+    /// Microseconds, or nanoseconds.
+    package var offset: Int
+    /// Parts per million, scaled by 65,536.
+    package var frequency: Int
+    /// Microseconds.
+    package var maxError: Int
+    package var estimatedError: Int
+    package var loopTimeConstant: Int
+    /// Microseconds between clock ticks.
+    package var tick: Int
+    /// Parts per million, scaled by 65,536.
+    package var ppsFrequency: Int
+    /// Microseconds, or nanoseconds.
+    package var ppsJitter: Int
+    /// As a power of two of seconds.
+    package var ppsShift: Int32
+    /// Parts per million, scaled by 65,536.
+    package var ppsStability: Int
+    package var ppsJitterExceeded: Int
+    package var ppsCalibrations: Int
+    package var ppsErrors: Int
+    package var ppsStabilityExceeded: Int
+    /// Seconds between TAI and UTC.
+    package var taiOffset: Int32
+
+    package init() {
+        (state, status, offset, frequency, maxError, estimatedError) = (0, 0, 0, 0, 0, 0)
+        (loopTimeConstant, tick, ppsFrequency, ppsJitter, ppsShift) = (0, 0, 0, 0, 0)
+        (ppsStability, ppsJitterExceeded, ppsCalibrations, ppsErrors) = (0, 0, 0, 0)
+        (ppsStabilityExceeded, taiOffset) = (0, 0)
+    }
+}
+
 /// The system calls of node readers that are no file reads, as a seam for tests.
 package protocol HostCalls: Sendable {
     /// `statvfs`; hangs while a network file system's server is away.
@@ -53,6 +93,10 @@ package protocol HostCalls: Sendable {
     func identity() throws(ReadError) -> HostIdentity
     /// The local zone's name and its offset from UTC in seconds at `time`.
     func zone(at time: TimestampNS) -> (name: String, offsetSeconds: Int)
+    /// `adjtimex` with no mode; needs no capability.
+    func clockAdjustment() throws(ReadError) -> ClockAdjustment
+    /// The sockets of TCP over IPv4 and, where `includesIPv6`, IPv6.
+    func tcpCounts(includesIPv6: Bool) throws(ReadError) -> TCPCounts
 }
 
 /// The calls through glibc. They stand here and not in the world's protocols because no other target asks for them.
@@ -87,6 +131,35 @@ package struct GlibcHostCalls: HostCalls {
             return ("UTC", 0)
         }
         return (String(cString: name), Int(parts.tm_gmtoff))
+    }
+
+    package func clockAdjustment() throws(ReadError) -> ClockAdjustment {
+        var facts = timex()
+        let state = petrel_adjtimex(&facts)
+        guard state >= 0 else { throw .system(operation: "adjtimex", errno: errno) }
+        var clock = ClockAdjustment()
+        clock.state = state
+        clock.status = facts.status
+        clock.offset = facts.offset
+        clock.frequency = facts.freq
+        clock.maxError = facts.maxerror
+        clock.estimatedError = facts.esterror
+        clock.loopTimeConstant = facts.constant
+        clock.tick = facts.tick
+        clock.ppsFrequency = facts.ppsfreq
+        clock.ppsJitter = facts.jitter
+        clock.ppsShift = facts.shift
+        clock.ppsStability = facts.stabil
+        clock.ppsJitterExceeded = facts.jitcnt
+        clock.ppsCalibrations = facts.calcnt
+        clock.ppsErrors = facts.errcnt
+        clock.ppsStabilityExceeded = facts.stbcnt
+        clock.taiOffset = facts.tai
+        return clock
+    }
+
+    package func tcpCounts(includesIPv6: Bool) throws(ReadError) -> TCPCounts {
+        try SocketDiagnostics.tcpCounts(includesIPv6: includesIPv6)
     }
 
     /// The text of a fixed array of C characters, up to its zero.

@@ -4,7 +4,7 @@ import World
 /// One source of a host's metrics. The name is the `collector` label of `node_scrape_collector_success`.
 package protocol NodeReader: Sendable {
     var name: String { get }
-    /// Reads the source once. Blocks; runs on a thread of its own and never twice at the same time.
+    /// Reads the source once. Blocks; runs on a thread for such work and never twice at the same time.
     func read(now: TimestampNS) throws(ReadError) -> [MetricFamily]
 }
 

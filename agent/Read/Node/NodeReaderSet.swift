@@ -69,16 +69,22 @@ package struct ReaderRunStateMachine: Sendable {
 /// What became of one reader in one scrape.
 package struct ReaderOutcome: Sendable {
     package var reader: String
+    /// Of the reading alone, not of the wait for a thread.
     package var durationNanoseconds: Int64
     package var families: [MetricFamily]
     /// Nil where the reader succeeded.
     package var error: ReadError?
 }
 
-/// All readers of a host. Each runs on a thread of its own, so that a hung one fails alone: it is reported as failed,
-/// delays no other, and is not started again before it returns. One thread per reader is the bound.
+/// All readers of a host, on threads that they share. A hung one fails alone: it is reported as failed, holds up the
+/// others for `reliefNanoseconds` at most, and is not started again before it returns. A thread more for each reader that
+/// hangs is the bound.
 package final class NodeReaderSet: Sendable {
+    /// How long nothing may go on before another thread is started.
+    package static let reliefNanoseconds: Int64 = 50_000_000
     private let slots: [ReaderSlot]
+    private let threads: ReaderThreads
+    private let clock: any WorldClock
 
     /// `deadlineNanoseconds` bounds each reading; keep it within the scrape interval. Throws `system` where the host
     /// refuses a thread.
@@ -86,22 +92,40 @@ package final class NodeReaderSet: Sendable {
         readers: [any NodeReader], clock: any WorldClock,
         deadlineNanoseconds: Int64 = 5_000_000_000
     ) throws(ReadError) {
-        var slots: [ReaderSlot] = []
-        for reader in readers {
-            slots.append(try ReaderSlot(reader, clock, deadlineNanoseconds))
-        }
-        self.slots = slots
+        let threads = try ReaderThreads(helpersMax: readers.count)
+        slots = readers.map { ReaderSlot($0, threads, clock, deadlineNanoseconds) }
+        self.threads = threads
+        self.clock = clock
     }
 
     /// Reads every reader at once and returns within the deadline, or at once when cancelled. In the order of `readers`.
     package func outcomes(now: TimestampNS) async -> [ReaderOutcome] {
-        await withTaskGroup(of: (Int, ReaderOutcome).self) { group in
+        await withTaskGroup(of: (Int, ReaderOutcome)?.self) { group in
             for (index, slot) in slots.enumerated() {
                 group.addTask { (index, await slot.read(now: now)) }
             }
+            group.addTask {
+                await self.relieve()
+                return nil
+            }
             var outcomes: [ReaderOutcome?] = Array(repeating: nil, count: slots.count)
-            for await (index, outcome) in group { outcomes[index] = outcome }
+            var missing = slots.count
+            while missing > 0, let result = await group.next() {
+                guard let (index, outcome) = result else { continue }
+                outcomes[index] = outcome
+                missing -= 1
+            }
+            group.cancelAll()
             return outcomes.compactMap(\.self)
+        }
+    }
+
+    /// Starts threads where hung readers keep those that are there, until it is cancelled.
+    private func relieve() async {
+        var begun = threads.begunCount
+        while true {
+            do { try await clock.sleep(nanoseconds: Self.reliefNanoseconds) } catch { return }
+            begun = threads.relieve(unlessBegunSince: begun)
         }
     }
 
@@ -129,7 +153,7 @@ package final class NodeReaderSet: Sendable {
     }
 }
 
-/// A reader, its thread and its state.
+/// A reader and its state.
 private final class ReaderSlot: Sendable {
     private typealias Waiting = CheckedContinuation<ReaderOutcome, Never>
 
@@ -149,16 +173,17 @@ private final class ReaderSlot: Sendable {
     private let reader: any NodeReader
     private let clock: any WorldClock
     private let deadlineNanoseconds: Int64
-    private let thread: DedicatedThread
+    private let threads: ReaderThreads
     private let state = Mutex(State())
 
     init(
-        _ reader: any NodeReader, _ clock: any WorldClock, _ deadlineNanoseconds: Int64
-    ) throws(ReadError) {
+        _ reader: any NodeReader, _ threads: ReaderThreads, _ clock: any WorldClock,
+        _ deadlineNanoseconds: Int64
+    ) {
         self.reader = reader
+        self.threads = threads
         self.clock = clock
         self.deadlineNanoseconds = deadlineNanoseconds
-        thread = try DedicatedThread()
     }
 
     func read(now: TimestampNS) async -> ReaderOutcome {
@@ -206,7 +231,7 @@ private final class ReaderSlot: Sendable {
             waiting.resume(returning: overdue(0))
             return
         }
-        thread.submit { self.work(now) }
+        threads.submit { self.work(now) }
     }
 
     private func join(_ waiting: Waiting) {
@@ -221,15 +246,17 @@ private final class ReaderSlot: Sendable {
     private func work(_ now: TimestampNS) {
         var families: [MetricFamily] = []
         var failure: ReadError?
+        let started = clock.monotonicNanoseconds
         do throws(ReadError) { families = try reader.read(now: now) } catch { failure = error }
+        let ended = clock.monotonicNanoseconds
         let (waiting, action) = state.withLock { state in
-            (state.takeWaiting(), state.machine.finish(now: clock.monotonicNanoseconds))
+            (state.takeWaiting(), state.machine.finish(now: ended))
         }
-        guard case .deliver(let nanoseconds) = action else { return }
+        guard case .deliver = action else { return }
         for continuation in waiting {
             continuation.resume(
                 returning: ReaderOutcome(
-                    reader: reader.name, durationNanoseconds: nanoseconds, families: families,
+                    reader: reader.name, durationNanoseconds: ended - started, families: families,
                     error: failure))
         }
     }

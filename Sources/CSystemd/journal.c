@@ -1,5 +1,5 @@
 #define _GNU_SOURCE
-#include "CJournal.h"
+#include "journal.h"
 
 #include <dlfcn.h>
 #include <errno.h>

@@ -1,0 +1,3 @@
+#include "CHost.h"
+
+int petrel_adjtimex(struct timex *facts) { return adjtimex(facts); }

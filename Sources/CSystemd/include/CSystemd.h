@@ -1,0 +1,5 @@
+// What the agent uses of libsystemd.
+#pragma once
+
+#include "bus.h"
+#include "journal.h"

@@ -1,0 +1,65 @@
+import Model
+import World
+
+/// Directories and files of one value as sysfs has them: what a host lacks is absent and no error.
+struct DeviceFiles: Sendable {
+    let tree: any WorldFileTree
+
+    /// sysfs shows a page per file; more is no file of sysfs.
+    static let bytesMax = 64 * 1024
+
+    /// The names in a directory by their bytes; none where there is no such directory.
+    func entries(_ path: String) throws(ReadError) -> [String] {
+        do {
+            return try tree.list(path).sorted(by: bytesPrecede)
+        } catch {
+            guard Self.isAbsent(error.errno) else { throw .file(error) }
+            return []
+        }
+    }
+
+    /// The content without white space at its ends; nil where the host lacks the file or its driver the value.
+    func bytes(_ path: String) throws(ReadError) -> ArraySlice<UInt8>? {
+        do {
+            return Self.trimmed(try tree.contents(path, bytesMax: Self.bytesMax)[...])
+        } catch {
+            guard Self.isAbsent(error.errno) else { throw .file(error) }
+            return nil
+        }
+    }
+
+    /// `bytes` as text.
+    func text(_ path: String) throws(ReadError) -> String? {
+        try bytes(path).map(ProcText.string)
+    }
+
+    /// The one whole number in a file; nil as in `bytes`. Throws `malformed` where anything else is in it.
+    func unsigned(_ path: String) throws(ReadError) -> UInt64? {
+        guard let bytes = try bytes(path) else { return nil }
+        guard let value = ProcText.unsigned(bytes) else {
+            throw .malformed(path: path, detail: "no whole number: \(ProcText.string(bytes))")
+        }
+        return value
+    }
+
+    /// The one whole number in a file, which may be negative; otherwise as `unsigned`.
+    func signed(_ path: String) throws(ReadError) -> Int64? {
+        guard let text = try text(path) else { return nil }
+        guard let value = Int64(text) else {
+            throw .malformed(path: path, detail: "no whole number: \(text)")
+        }
+        return value
+    }
+
+    /// ENOENT, ENXIO, ENODEV, ENOTDIR, EINVAL, ENODATA and EOPNOTSUPP: how the kernel says that there is no value.
+    static func isAbsent(_ errno: Int32) -> Bool { [2, 6, 19, 20, 22, 61, 95].contains(errno) }
+
+    /// Without spaces, tabs and line ends at both ends.
+    static func trimmed(_ text: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        func isSpace(_ byte: UInt8) -> Bool { byte == 32 || (9...13).contains(byte) }
+        guard let first = text.firstIndex(where: { !isSpace($0) }),
+            let last = text.lastIndex(where: { !isSpace($0) })
+        else { return [] }
+        return text[first...last]
+    }
+}
