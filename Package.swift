@@ -152,8 +152,8 @@ let agentStages: [Target] = [
     library(
         "AgentRead", at: "agent/Read",
         [
-            "Model", "World", "LinearRegex", "Exposition", "YAMLDocument", "CHost", "CSystemd",
-            log,
+            "Model", "World", "LinearRegex", "Exposition", "YAMLDocument", "JSONReading", "Gzip",
+            "CHost", "CSystemd", log, crypto, asn1,
         ]),
     library(
         "AgentScrape", at: "agent/Scrape",
@@ -288,7 +288,9 @@ let checks: [Target] = [
             "CollectorWeb", nioCore, nioPosix, log, lifecycle,
         ]),
     tests("ExpositionTests", ["Model", "Exposition"]),
-    tests("AgentReadTests", ["Model", "World", "Exposition", "AgentRead"]),
+    tests(
+        "AgentReadTests",
+        ["Model", "World", "LinearRegex", "Exposition", "YAMLDocument", "Gzip", "AgentRead"]),
     tests(
         "AgentScrapeTests",
         [

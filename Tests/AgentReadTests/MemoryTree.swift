@@ -1,3 +1,4 @@
+import Model
 import Synchronization
 import World
 
@@ -6,6 +7,7 @@ final class MemoryTree: WorldFileTree {
     final class Node: Sendable {
         let inode: UInt64
         let bytes: Mutex<[UInt8]>
+        let modified = Mutex(TimestampNS(0))
         init(_ inode: UInt64, _ bytes: [UInt8]) {
             self.inode = inode
             self.bytes = Mutex(bytes)
@@ -13,7 +15,8 @@ final class MemoryTree: WorldFileTree {
         var status: FileStatus {
             FileStatus(
                 identity: FileIdentity(device: 1, inode: inode),
-                size: Int64(bytes.withLock { $0.count }), isDirectory: false)
+                size: Int64(bytes.withLock { $0.count }), isDirectory: false,
+                modified: modified.withLock { $0 })
         }
     }
 
@@ -51,6 +54,20 @@ final class MemoryTree: WorldFileTree {
             state.inode += 1
             state.files[path] = Node(state.inode, Array(text.utf8))
         }
+    }
+    func create(_ path: String, bytes: [UInt8]) {
+        create(path)
+        append(path, bytes: bytes)
+    }
+    /// Sets the file's time; it is the epoch otherwise, as in a tree that keeps none.
+    func touch(_ path: String, seconds: Int64) {
+        state.withLock { $0.files[path] }?.modified.withLock {
+            $0 = TimestampNS(seconds * 1_000_000_000)
+        }
+    }
+    /// A second name for the same file.
+    func link(_ from: String, _ to: String) {
+        state.withLock { $0.files[to] = $0.files[from] }
     }
     func append(_ path: String, _ text: String) { append(path, bytes: Array(text.utf8)) }
     func append(_ path: String, bytes: [UInt8]) {

@@ -6,6 +6,7 @@ power, control-fsync, control-cursor, hostile (what a broken or hostile peer may
 identity (copied, revoked and replaced hosts), remote-write (Prometheus sends while the collector is killed),
 openmetrics (exemplars, start timestamps and units of a scraped target while agent and collector are killed),
 backup (a day out of SQL and the engine; dumps restored into fresh clusters),
+log-torture (`--rounds` lines through files that rotate by rename, rename and gzip, copytruncate, under agent kills),
 configuration (collector.yaml by check-config and by a collector that runs with it).
 Each prints sent, stored, gap, in spool, lost, duplicated; the run ends with `N passed, M failed`.
 """
@@ -23,6 +24,7 @@ import backup  # noqa: E402
 import configuration  # noqa: E402
 import hostile  # noqa: E402
 import identity  # noqa: E402
+import log_torture  # noqa: E402
 import openmetrics  # noqa: E402
 import remote_write  # noqa: E402
 from harness import Fleet, Receiver, Writer, account, expect_exact, pause, wait_until  # noqa: E402
@@ -299,6 +301,10 @@ def configurations(options, _):
     configuration.run(options)
 
 
+def log_tortures(options, count):
+    log_torture.run(options, count)
+
+
 SCENARIOS = {
     "agent-kills": (agent_kills, 100, 6), "collector-kills": (collector_kills, 50, 4),
     "postgres-restarts": (postgres_restarts, 20, 2), "outage": (outage, 600, 15),
@@ -309,13 +315,14 @@ SCENARIOS = {
     "hostile": (hostile_peers, 0, 0), "identity": (identities, 0, 0),
     "remote-write": (prometheus_sends, 60, 3), "backup": (backups, 0, None),
     "openmetrics": (scrapes, 12, 2), "configuration": (configurations, 0, 0),
+    "log-torture": (log_tortures, 1_000_000, 50_000),
 }
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--programs", required=True)
-    parser.add_argument("--rounds", help="rounds, seconds or `for`, by scenario")
+    parser.add_argument("--rounds", help="rounds, seconds, lines or `for`, by scenario")
     parser.add_argument("--every", type=float, default=60, help="seconds between the kills of remote-write")
     parser.add_argument("--targets", help="HOST:PORT,… that remote-write scrapes instead of an exporter of its own")
     parser.add_argument("--interval", default="1s", help="at which remote-write scrapes")

@@ -6,10 +6,22 @@ import YAMLDocument
 
 /// `/etc/petrel/agent.yaml`. Every default works without a file; an unknown key is an error with its place.
 struct AgentConfiguration: Sendable {
-    /// One log file that is followed by name.
+    /// A log file that is followed by name, or the files of a pattern.
     struct LogFile: Hashable, Sendable {
+        /// Where records have several lines.
+        struct Multiline: Hashable, Sendable {
+            var start: String
+            var linesMax: Int
+            var wait: PrometheusDuration
+        }
+
         var path: String
-        var service: String
+        var exclude: [String] = []
+        /// Nil: a file's name up to its first dot.
+        var service: String?
+        /// Whether files that are there at the first start are read from their beginning.
+        var readsFromHead = true
+        var multiline: Multiline?
     }
 
     var listen = "127.0.0.1:9100"
@@ -21,6 +33,8 @@ struct AgentConfiguration: Sendable {
     var nodeOptions = NodeOptions()
     /// How long one reader may take.
     var readerDeadline = PrometheusDuration(milliseconds: 5_000)
+    /// What is read of the services beside the agent.
+    var services = ServiceOptions()
     var readsJournal = true
     /// Empty: the machine's own journal.
     var journalDirectory = ""
@@ -29,6 +43,9 @@ struct AgentConfiguration: Sendable {
     var files: [LogFile] = []
     /// What is scraped beside the host's own readers, after relabeling.
     var scrapeTargets: [ScrapeTarget] = []
+    /// What never leaves the host, and what log lines are counted by.
+    var redaction = RedactionConfiguration()
+    var logMetrics = LogMetricsConfiguration()
     var spoolBytesMax = 512 << 20
     /// Wait of the group commit: a record is durable at most this long after it was read.
     var spoolFlush = PrometheusDuration(milliseconds: 200)
@@ -47,6 +64,7 @@ struct AgentConfiguration: Sendable {
             "log_level", ["debug", "info", "warning", "error"], default: logLevel)
         logFormat = try root.logFormat(default: logFormat)
         try readMetrics(&root)
+        services = try ServiceOptions(&root)
         let jobs = try ScrapeJob.readAll(&root, interval: interval)
         do throws(TargetProblem) {
             scrapeTargets = try ScrapeTarget.all(jobs)
@@ -81,23 +99,61 @@ struct AgentConfiguration: Sendable {
         let start = try journal.choice("start", ["head", "tail"], default: "tail")
         readsJournalFromHead = start == "head"
         try journal.finish()
+        try readFiles(&logs)
+        try redaction.read(&logs)
+        try logMetrics.read(&logs)
+        try logs.finish()
+    }
+
+    private mutating func readFiles(_ logs: inout YAMLMapping) throws(YAMLError) {
         var seen: Set<String> = []
         for var entry in try logs.mappings("files") {
+            guard files.count < Self.filesMax else {
+                throw entry.error("at most \(Self.filesMax) entries; a `path` can be a pattern")
+            }
             let path = try entry.requiredString("path")
             guard path.hasPrefix("/") else {
                 throw entry.error(at: "path", "expected an absolute path, found `\(path)`")
             }
+            guard !path.split(separator: "/").contains("**") else {
+                throw entry.error(at: "path", "`**` is not known; `*` stands for one folder")
+            }
             guard seen.insert(path).inserted else {
                 throw entry.error(at: "path", "`\(path)` is listed twice")
             }
-            let name = path.split(separator: "/").last.map(String.init) ?? path
-            let service = try entry.string(
-                "service", default: String(name.prefix { $0 != "." }))
+            var file = LogFile(path: path)
+            file.exclude = try entry.strings("exclude")
+            file.service = try entry.string("service")
+            file.readsFromHead =
+                try entry.choice("start", ["head", "tail"], default: "head") == "head"
+            if var multiline = try entry.mapping("multiline") {
+                file.multiline = try Self.multiline(&multiline)
+            }
             try entry.finish()
-            files.append(LogFile(path: path, service: service))
+            files.append(file)
         }
-        try logs.finish()
     }
+
+    private static func multiline(
+        _ section: inout YAMLMapping
+    ) throws(YAMLError) -> LogFile.Multiline {
+        let start = try section.requiredString("start")
+        do throws(ReadError) {
+            _ = try MultilineConfiguration(pattern: start)
+        } catch { throw section.error(at: "start", "\(error)") }
+        let multiline = LogFile.Multiline(
+            start: start,
+            linesMax: try section.int("lines_max", default: 500, range: 2...10_000),
+            wait: try section.duration(
+                "wait", default: PrometheusDuration(milliseconds: 1_000),
+                range: PrometheusDuration(
+                    milliseconds: 100)...PrometheusDuration(milliseconds: 60_000)))
+        try section.finish()
+        return multiline
+    }
+
+    /// Entries of `logs.files`: each has a thread.
+    private static let filesMax = 32
 
     private mutating func readSpool(_ root: inout YAMLMapping) throws(YAMLError) {
         var spool = try root.section("spool")
@@ -107,5 +163,20 @@ struct AgentConfiguration: Sendable {
             "flush", default: spoolFlush,
             range: PrometheusDuration(milliseconds: 10)...PrometheusDuration(milliseconds: 5_000))
         try spool.finish()
+    }
+}
+
+extension AgentConfiguration.LogFile {
+    /// What the reader takes. Throws `malformed` where the pattern of a record's start is none, which reading the
+    /// configuration has refused.
+    func readerConfiguration() throws(ReadError) -> FileSetConfiguration {
+        var tail = FileTailConfiguration(path: "", start: readsFromHead ? .head : .tail)
+        if let multiline {
+            tail.multiline = try MultilineConfiguration(
+                pattern: multiline.start, linesMax: multiline.linesMax,
+                waitNanoseconds: multiline.wait.milliseconds * 1_000_000)
+        }
+        return FileSetConfiguration(
+            path: path, exclude: exclude, serviceName: service, tail: tail)
     }
 }

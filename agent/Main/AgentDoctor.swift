@@ -146,15 +146,20 @@ struct AgentDoctor {
             key: "listen in /etc/petrel/agent.yaml (streaming goes on without /metrics)")
     }
 
+    private static let filesOfPatternMax = 10
+
     private func logResults(_ figures: OwnFigures?) -> [CheckResult] {
         let access = service.access
         let reader = service.reader.name
-        var results = configuration.files.map { file in
-            access.logFile(
-                file.path, reader: reader,
-                isRead: figures.flatMap {
-                    AgentChecks.isRead(FileTailReader.source(path: file.path), $0)
-                })
+        var results = configuration.files.flatMap { file in
+            let isRead = figures.flatMap {
+                AgentChecks.isRead(FileTailReader.source(path: file.path), $0)
+            }
+            // The first of a pattern stand for all.
+            let paths = (try? file.readerConfiguration().paths(in: LiveFileTree())) ?? [file.path]
+            return paths.prefix(Self.filesOfPatternMax).map {
+                access.logFile($0, reader: reader, isRead: isRead)
+            }
         }
         // The running agent has said already whether it can read the journal.
         if figures == nil { results.append(journalResult()) }
@@ -197,7 +202,7 @@ struct AgentDoctor {
     private func readerResults() async -> [CheckResult] {
         guard
             let readers = try? NodeReaderSet(
-                readers: HostReading.readers(options.paths, configuration.nodeOptions),
+                readers: HostReading.readers(options.paths, configuration),
                 clock: LiveClock())
         else { return [] }
         let outcomes = await readers.outcomes(now: LiveClock().now)

@@ -25,7 +25,7 @@ struct AgentOptions: ParsableArguments {
         parsing: .allUnrecognized,
         help: ArgumentHelp(
             "node_exporter's flags of readers, such as --no-collector.arp or --collector.diskstats.device-exclude=REGEX.",
-            valueName: "--collector.…"))
+            valueName: "collector-flag"))
     var collectorFlags: [String] = []
 
     static let standardFile = "/etc/petrel/agent.yaml"

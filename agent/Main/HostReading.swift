@@ -6,16 +6,23 @@ import WorldLive
 
 /// What this host is and which readers it has.
 enum HostReading {
-    /// The node readers that `options` leave.
+    /// The readers of the host and its services that `configuration` leaves.
     static func readers(
-        _ paths: NodePaths, _ options: NodeOptions, logger: Logger? = nil
+        _ paths: NodePaths, _ configuration: AgentConfiguration, logger: Logger? = nil
     ) -> [any NodeReader] {
-        StandardReaders.make(
-            tree: LiveFileTree(), paths: paths, options: options, host: GlibcHostCalls(),
-            version: PetrelAgent.version, revision: "",
+        let (tree, clock) = (LiveFileTree(), LiveClock())
+        let services = configuration.services
+        let containers: any ContainerNames =
+            services.isOn("docker") ? DockerNames(clock: clock) : NoContainerNames()
+        return StandardReaders.make(
+            tree: tree, paths: paths, options: configuration.nodeOptions, host: GlibcHostCalls(),
+            containers: containers, version: PetrelAgent.version, revision: "",
             report: { error in
                 logger?.warning("a text file is left out", metadata: ["error": "\(error)"])
             })
+            + ServiceReaders.make(
+                tree: tree, paths: paths, options: services,
+                identityFolder: configuration.identityFolder, clock: clock, random: LiveRandom())
     }
 
     /// The host's node name, for the `instance` label of its metrics.

@@ -19,6 +19,8 @@ final class LogService: Service {
     static let pauseNanoseconds: Int64 = 1_000_000_000
     /// Rounds of the writer without anything to write after which it flushes all the same.
     static let idleRoundsMax = 5
+    /// Positions without entries that are held.
+    static let positionsMax = 4096
 
     private let sources: [LogSourceRunner]
     private let spool: Spool
@@ -34,6 +36,24 @@ final class LogService: Service {
         var writer = LogBatchWriter()
         /// Sources whose last reading failed, by what it said; each is logged once.
         var failing: [String: String] = [:]
+        /// What of each source can't be read while the rest is; each is logged once.
+        var problems: [String: [String]] = [:]
+        /// Positions that moved without an entry, oldest first. A batch without a record is not written, so they go
+        /// with the next chunk that has one. At most `positionsMax`; those past it go to the collector alone.
+        var moved: [LogReadChunk] = []
+
+        /// Takes a chunk. True where a batch is to be written now.
+        mutating func add(_ chunk: LogReadChunk, now: Int64) -> Bool {
+            if chunk.items.isEmpty, chunk.gaps.isEmpty, moved.count < LogService.positionsMax {
+                moved.removeAll { $0.position.source == chunk.position.source }
+                moved.append(chunk)
+                return false
+            }
+            for position in moved { collector.add(position, now: now) }
+            moved = []
+            collector.add(chunk, now: now)
+            return collector.heldBytes >= collector.configuration.bytesMax
+        }
     }
 
     init(
@@ -74,11 +94,9 @@ final class LogService: Service {
                 let chunk = try await source.next(
                     max: Self.entriesPerRead, waitMilliseconds: Self.waitMilliseconds)
                 noteSuccess(source.source)
+                noteProblems(source)
                 guard let chunk else { continue }
-                let isDue = state.withLock {
-                    $0.collector.add(chunk, now: clock.monotonicNanoseconds)
-                    return $0.collector.heldBytes >= $0.collector.configuration.bytesMax
-                }
+                let isDue = state.withLock { $0.add(chunk, now: clock.monotonicNanoseconds) }
                 if isDue { await write(everything: false) }
             } catch let error as ReadError {
                 noteFailure(source.source, "\(error)")
@@ -135,6 +153,21 @@ final class LogService: Service {
 
     private struct StateReference: Sendable { let service: LogService }
 
+    private func noteProblems(_ source: LogSourceRunner) {
+        let problems = source.problems
+        let new = state.withLock { state in
+            let known = state.problems[source.source] ?? []
+            guard known != problems else { return [String]() }
+            state.problems[source.source] = problems
+            return problems.filter { !known.contains($0) }
+        }
+        for problem in new {
+            logger.warning(
+                "a part of a log source can't be read",
+                metadata: ["source": "\(source.source)", "error": "\(problem)"])
+        }
+    }
+
     private func noteSuccess(_ source: String) {
         let was = state.withLock { $0.failing.removeValue(forKey: source) }
         if was != nil {
@@ -152,14 +185,22 @@ final class LogService: Service {
 
     /// Whether each source could be read last time.
     func families() -> [MetricFamily] {
-        let failing = state.withLock { $0.failing }
+        let (failing, problems) = state.withLock { ($0.failing, $0.problems) }
         return [
             MetricFamily(
                 "petrel_agent_log_source_up", .gauge,
                 help: "1 while the log source can be read.",
                 points: sources.map {
                     MetricFamily.Point(["source": $0.source], failing[$0.source] == nil ? 1 : 0)
-                })
+                }),
+            MetricFamily(
+                "petrel_agent_log_source_problems", .gauge,
+                help:
+                    "What of the log source can't be read while the rest is, such as one of its files.",
+                points: sources.map {
+                    MetricFamily.Point(
+                        ["source": $0.source], Double(problems[$0.source]?.count ?? 0))
+                }),
         ]
     }
 }

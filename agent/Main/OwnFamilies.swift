@@ -1,3 +1,4 @@
+import AgentRead
 import AgentScrape
 import AgentSpool
 import AgentStream
@@ -9,6 +10,7 @@ struct OwnFamilies: Sendable {
     let spools: [Spool]
     let streams: StreamMetrics
     let logs: LogService
+    let refinement: LogRefinement
     let targets: ScrapeFigures
     let reload: ReloadOutcome
 
@@ -30,24 +32,25 @@ struct OwnFamilies: Sendable {
                                 isDegraded: degraded)))
                 })
         }
-        return streams.families() + logs.families() + targets.families() + reload.families() + [
-            family(
-                "petrel_agent_records_produced_total", .counter,
-                "Samples or log entries that entered the spool.", { Double($0.produced) }),
-            family(
-                "petrel_agent_gap_records_total", .counter,
-                "Records lost and accounted for by a gap record.", { Double($0.gap) }),
-            family(
-                "petrel_agent_spool_records", .gauge,
-                "Records spooled and not yet acknowledged.", { Double($0.held) }),
-            family(
-                "petrel_agent_spool_bytes", .gauge, "Bytes of the spool on disk.",
-                { Double($0.bytes) }),
-            family(
-                "petrel_agent_spool_degraded", .gauge,
-                "1 while the disk refuses and what is read is held in memory.",
-                { $0.isDegraded ? 1 : 0 }),
-        ]
+        return streams.families() + logs.families() + refinement.families() + targets.families()
+            + reload.families() + [
+                family(
+                    "petrel_agent_records_produced_total", .counter,
+                    "Samples or log entries that entered the spool.", { Double($0.produced) }),
+                family(
+                    "petrel_agent_gap_records_total", .counter,
+                    "Records lost and accounted for by a gap record.", { Double($0.gap) }),
+                family(
+                    "petrel_agent_spool_records", .gauge,
+                    "Records spooled and not yet acknowledged.", { Double($0.held) }),
+                family(
+                    "petrel_agent_spool_bytes", .gauge, "Bytes of the spool on disk.",
+                    { Double($0.bytes) }),
+                family(
+                    "petrel_agent_spool_degraded", .gauge,
+                    "1 while the disk refuses and what is read is held in memory.",
+                    { $0.isDegraded ? 1 : 0 }),
+            ]
     }
 
     private struct SpoolStatusFigures {

@@ -61,6 +61,7 @@ struct AgentWiring {
     private let spools: [Spool]
     private let readers: NodeReaderSet
     private let streamMetrics = StreamMetrics()
+    private let refinement: LogRefinement
     private let logs: LogService
     private let scrape: ScrapeService
     private let targets: TargetScraping
@@ -84,13 +85,19 @@ struct AgentWiring {
         let logSpool = try Self.spool(.logs, configuration)
         spools = [metricsSpool, logSpool]
         readers = try NodeReaderSet(
-            readers: HostReading.readers(paths, configuration.nodeOptions, logger: logger),
+            readers: HostReading.readers(paths, configuration, logger: logger),
             clock: clock,
             deadlineNanoseconds: configuration.readerDeadline.milliseconds * 1_000_000)
         let liveness = AgentLiveness(intervalMilliseconds: configuration.interval.milliseconds)
         self.liveness = liveness
+        let refinement = LogRefinement(
+            redactor: LineRedactor(configuration.redaction),
+            metrics: LogMetrics(configuration.logMetrics))
+        self.refinement = refinement
         logs = LogService(
-            sources: try Self.logSources(configuration, logSpool.positions, logger),
+            sources: try Self.logSources(configuration, logSpool.positions, logger).map {
+                try LogSourceRunner(RefinedLogSource($0, refinement))
+            },
             spool: logSpool, spoolThread: try DedicatedThread(),
             flushMilliseconds: configuration.spoolFlush.milliseconds, mark: liveness.logs,
             clock: clock, logger: logger)
@@ -106,8 +113,8 @@ struct AgentWiring {
             outcome: ReloadOutcome(startedAt: clock.now), thread: statusThread, clock: clock,
             logger: logger)
         let own = OwnFamilies(
-            spools: spools, streams: streamMetrics, logs: logs, targets: targets.figures,
-            reload: reload.outcome)
+            spools: spools, streams: streamMetrics, logs: logs, refinement: refinement,
+            targets: targets.figures, reload: reload.outcome)
         scrape = ScrapeService(
             readers: readers, ownFamilies: { own.families() }, spooler: spooler,
             intervalMilliseconds: configuration.interval.milliseconds,
@@ -143,10 +150,10 @@ struct AgentWiring {
 
     private static func logSources(
         _ configuration: AgentConfiguration, _ positions: [SourcePosition], _ logger: Logger
-    ) throws -> [LogSourceRunner] {
+    ) throws -> [any LogSource] {
         let stored = Dictionary(
             positions.map { ($0.source, $0) }, uniquingKeysWith: { first, _ in first })
-        var sources: [LogSourceRunner] = []
+        var sources: [any LogSource] = []
         if configuration.readsJournal {
             let directory = configuration.journalDirectory
             let journal = JournalReader(
@@ -154,14 +161,22 @@ struct AgentWiring {
                 configuration: JournalConfiguration(
                     start: configuration.readsJournalFromHead ? .head : .tail),
                 position: stored[JournalReader.sourceName])
-            sources.append(try LogSourceRunner(journal))
+            sources.append(journal)
         }
+        // Positions of files that are not configured any more stay in the spool and take up room there.
+        let patterns = configuration.files.map { PathPattern($0.path) }
+        let others = positions.filter { position in
+            !patterns.contains { FileSet.slot(of: position.source, $0) != nil }
+        }
+        let budget = LogFileBudget(
+            positionBytesTaken: others.reduce(0) {
+                $0 + $1.source.utf8.count + $1.bytes.count + 6
+            })
         for file in configuration.files {
-            let source = FileTailReader.source(path: file.path)
             let reader = try FileTailReader(
-                FileTailConfiguration(path: file.path, serviceName: file.service),
-                tree: LiveFileTree(), clock: LiveClock(), position: stored[source])
-            sources.append(try LogSourceRunner(reader))
+                file.readerConfiguration(), tree: LiveFileTree(), clock: LiveClock(),
+                positions: positions, budget: budget)
+            sources.append(reader)
         }
         return sources
     }
@@ -171,8 +186,8 @@ struct AgentWiring {
         guard let place = AddressAndPort(configuration.listen) else { return nil }
         let readers = readers
         let own = OwnFamilies(
-            spools: spools, streams: streamMetrics, logs: logs, targets: targets.figures,
-            reload: reload.outcome)
+            spools: spools, streams: streamMetrics, logs: logs, refinement: refinement,
+            targets: targets.figures, reload: reload.outcome)
         do throws(ExportError) {
             return try await ExportServer.bind(
                 ExportConfiguration(host: place.address, port: place.port),

@@ -13,7 +13,7 @@ final class ScrapeService: Service {
     private let ownFamilies: @Sendable () -> [MetricFamily]
     private let spooler: MetricsSpooler
     private let intervalMilliseconds: Int64
-    private let targetLabels: Labels
+    private let instance: String
     private let mark: ProgressMark
     private let clock: any WorldClock
 
@@ -26,7 +26,7 @@ final class ScrapeService: Service {
         self.ownFamilies = ownFamilies
         self.spooler = spooler
         self.intervalMilliseconds = intervalMilliseconds
-        targetLabels = ["job": "node", "instance": instance]
+        self.instance = instance
         self.mark = mark
         self.clock = clock
     }
@@ -55,9 +55,14 @@ final class ScrapeService: Service {
     }
 
     private func scrape(tick: TimestampMS, now: TimestampNS) async {
-        let families = await readers.scrape(now: now) + ownFamilies()
+        var jobs = NodeReaderSet.families(of: await readers.outcomes(now: now))
         guard !Task.isCancelled else { return }
-        await spooler.write(
-            MetricScrape(timestamp: tick, targetLabels: targetLabels, families: families))
+        jobs[0].families += ownFamilies()
+        for (job, families) in jobs {
+            await spooler.write(
+                MetricScrape(
+                    timestamp: tick, targetLabels: ["job": job, "instance": instance],
+                    families: families))
+        }
     }
 }

@@ -18,7 +18,7 @@ struct MetricsCommand: AsyncParsableCommand {
     func run() async throws {
         let configuration = try options.configuration()
         let readers = try NodeReaderSet(
-            readers: HostReading.readers(options.paths, configuration.nodeOptions),
+            readers: HostReading.readers(options.paths, configuration),
             clock: LiveClock())
         try StandardOutput.write(ExpositionWriter.text(await readers.scrape(now: LiveClock().now)))
     }
@@ -65,7 +65,7 @@ struct StatusCommand: AsyncParsableCommand {
             print("spool        \(kind.name): \(segments.count) segments in \(folder)")
         }
         let readers = try NodeReaderSet(
-            readers: HostReading.readers(options.paths, configuration.nodeOptions),
+            readers: HostReading.readers(options.paths, configuration),
             clock: LiveClock())
         for outcome in await readers.outcomes(now: LiveClock().now) {
             let state =

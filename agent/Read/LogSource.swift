@@ -6,7 +6,14 @@ package protocol LogSource: AnyObject, Sendable {
     var source: String { get }
     /// Up to `max` entries, or nil where none came within `waitMilliseconds`. The chunk's position resumes after it.
     /// Throws where the source can't be read now; a later call tries again.
+    /// A chunk without entries and gaps moves a position alone, which is to be kept with what is written next.
     func next(max: Int, waitMilliseconds: Int) throws(ReadError) -> LogReadChunk?
+    /// What of the source can't be read while the rest is, a sentence each; bounded. From any thread.
+    var problems: [String] { get }
+}
+
+extension LogSource {
+    package var problems: [String] { [] }
 }
 
 /// Limits that hold for every log source.
@@ -30,6 +37,7 @@ package final class LogSourceRunner: Sendable {
     }
 
     package var source: String { log.source }
+    package var problems: [String] { log.problems }
 
     /// `LogSource.next` without blocking the caller's thread. Returns within about `waitMilliseconds`.
     package func next(max: Int, waitMilliseconds: Int) async throws(ReadError) -> LogReadChunk? {

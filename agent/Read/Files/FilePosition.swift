@@ -1,9 +1,10 @@
-import Model
+package import Model
 package import World
 
 /// What a file begins with: the length and FNV-1a hash of up to `bytesMax` first bytes. An inode alone can be reused.
+/// The signature of a short file grows with it.
 package struct FileSignature: Hashable, Sendable {
-    package static let bytesMax = 256
+    package static let bytesMax = 1024
 
     package var length: Int
     package var hash: UInt64
@@ -27,6 +28,7 @@ package struct FileSignature: Hashable, Sendable {
 
     /// Whether `file` begins with what this signature was made of. Any file begins with nothing.
     func matches(_ file: any WorldFile) throws(FileError) -> Bool {
+        guard length > 0 else { return true }
         let head = try file.read(at: 0, count: length)
         return head.count == length && FileSignature(head: head) == self
     }
@@ -34,79 +36,81 @@ package struct FileSignature: Hashable, Sendable {
 
 /// How far a log file was read: which file, known by identity and head, and the offset after the last entry.
 ///
-///     version 1 │ device 8 │ inode 8 │ offset 8 │ signature length 2 │ signature hash 8      little endian, 35 bytes
+///     version 2 │ flags 1 │ device 8 │ inode 8 │ offset 8 │ modified 8 │ signature length 2 │ hash 8 │ path …
+///
+/// Little endian, 44 bytes and the path under which the file is followed; flags: 1 the file was left after its end.
+/// Version 1 is `version 1 │ device │ inode │ offset │ length │ hash`, 35 bytes.
 package struct FilePosition: Hashable, Sendable {
     package var identity: FileIdentity
     package var offset: Int64
     package var signature: FileSignature
+    /// The file's time when it was last read; the epoch where unknown. What was rotated after it is newer.
+    package var modified: TimestampNS
+    /// It was rotated and read to its end: what follows is in newer files.
+    package var isFinished: Bool
 
-    package init(identity: FileIdentity, offset: Int64, signature: FileSignature) {
+    package init(
+        identity: FileIdentity, offset: Int64, signature: FileSignature,
+        modified: TimestampNS = TimestampNS(0), isFinished: Bool = false
+    ) {
         self.identity = identity
         self.offset = offset
         self.signature = signature
+        self.modified = modified
+        self.isFinished = isFinished
     }
 
-    /// Nil where `bytes` are no position of this version.
+    /// Nil where `bytes` are no position of a version that is known.
     package init?(bytes: [UInt8]) {
-        guard bytes.count == Self.byteCount, bytes[0] == Self.version else { return nil }
         func number(_ range: Range<Int>) -> UInt64 {
             bytes[range].reversed().reduce(0) { $0 << 8 | UInt64($1) }
         }
-        let offset = Int64(bitPattern: number(17..<25))
-        let length = Int(number(25..<27))
+        let at: Int
+        switch bytes.first {
+        case 1 where bytes.count == 35: at = 1
+        case 2 where bytes.count >= Self.byteCount && bytes[1] <= 1: at = 2
+        default: return nil
+        }
+        let hasTime = at == 2
+        let signatureAt = at + (hasTime ? 32 : 24)
+        let offset = Int64(bitPattern: number((at + 16)..<(at + 24)))
+        let length = Int(number(signatureAt..<(signatureAt + 2)))
         guard offset >= 0, length <= FileSignature.bytesMax else { return nil }
-        identity = FileIdentity(device: number(1..<9), inode: number(9..<17))
+        identity = FileIdentity(
+            device: number(at..<(at + 8)), inode: number((at + 8)..<(at + 16)))
         self.offset = offset
-        signature = FileSignature(length: length, hash: number(27..<35))
+        signature = FileSignature(
+            length: length, hash: number((signatureAt + 2)..<(signatureAt + 10)))
+        modified = TimestampNS(
+            hasTime ? Int64(bitPattern: number((at + 24)..<(at + 32))) : 0)
+        isFinished = hasTime && bytes[1] == 1
     }
 
-    package var bytes: [UInt8] {
-        var bytes = [Self.version]
+    /// The path that was encoded with a position; empty where there is none.
+    static func path(in bytes: [UInt8]) -> String {
+        guard bytes.first == 2, bytes.count > byteCount else { return "" }
+        return String(decoding: bytes[byteCount...], as: UTF8.self)
+    }
+
+    package var bytes: [UInt8] { bytes(path: "") }
+
+    /// The encoding, with the path under which the file is followed.
+    func bytes(path: String) -> [UInt8] {
+        var bytes: [UInt8] = [2, isFinished ? 1 : 0]
         func append(_ value: UInt64, _ count: Int) {
             for shift in 0..<count { bytes.append(UInt8(truncatingIfNeeded: value >> (8 * shift))) }
         }
         append(identity.device, 8)
         append(identity.inode, 8)
         append(UInt64(bitPattern: offset), 8)
+        append(UInt64(bitPattern: modified.rawValue), 8)
         append(UInt64(signature.length), 2)
         append(signature.hash, 8)
-        return bytes
+        return bytes + path.utf8
     }
 
-    private static let version: UInt8 = 1
-    private static let byteCount = 35
-}
+    static let byteCount = 44
 
-/// The rotated files beside a log file, by the names that logrotate gives them.
-struct RotatedSiblings {
-    let tree: any WorldFileTree
-    let path: String
-
-    /// Paths of `name.N` and `name-DATE` beside `path`, oldest first; compressed files are left out.
-    func oldestFirst() -> [String] {
-        let slash = path.lastIndex(of: "/")
-        let folder = slash.map { String(path[..<$0]) } ?? "."
-        let name = slash.map { String(path[path.index(after: $0)...]) } ?? path
-        let names = ((try? tree.list(folder.isEmpty ? "/" : folder)) ?? []).filter {
-            $0.hasPrefix(name) && isRotation($0.dropFirst(name.count))
-        }
-        return names.sorted { a, b in
-            let (a, b) = (a.dropFirst(name.count + 1), b.dropFirst(name.count + 1))
-            // .10 is older than .2; a date is older the smaller it is, and older than any number that remains.
-            guard let first = Int(a), let second = Int(b), a.count < 6, b.count < 6 else {
-                return bytesPrecede(String(a), String(b))
-            }
-            return first > second
-        }.prefix(Self.siblingsMax).map { folder + "/" + $0 }
-    }
-
-    private func isRotation(_ suffix: Substring) -> Bool {
-        guard let first = suffix.first, first == "." || first == "-", suffix.count > 1 else {
-            return false
-        }
-        return suffix.dropFirst().allSatisfy { $0.isNumber || $0 == "-" || $0 == "." }
-    }
-
-    /// At most this many rotated files are looked at.
-    private static let siblingsMax = 256
+    /// A file that was empty when it was seen.
+    var isBlank: Bool { offset == 0 && signature.length == 0 }
 }

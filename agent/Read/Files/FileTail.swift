@@ -2,7 +2,7 @@ package import Model
 package import World
 
 /// What of a log file becomes stream labels, and how patient its reader is.
-package struct FileTailConfiguration: Hashable, Sendable {
+package struct FileTailConfiguration: Sendable {
     /// Where reading a file begins that exists when it is first seen; a file that appears later is read from its start.
     package enum Start: Hashable, Sendable {
         case head
@@ -15,56 +15,77 @@ package struct FileTailConfiguration: Hashable, Sendable {
     package var start: Start
     /// After how many nanoseconds without growth a line without end counts as ended.
     package var partialLineNanoseconds: Int64
-    /// How long a renamed file is read on, as its writer may not have opened the new one yet. Nanoseconds.
+    /// How long a renamed file must not grow until it is left for the new one. Nanoseconds.
     package var rotationGraceNanoseconds: Int64
+    /// Nil: every line is a record.
+    package var multiline: MultilineConfiguration?
 
     package init(
         path: String, serviceName: String = "", start: Start = .head,
         partialLineNanoseconds: Int64 = 5_000_000_000,
-        rotationGraceNanoseconds: Int64 = 2_000_000_000
+        rotationGraceNanoseconds: Int64 = 2_000_000_000,
+        multiline: MultilineConfiguration? = nil
     ) {
         self.path = path
         self.serviceName = serviceName
         self.start = start
         self.partialLineNanoseconds = partialLineNanoseconds
         self.rotationGraceNanoseconds = rotationGraceNanoseconds
+        self.multiline = multiline
     }
 }
 
 /// The reading of one log file by name: a state machine over a file tree, with the time as an argument.
 ///
-/// It follows the name through rotation by rename (the old file to its end, then those rotated since, then the new one)
-/// and by copy and truncation (the rest from the copy, then the file from its start). A line is its bytes up to `\n`;
-/// a `\r` before it is kept, as the line's bytes are the writer's. Lines past `LogEntry.lineBytesMax` are cut and marked.
+/// It follows the name through rotation by rename (the old file to its end, then those rotated since, compressed or
+/// not, then the new one), by copy and truncation (the rest from the copy, then the file from its start) and through
+/// symbolic links that change their target. A line is its bytes up to `\n`; a `\r` before it is kept, as the line's
+/// bytes are the writer's. Lines past `LogEntry.lineBytesMax` are cut and marked `petrel_cut=<length>`; a line whose
+/// end was given up waiting for is marked `petrel_partial`, what goes on with an entry before `petrel_continued`.
 package struct FileTail: Sendable {
     private struct Current: Sendable {
         var file: any WorldFile
         var path: String
         var position: FilePosition
-        /// Bytes after `position.offset` that were read: those kept in `FileTail.partial` and those cut.
-        var readAhead: Int64 = 0
-        /// The name belongs to another file since this time.
-        var rotatedSince: TimestampNS?
+        /// The name belongs to another file, or to none, since this time.
+        var awaySince: TimestampNS?
         /// A copy of a truncated file, or one that rotation left behind: nobody writes to it.
         var isFinished = false
+        var isCompressed = false
     }
 
-    private let configuration: FileTailConfiguration
+    let configuration: FileTailConfiguration
     private let labels: Labels
     private var resume: FilePosition?
     private var hasLooked = false
     private var current: Current?
-    /// Rotated files to read after the current one, oldest first.
-    private var backlog: [String] = []
-    /// The beginning of a line whose end is not written yet; at most `LogEntry.lineBytesMax` bytes.
-    private var partial: [UInt8] = []
-    private var partialSince = TimestampNS(0)
+    private var assembler: LineAssembler
+    private var lastGrowth = TimestampNS(0)
     private var lastTimestamp = TimestampNS(.min)
+    /// The end of the file that was left last: what was rotated after it comes next.
+    private var left: FilePosition?
+    /// Ends of files that were left since `takeLeft`, the newest last.
+    private var leftFiles: [FilePosition] = []
+    /// What the name was when everything had been read.
+    private var seen: FileStatus?
+    /// The file was truncated: a writer that keeps its offset leaves a hole of NULs at its start.
+    private var skipsHole = false
 
-    /// Nil `position` begins at the configuration's start.
-    package init(_ configuration: FileTailConfiguration, position: FilePosition? = nil) {
+    /// Nil `position` begins at the configuration's start. `appearedSince`: the name was not there at that time, so it
+    /// is read from its start, after what was rotated since then; the epoch where that is not known.
+    package init(
+        _ configuration: FileTailConfiguration, position: FilePosition? = nil,
+        appearedSince: TimestampNS? = nil
+    ) {
         self.configuration = configuration
         resume = position
+        hasLooked = appearedSince != nil
+        if let appearedSince, appearedSince.rawValue != 0, position == nil {
+            left = FilePosition(
+                identity: FileIdentity(device: 0, inode: 0), offset: 0,
+                signature: FileSignature(head: []), modified: appearedSince, isFinished: true)
+        }
+        assembler = LineAssembler(configuration.multiline)
         labels = Labels([
             "source": "file", "filename": configuration.path,
             "service_name": configuration.serviceName,
@@ -72,90 +93,170 @@ package struct FileTail: Sendable {
     }
 
     /// Where reading goes on after the entries that were returned; nil before a file was found.
-    package var position: FilePosition? { current?.position ?? resume }
+    package var position: FilePosition? {
+        current?.position ?? resume ?? (left?.isBlank == true ? nil : left)
+    }
+
+    /// The last call ended at one of its bounds: there is more to read at once.
+    package private(set) var hasMore = false
+
+    /// Whether a file is held open.
+    package var isOpen: Bool { current != nil }
+
+    /// The file that is read or will be read on.
+    var identity: FileIdentity? { (current?.position ?? resume)?.identity }
 
     /// Up to `max` entries that are there now, and losses found on the way. Throws where a file can't be read.
+    /// Reads at most `scannedBytesMax` beyond one record.
     package mutating func poll(
         _ tree: any WorldFileTree, now: TimestampNS, max: Int
     ) throws(FileError) -> (items: [LogReadChunk.Item], gaps: [GapRecord]) {
-        var items: [LogReadChunk.Item] = []
-        var gaps: [GapRecord] = []
+        var reading = Reading(tree: tree, now: now, max: max)
         do throws(FileError) {
-            try fill(&items, &gaps, tree, now, max)
+            try fill(&reading)
         } catch {
             // What was read is handed over first; the fault is still there at the next call.
-            if items.isEmpty, gaps.isEmpty { throw error }
+            if reading.items.isEmpty, reading.gaps.isEmpty { throw error }
         }
-        return (items, gaps)
+        hasMore = reading.isFull
+        if reading.items.isEmpty, reading.gaps.isEmpty, !hasMore {
+            seen = try? tree.status(configuration.path)
+        } else {
+            seen = nil
+        }
+        return (reading.items, reading.gaps)
     }
 
-    private mutating func fill(
-        _ items: inout [LogReadChunk.Item], _ gaps: inout [GapRecord], _ tree: any WorldFileTree,
-        _ now: TimestampNS, _ max: Int
-    ) throws(FileError) {
-        var bytes = 0
-        // Before reading: past the old offset an emptied and regrown file holds the middle of other lines.
-        if let current, !current.isFinished, try wasTruncated(current) {
-            try restart(tree, current, now, &items, &gaps)
+    /// Whether a look at the name alone says that there is nothing to do. One call of the file system.
+    func hasNothingNew(_ tree: any WorldFileTree, now: TimestampNS) -> Bool {
+        guard assembler.pendingBytes == 0, current?.awaySince == nil,
+            current?.isFinished != true, let status = try? tree.status(configuration.path)
+        else { return false }
+        // A time that is young may stay the same at another change; a tree without times says nothing.
+        let age = now.rawValue &- status.modified.rawValue
+        guard status.modified.rawValue != 0, age > Self.settledNanoseconds else { return false }
+        if let current {
+            return status == seen && status.identity == current.position.identity
+                && status.size == current.position.offset
         }
-        while items.count < max, bytes < LogLimits.chunkBytesMax {
+        guard let resume else { return false }
+        return status.identity == resume.identity && status.size == resume.offset
+            && status.modified == resume.modified
+    }
+
+    /// Lets go of the file, to make room for another: reading goes on from its position.
+    mutating func suspend() {
+        guard let current else { return }
+        resume = current.position
+        close()
+    }
+
+    /// The position of a file that another name has now, and that is not open: it is read on under that name.
+    mutating func surrender() -> FilePosition? {
+        guard current == nil, let position = resume else { return nil }
+        left = position
+        left?.isFinished = true
+        resume = nil
+        hasLooked = true
+        return position
+    }
+
+    /// Ends of the files that were left since the last call.
+    mutating func takeLeft() -> [FilePosition] {
+        defer { leftFiles = [] }
+        return leftFiles
+    }
+
+    /// What one call reads, and how much of its bounds is used up.
+    private struct Reading {
+        let tree: any WorldFileTree
+        let now: TimestampNS
+        let max: Int
+        var items: [LogReadChunk.Item] = []
+        var gaps: [GapRecord] = []
+        var bytes = 0
+        var scanned = 0
+
+        var isFull: Bool {
+            items.count >= max || bytes >= LogLimits.chunkBytesMax
+                || scanned >= FileTail.scannedBytesMax
+        }
+    }
+
+    private mutating func fill(_ reading: inout Reading) throws(FileError) {
+        // Before reading: past the old offset an emptied and regrown file holds the middle of other lines.
+        if let current, !current.isFinished, try wasTruncated() { try restart(&reading) }
+        while !reading.isFull {
             if current == nil {
-                guard try open(tree, &gaps) else { break }
+                guard try open(&reading) else { break }
             }
-            let before = items.count
-            let isAtEnd = try readLines(&items, max, &bytes, now)
-            if items.count > before, !isAtEnd { continue }
-            guard isAtEnd, try !moveOn(tree, now, &items, &gaps) else { continue }
-            break
+            let isAtEnd: Bool
+            do throws(FileError) {
+                isAtEnd = try readLines(&reading)
+            } catch {
+                guard current?.isCompressed == true, error.operation == GzipLogFile.operation
+                else { throw error }
+                abandon(&reading)
+                continue
+            }
+            guard isAtEnd else { continue }
+            guard try moveOn(&reading) else { break }
         }
     }
 
     // MARK: reading
 
     /// Reads on in the current file. True where its end was reached with nothing more to read.
-    private mutating func readLines(
-        _ items: inout [LogReadChunk.Item], _ max: Int, _ bytes: inout Int, _ now: TimestampNS
-    ) throws(FileError) -> Bool {
+    private mutating func readLines(_ reading: inout Reading) throws(FileError) -> Bool {
         guard var current else { return true }
         defer { self.current = current }
-        while items.count < max, bytes < LogLimits.chunkBytesMax {
-            let start = current.position.offset + current.readAhead
+        while !reading.isFull {
+            let start = current.position.offset + assembler.pendingBytes
             let chunk = try current.file.read(at: start, count: Self.readBytes)
             guard !chunk.isEmpty else { return true }
             try extendSignature(&current)
-            partialSince = now
-            var index = 0
-            while index < chunk.count, items.count < max {
+            lastGrowth = reading.now
+            reading.scanned += chunk.count
+            var index = skipsHole && !current.isFinished ? holeLength(chunk, &current) : 0
+            while index < chunk.count, reading.items.count < reading.max {
                 let end = chunk[index...].firstIndex(of: 10) ?? chunk.count
-                let room = LogEntry.lineBytesMax - partial.count
-                partial += chunk[index..<min(end, index + room)]
-                current.readAhead += Int64(end - index)
+                assembler.add(chunk[index..<end])
                 guard end < chunk.count else { break }
-                bytes += partial.count
-                items.append(takeLine(length: current.readAhead, now, isPartial: false))
-                current.position.offset += current.readAhead + 1
-                current.readAhead = 0
+                if let record = assembler.endLine() { emit(record, &current, &reading) }
                 index = end + 1
             }
         }
         return false
     }
 
-    /// The line in `partial` as an entry. Timestamps of entries ascend strictly.
-    private mutating func takeLine(
-        length: Int64, _ now: TimestampNS, isPartial: Bool
-    ) -> LogReadChunk.Item {
-        let line = partial
-        partial = []
-        lastTimestamp = max(now, lastTimestamp.advanced(byNanoseconds: 1))
-        let extracted = FieldExtractor.extract(line)
+    /// How many bytes of a hole `chunk` begins with; they are stepped over.
+    private mutating func holeLength(_ chunk: [UInt8], _ current: inout Current) -> Int {
+        let length = chunk.firstIndex { $0 != 0 } ?? chunk.count
+        current.position.offset += Int64(length)
+        if length < chunk.count { skipsHole = false }
+        return length
+    }
+
+    /// Makes a record an entry. Timestamps of entries ascend strictly.
+    private mutating func emit(
+        _ record: LineAssembler.Record, _ current: inout Current, _ reading: inout Reading
+    ) {
+        lastTimestamp = max(reading.now, lastTimestamp.advanced(byNanoseconds: 1))
+        let extracted = FieldExtractor.extract(record.bytes)
         var metadata = Labels(sortedUnchecked: extracted.fields)
-        if length > Int64(line.count) { metadata = metadata.setting("petrel_cut", "\(length)") }
-        if isPartial { metadata = metadata.setting("petrel_partial", "true") }
-        return LogReadChunk.Item(
-            stream: labels,
-            entry: LogEntry(
-                timestamp: lastTimestamp, line: line, level: extracted.level, metadata: metadata))
+        if record.length > Int64(record.bytes.count) {
+            metadata = metadata.setting("petrel_cut", "\(record.length)")
+        }
+        if record.isPartial { metadata = metadata.setting("petrel_partial", "true") }
+        if record.isContinuation { metadata = metadata.setting("petrel_continued", "true") }
+        reading.items.append(
+            LogReadChunk.Item(
+                stream: labels,
+                entry: LogEntry(
+                    timestamp: lastTimestamp, line: record.bytes, level: extracted.level,
+                    metadata: metadata)))
+        reading.bytes += record.bytes.count
+        current.position.offset += record.consumed
     }
 
     /// A file that was short when it was opened gets its full signature as it grows.
@@ -167,192 +268,270 @@ package struct FileTail: Sendable {
         }
     }
 
-    /// Ends a line that its writer left without `\n`.
-    private mutating func flushPartial(_ items: inout [LogReadChunk.Item], _ now: TimestampNS) {
-        guard var current, current.readAhead > 0 else { return }
-        items.append(takeLine(length: current.readAhead, now, isPartial: true))
-        current.position.offset += current.readAhead
-        current.readAhead = 0
+    /// Ends the record whose next line did not come, and a line that its writer left without `\n`.
+    private mutating func flush(_ reading: inout Reading) {
+        guard var current else { return }
+        if let record = assembler.endRecord() { emit(record, &current, &reading) }
+        if let record = assembler.endPartialLine() { emit(record, &current, &reading) }
+        self.current = current
+    }
+
+    private mutating func flushWhenOld(_ reading: inout Reading) {
+        let age = reading.now.rawValue &- lastGrowth.rawValue
+        if age >= configuration.partialLineNanoseconds || age < 0 { return flush(&reading) }
+        guard let wait = configuration.multiline?.waitNanoseconds, age >= wait, var current,
+            !assembler.hasPartialLine, let record = assembler.endRecord()
+        else { return }
+        emit(record, &current, &reading)
         self.current = current
     }
 
     // MARK: following the name
 
     /// At the end of the current file: true where reading goes on at once, in another file or from the start.
-    private mutating func moveOn(
-        _ tree: any WorldFileTree, _ now: TimestampNS, _ items: inout [LogReadChunk.Item],
-        _ gaps: inout [GapRecord]
-    ) throws(FileError) -> Bool {
+    private mutating func moveOn(_ reading: inout Reading) throws(FileError) -> Bool {
         guard let current else { return false }
         if current.isFinished {
-            leave(&items, now)
+            leave(&reading)
             return true
         }
-        if try wasTruncated(current) {
-            try restart(tree, current, now, &items, &gaps)
+        if try wasTruncated() {
+            try restart(&reading)
             return true
         }
-        let isSame: Bool
+        let status: FileStatus?
         do throws(FileError) {
-            isSame = try tree.status(configuration.path).identity == current.position.identity
+            status = try reading.tree.status(configuration.path)
         } catch {
-            // The name is gone for a moment during rotation: the file that was it is read on.
             guard error.errno == Self.noEntry else { throw error }
-            return flushWhenOld(&items, now)
+            status = nil
         }
-        guard !isSame else {
-            self.current?.rotatedSince = nil
-            return flushWhenOld(&items, now)
+        if status?.identity == current.position.identity {
+            self.current?.awaySince = nil
+            flushWhenOld(&reading)
+            return false
         }
-        guard let since = current.rotatedSince else {
-            self.current?.rotatedSince = now
-            return configuration.rotationGraceNanoseconds <= 0
+        guard let since = current.awaySince else {
+            self.current?.awaySince = reading.now
+            return configuration.rotationGraceNanoseconds <= 0 && status != nil
         }
-        let age = now.rawValue - since.rawValue
-        guard age >= configuration.rotationGraceNanoseconds || age < 0 else { return false }
-        backlog = rotatedAfter(current.position.identity, tree)
-        leave(&items, now)
+        let age = reading.now.rawValue &- since.rawValue
+        let quiet = min(age, reading.now.rawValue &- lastGrowth.rawValue)
+        guard quiet >= configuration.rotationGraceNanoseconds || age < 0 else {
+            flushWhenOld(&reading)
+            return false
+        }
+        // The name may be gone for a moment, and the writer may not have taken the new file yet: while that is empty
+        // the old one is read on, but not for ever, as a deleted file keeps its place on the disk.
+        if (status?.size ?? 0) == 0, (0..<Self.heldNanoseconds).contains(age),
+            files(reading.tree).newer(than: current.position).isEmpty
+        {
+            flushWhenOld(&reading)
+            return false
+        }
+        leave(&reading)
         return true
     }
 
-    private mutating func flushWhenOld(
-        _ items: inout [LogReadChunk.Item], _ now: TimestampNS
-    ) -> Bool {
-        let age = now.rawValue - partialSince.rawValue
-        guard age >= configuration.partialLineNanoseconds || age < 0 else { return false }
-        flushPartial(&items, now)
-        return false
+    private func files(_ tree: any WorldFileTree) -> RotatedFiles {
+        RotatedFiles(tree: tree, path: configuration.path)
     }
 
-    private mutating func leave(_ items: inout [LogReadChunk.Item], _ now: TimestampNS) {
-        flushPartial(&items, now)
+    private mutating func leave(_ reading: inout Reading) {
+        flush(&reading)
+        if var end = current?.position {
+            end.isFinished = true
+            left = end
+            leftFiles = leftFiles.suffix(Self.leftMax - 1) + [end]
+        }
+        resume = nil
+        close()
+    }
+
+    private mutating func close() {
+        assembler.reset()
         current?.file.close()
         current = nil
-        resume = nil
+        seen = nil
     }
 
     /// Whether the file is shorter than what was read of it, or begins with something else.
-    private func wasTruncated(_ current: Current) throws(FileError) -> Bool {
-        let size = try current.file.status().size
-        if size < current.position.offset + current.readAhead { return true }
-        return try !current.position.signature.matches(current.file)
+    private mutating func wasTruncated() throws(FileError) -> Bool {
+        guard let current else { return false }
+        let status = try current.file.status()
+        if status.size < current.position.offset + assembler.pendingBytes { return true }
+        guard try current.position.signature.matches(current.file) else { return true }
+        self.current?.position.modified = status.modified
+        return false
     }
 
     /// The file was emptied: what was not read yet may stand in a copy; then the file is read from its start.
-    private mutating func restart(
-        _ tree: any WorldFileTree, _ current: Current, _ now: TimestampNS,
-        _ items: inout [LogReadChunk.Item], _ gaps: inout [GapRecord]
-    ) throws(FileError) {
-        if let copy = copy(of: current.position, tree) {
-            current.file.close()
-            partial = []
-            self.current = copy
+    private mutating func restart(_ reading: inout Reading) throws(FileError) {
+        guard let old = current else { return }
+        skipsHole = true
+        if let copy = files(reading.tree).copy(of: old.position) {
+            close()
+            begin(copy)
             return
         }
-        flushPartial(&items, now)
-        gaps.append(lost("was truncated; what was written after the last read may be lost"))
-        let identity = current.position.identity
-        self.current?.position = FilePosition(
-            identity: identity, offset: 0, signature: FileSignature(head: []))
-        self.current?.readAhead = 0
+        flush(&reading)
+        reading.gaps.append(
+            lost(
+                "was truncated after byte \(old.position.offset); what was written after the last "
+                    + "read may be lost"))
+        assembler.reset()
+        current?.position = FilePosition(
+            identity: old.position.identity, offset: 0, signature: FileSignature(head: []))
     }
 
-    /// The file that `position` was in, under another name and with everything that was read of it.
-    private func copy(of position: FilePosition, _ tree: any WorldFileTree) -> Current? {
-        guard position.signature.length > 0 else { return nil }
-        for path in RotatedSiblings(tree: tree, path: configuration.path).oldestFirst().reversed() {
-            guard let file = try? tree.open(path, .read) else { continue }
-            if let status = try? file.status(), status.identity != position.identity,
-                status.size >= position.offset, (try? position.signature.matches(file)) == true
-            {
-                var own = position
-                own.identity = status.identity
-                return Current(file: file, path: path, position: own, isFinished: true)
-            }
-            file.close()
-        }
-        return nil
-    }
-
-    /// The rotated files that are newer than the one with `identity`; none where that one has no name any more.
-    private func rotatedAfter(_ identity: FileIdentity, _ tree: any WorldFileTree) -> [String] {
-        let siblings = RotatedSiblings(tree: tree, path: configuration.path).oldestFirst()
-        guard
-            let index = siblings.firstIndex(where: {
-                (try? tree.status($0))?.identity == identity
-            })
-        else { return [] }
-        return Array(siblings[(index + 1)...])
+    /// A compressed file that can't be unpacked further.
+    private mutating func abandon(_ reading: inout Reading) {
+        let position = current?.position
+        reading.gaps.append(
+            lost(
+                "went on in \(current?.path ?? "a compressed file"), which can't be unpacked past "
+                    + "byte \((position?.offset ?? 0) + assembler.pendingBytes) of its content"))
+        leave(&reading)
     }
 
     // MARK: opening
 
-    /// Opens what is to be read next: the file of the stored position, then rotated ones, then the name. False where
-    /// there is nothing to open now.
-    private mutating func open(
-        _ tree: any WorldFileTree, _ gaps: inout [GapRecord]
-    ) throws(FileError) -> Bool {
+    /// Opens what is to be read next: the file of the stored position, then what was rotated after the file that was
+    /// left, then the name. False where there is nothing to open now.
+    private mutating func open(_ reading: inout Reading) throws(FileError) -> Bool {
         if let resume {
-            if try reopen(resume, tree) { return true }
-            gaps.append(lost("was replaced while it was not read; its rest is gone"))
-            self.resume = nil
-            hasLooked = true
-        }
-        while !backlog.isEmpty {
-            let path = backlog.removeFirst()
-            if let file = try? tree.open(path, .read), let status = try? file.status() {
-                begin(file, path, status, offset: 0, isFinished: true)
+            guard !isStillBlank(resume, reading.tree) else { return false }
+            if !wasCopiedAway(resume, reading.tree),
+                let found = files(reading.tree).locate(resume)
+            {
+                begin(found)
                 return true
             }
+            if !resume.isFinished, !resume.isBlank {
+                reading.gaps.append(
+                    lost(
+                        "was replaced while it was not read; its rest after byte \(resume.offset) "
+                            + "is gone"))
+            }
+            self.resume = nil
+            left = resume
+            left?.isFinished = true
+            hasLooked = true
         }
-        defer { hasLooked = true }
+        // Rotation goes on meanwhile: each step starts from the file that was left.
+        for _ in 0..<Self.stepsMax {
+            if openRotated(&reading) { return true }
+            let isOpened = try openName(reading.tree)
+            guard isOpened, let reached = identity else { return isOpened }
+            // Had the name's file been rotated before it was opened, another one would come between.
+            guard let left, let next = files(reading.tree).newer(than: left).first,
+                next.identity != reached
+            else { return true }
+            close()
+        }
+        return false
+    }
+
+    /// Opens the oldest file that was rotated after the one that was left. False where there is none.
+    private mutating func openRotated(_ reading: inout Reading) -> Bool {
+        let files = files(reading.tree)
+        for _ in 0..<Self.stepsMax {
+            let newer = left.map { files.newer(than: $0) } ?? []
+            guard let next = newer.first else { return false }
+            let content = files.content(of: next)
+            let head = content.flatMap { try? $0.read(at: 0, count: FileSignature.bytesMax) }
+            var position = FilePosition(
+                identity: next.identity, offset: 0, signature: FileSignature(head: head ?? []),
+                modified: next.modified)
+            if let content, let head, !head.isEmpty {
+                // The newest may be written to for a moment yet; its writer has left the others.
+                let isNewest = newer.count == 1 && next.form == .plain
+                begin(
+                    LocatedFile(
+                        file: content, path: next.path,
+                        kind: isNewest ? .own : .copy(isCompressed: next.form == .gzip),
+                        position: position))
+                return true
+            }
+            content?.close()
+            // It may just have been given another name.
+            guard (try? reading.tree.status(next.path))?.identity == next.identity else { continue }
+            if head == nil {
+                reading.gaps.append(lost("was rotated to \(next.path), which can't be read"))
+            }
+            position.isFinished = true
+            self.left = position
+        }
+        return false
+    }
+
+    /// Opens the file that has the name. False where there is none, or nothing in it yet.
+    private mutating func openName(_ tree: any WorldFileTree) throws(FileError) -> Bool {
+        let isFirst = !hasLooked
+        hasLooked = true
         let file: any WorldFile
+        var status: FileStatus
         do throws(FileError) {
+            status = try tree.status(configuration.path)
+            // Nothing to read; and what is no regular file has no size either, and a FIFO would wait for its writer.
+            guard status.size > 0 else {
+                // The first file of all is known by this, should it be rotated before the next look; any other by the
+                // one that was left before it.
+                if left == nil {
+                    resume = FilePosition(
+                        identity: status.identity, offset: 0, signature: FileSignature(head: []),
+                        modified: status.modified)
+                }
+                return false
+            }
             file = try tree.open(configuration.path, .read)
         } catch {
             guard error.errno == Self.noEntry else { throw error }
             return false
         }
-        let status = try file.status()
-        let isFromEnd = !hasLooked && configuration.start == .tail
-        begin(
-            file, configuration.path, status, offset: isFromEnd ? status.size : 0,
-            isFinished: false)
-        return true
-    }
-
-    private mutating func begin(
-        _ file: any WorldFile, _ path: String, _ status: FileStatus, offset: Int64,
-        isFinished: Bool
-    ) {
-        let head = (try? file.read(at: 0, count: FileSignature.bytesMax)) ?? []
-        partial = []
-        current = Current(
-            file: file, path: path,
-            position: FilePosition(
-                identity: status.identity, offset: offset, signature: FileSignature(head: head)),
-            isFinished: isFinished)
-    }
-
-    /// Finds the file of a stored position under its name, under a rotated one, or as a copy. False where it is gone.
-    private mutating func reopen(
-        _ position: FilePosition, _ tree: any WorldFileTree
-    ) throws(FileError) -> Bool {
-        let siblings = RotatedSiblings(tree: tree, path: configuration.path).oldestFirst()
-        for path in [configuration.path] + siblings {
-            guard let file = try? tree.open(path, .read) else { continue }
-            if let status = try? file.status(), status.identity == position.identity,
-                status.size >= position.offset, (try? position.signature.matches(file)) == true
-            {
-                current = Current(file: file, path: path, position: position)
-                return true
-            }
+        do throws(FileError) {
+            status = try file.status()
+            let head = try file.read(at: 0, count: FileSignature.bytesMax)
+            let isFromEnd = isFirst && configuration.start == .tail
+            begin(
+                LocatedFile(
+                    file: file, path: configuration.path, kind: .own,
+                    position: FilePosition(
+                        identity: status.identity, offset: isFromEnd ? status.size : 0,
+                        signature: FileSignature(head: head), modified: status.modified)))
+            return true
+        } catch {
             file.close()
+            throw error
         }
-        guard let copy = copy(of: position, tree) else { return false }
-        backlog = siblings.firstIndex(of: copy.path).map { Array(siblings[($0 + 1)...]) } ?? []
-        current = copy
-        return true
+    }
+
+    private func isStillBlank(_ position: FilePosition, _ tree: any WorldFileTree) -> Bool {
+        guard position.isBlank, let status = try? tree.status(configuration.path) else {
+            return false
+        }
+        return status.identity == position.identity && status.size == 0
+    }
+
+    /// What was written to a file that was empty when it was seen is in a copy of it.
+    private func wasCopiedAway(_ position: FilePosition, _ tree: any WorldFileTree) -> Bool {
+        guard position.isBlank,
+            (try? tree.status(configuration.path))?.identity == position.identity
+        else { return false }
+        return !files(tree).newer(than: position).isEmpty
+    }
+
+    private mutating func begin(_ found: LocatedFile) {
+        assembler.reset()
+        var position = found.position
+        // A file that was left can grow all the same.
+        position.isFinished = false
+        current = Current(file: found.file, path: found.path, position: position)
+        if case .copy(let isCompressed) = found.kind {
+            current?.isFinished = true
+            current?.isCompressed = isCompressed
+        }
+        resume = nil
     }
 
     private func lost(_ detail: String) -> GapRecord {
@@ -361,6 +540,15 @@ package struct FileTail: Sendable {
             detail: "\(configuration.path) \(detail)")
     }
 
+    /// A call reads at most this beyond what it returns. Bytes.
+    static let scannedBytesMax = 4 << 20
     private static let readBytes = 64 * 1024
     private static let noEntry: Int32 = 2
+    /// How long a file is held whose name is gone or belongs to an empty file.
+    private static let heldNanoseconds: Int64 = 600_000_000_000
+    /// From this age on a file's time says whether it changed.
+    private static let settledNanoseconds: Int64 = 2_000_000_000
+    private static let leftMax = 16
+    /// Rotated files that one call passes over, and tries against rotation going on.
+    private static let stepsMax = 16
 }

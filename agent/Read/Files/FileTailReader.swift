@@ -3,43 +3,44 @@ package import Model
 import Synchronization
 package import World
 
-/// A log file as a source of entries: `FileTail` with a clock and the real files. The stream labels are `source`,
+/// Log files as a source of entries: `FileSet` with a clock and the real files. The stream labels are `source`,
 /// `filename` and `service_name`; an entry's timestamp is the time it was read.
 package final class FileTailReader: LogSource {
     package let source: String
     private let tree: any WorldFileTree
     private let clock: any WorldClock
     /// Held during a whole call of `next`: a file has one reader at a time.
-    private let tail: Mutex<FileTail>
+    private let files: Mutex<FileSet>
+    private let faults = Mutex<[String]>([])
 
-    /// `position` is one that this reader returned before. Throws `position` where it can't be understood.
+    /// `positions` are those that this reader returned before, and may be others' too. Throws `position` where one
+    /// can't be understood.
     package init(
-        _ configuration: FileTailConfiguration, tree: any WorldFileTree, clock: any WorldClock,
-        position: SourcePosition? = nil
+        _ configuration: FileSetConfiguration, tree: any WorldFileTree, clock: any WorldClock,
+        positions: [SourcePosition] = [], budget: LogFileBudget = LogFileBudget()
     ) throws(ReadError) {
-        source = Self.source(path: configuration.path)
+        source = Self.source(path: configuration.pattern.text)
         self.tree = tree
         self.clock = clock
-        var stored: FilePosition?
-        if let position, !position.bytes.isEmpty {
-            guard let decoded = FilePosition(bytes: position.bytes) else {
-                throw .position(
-                    source: position.source, detail: "\(position.bytes.count) bytes of no version")
-            }
-            stored = decoded
-        }
-        tail = Mutex(FileTail(configuration, position: stored))
+        files = Mutex(try FileSet(configuration, positions: positions, budget: budget))
     }
 
-    /// The `source` of the positions of the file at `path`.
-    package static func source(path: String) -> String { "file:\(path)" }
+    /// The `source` of the files at `path`, a pattern or a file: what failures and `petrel_agent_log_source_up` name.
+    package static func source(path: String) -> String { FileSet.source(path: path) }
+
+    package var problems: [String] { faults.withLock { $0 } }
 
     package func next(max: Int, waitMilliseconds: Int) throws(ReadError) -> LogReadChunk? {
         precondition(max > 0, "a chunk of no entries")
-        return try tail.withLock { (tail) throws(ReadError) in
+        return try files.withLock { (files) throws(ReadError) in
+            defer { faults.withLock { $0 = files.problems } }
             var waited = 0
             while true {
-                if let chunk = try chunk(&tail, max) { return chunk }
+                do throws(FileError) {
+                    if let chunk = try files.poll(tree, now: clock.now, max: max) { return chunk }
+                } catch {
+                    throw .file(error)
+                }
                 guard waited < waitMilliseconds else { return nil }
                 let step = min(Self.pollMilliseconds, waitMilliseconds - waited)
                 _ = poll(nil, 0, Int32(step))
@@ -48,18 +49,6 @@ package final class FileTailReader: LogSource {
         }
     }
 
-    private func chunk(_ tail: inout FileTail, _ max: Int) throws(ReadError) -> LogReadChunk? {
-        do throws(FileError) {
-            let (items, gaps) = try tail.poll(tree, now: clock.now, max: max)
-            guard !items.isEmpty || !gaps.isEmpty else { return nil }
-            return LogReadChunk(
-                items: items, gaps: gaps,
-                position: SourcePosition(source: source, bytes: tail.position?.bytes ?? []))
-        } catch {
-            throw .file(error)
-        }
-    }
-
-    /// How often a waiting reader looks at its file.
+    /// How often a waiting reader looks at its files.
     private static let pollMilliseconds = 250
 }

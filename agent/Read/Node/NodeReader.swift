@@ -4,8 +4,17 @@ import World
 /// One source of a host's metrics. The name is the `collector` label of `node_scrape_collector_success`.
 package protocol NodeReader: Sendable {
     var name: String { get }
+    /// The `job` label of what it reads: `node` unless it reads a service.
+    var job: String { get }
+    /// What keeps the reader from a source that is there, with the remedy; of the last reading.
+    var problems: [String] { get }
     /// Reads the source once. Blocks; runs on a thread for such work and never twice at the same time.
     func read(now: TimestampNS) throws(ReadError) -> [MetricFamily]
+}
+
+extension NodeReader {
+    package var job: String { "node" }
+    package var problems: [String] { [] }
 }
 
 extension MetricFamily {

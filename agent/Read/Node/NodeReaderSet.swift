@@ -69,9 +69,11 @@ package struct ReaderRunStateMachine: Sendable {
 /// What became of one reader in one scrape.
 package struct ReaderOutcome: Sendable {
     package var reader: String
+    package var job: String
     /// Of the reading alone, not of the wait for a thread.
     package var durationNanoseconds: Int64
     package var families: [MetricFamily]
+    package var problems: [String] = []
     /// Nil where the reader succeeded.
     package var error: ReadError?
 }
@@ -131,25 +133,34 @@ package final class NodeReaderSet: Sendable {
 
     /// `outcomes` as families, with `node_scrape_collector_{duration_seconds,success}` of every reader.
     package func scrape(now: TimestampNS) async -> [MetricFamily] {
-        Self.families(of: await outcomes(now: now))
+        Self.families(of: await outcomes(now: now)).flatMap(\.families)
     }
 
-    /// The families of `outcomes` and the two that tell how each reader fared.
-    package static func families(of outcomes: [ReaderOutcome]) -> [MetricFamily] {
+    /// The families of `outcomes` by their job, `node` first: with the two there that tell how each reader fared. Jobs
+    /// without a family are left out.
+    package static func families(
+        of outcomes: [ReaderOutcome]
+    ) -> [(job: String, families: [MetricFamily])] {
         var duration = MetricFamily(
             "node_scrape_collector_duration_seconds", .gauge,
             help: "node_exporter: Duration of a collector scrape.")
         var success = MetricFamily(
             "node_scrape_collector_success", .gauge,
             help: "node_exporter: Whether a collector succeeded.")
-        var families: [MetricFamily] = []
+        var jobs = [(job: "node", families: [MetricFamily]())]
         for outcome in outcomes {
             let labels = Labels.one("collector", outcome.reader)
             duration.points.append(.init(labels, Double(outcome.durationNanoseconds) / 1e9))
             success.points.append(.init(labels, outcome.error == nil ? 1 : 0))
-            families += outcome.families
+            guard !outcome.families.isEmpty else { continue }
+            if let index = jobs.firstIndex(where: { $0.job == outcome.job }) {
+                jobs[index].families += outcome.families
+            } else {
+                jobs.append((outcome.job, outcome.families))
+            }
         }
-        return families + [duration, success]
+        jobs[0].families += [duration, success]
+        return jobs
     }
 }
 
@@ -256,8 +267,9 @@ private final class ReaderSlot: Sendable {
         for continuation in waiting {
             continuation.resume(
                 returning: ReaderOutcome(
-                    reader: reader.name, durationNanoseconds: ended - started, families: families,
-                    error: failure))
+                    reader: reader.name, job: reader.job, durationNanoseconds: ended - started,
+                    families: families,
+                    problems: reader.problems, error: failure))
         }
     }
 
@@ -276,7 +288,7 @@ private final class ReaderSlot: Sendable {
 
     private func overdue(_ nanoseconds: Int64) -> ReaderOutcome {
         ReaderOutcome(
-            reader: reader.name, durationNanoseconds: nanoseconds, families: [],
+            reader: reader.name, job: reader.job, durationNanoseconds: nanoseconds, families: [],
             error: .overdue(reader: reader.name))
     }
 }

@@ -11,13 +11,14 @@ package enum StandardReaders {
     package static func make(
         tree: any WorldFileTree, paths: NodePaths = NodePaths(),
         options: NodeOptions = NodeOptions(),
-        host: any HostCalls = GlibcHostCalls(), version: String, revision: String = "",
+        host: any HostCalls = GlibcHostCalls(), containers: any ContainerNames = NoContainerNames(),
+        version: String, revision: String = "",
         report: @escaping @Sendable (ReadError) -> Void = { _ in }
     ) -> [any NodeReader] {
         let all: [any NodeReader] =
             processors(tree, paths, options, host) + memory(tree, paths, options)
             + storage(tree, paths, options, host) + network(tree, paths, options, host)
-            + hardware(tree, paths, options) + services(tree, paths, options, report)
+            + hardware(tree, paths, options) + services(tree, paths, options, containers, report)
             + [
                 TimeReader(tree: tree, paths: paths, host: host), ClockReader(host: host),
                 IdentityReader(host: host), OSReleaseReader(tree: tree, paths: paths),
@@ -145,7 +146,7 @@ package enum StandardReaders {
 
     private static func services(
         _ tree: any WorldFileTree, _ paths: NodePaths, _ options: NodeOptions,
-        _ report: @escaping @Sendable (ReadError) -> Void
+        _ containers: any ContainerNames, _ report: @escaping @Sendable (ReadError) -> Void
     ) -> [any NodeReader] {
         let units = SystemdReader.Options(
             includesUnit: options.matcher("systemd.unit-include", anchored: true)
@@ -163,7 +164,7 @@ package enum StandardReaders {
         return (sysctls.map { [$0] } ?? [])
             + [
                 ContainerReader(
-                    tree: tree, paths: paths,
+                    tree: tree, paths: paths, names: containers,
                     tellsAllOfUnits: options.flag("container.all-of-units")),
                 ControlGroupReader(tree: tree, paths: paths),
                 SystemdReader(manager: LibsystemdManager(), options: units),
