@@ -32,6 +32,7 @@ test-programs:
 
 test-units:
 	timeout 2400 $(SWIFT) test $(RELEASE) --skip-build
+	python3 Tests/Faults/fleet.py --programs $(RELEASE_DIR) --rounds 50000 log-torture
 
 ## bench: ratios against peers, measured in one run; options in BENCH_OPTIONS, such as "--hours 168"
 bench: dependencies-bench release

@@ -1,7 +1,7 @@
 #define _GNU_SOURCE
 #include "journal.h"
+#include "loader.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -34,25 +34,11 @@ static struct {
 static char failure[256];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static int resolve(void *library, const char *name, void *slot) {
-    void *symbol = dlsym(library, name);
-    if (!symbol) {
-        snprintf(failure, sizeof failure, "libsystemd.so.0 lacks %s", name);
-        return 0;
-    }
-    memcpy(slot, &symbol, sizeof symbol);
-    return 1;
-}
-
 static void load(void) {
-    void *library = dlopen("libsystemd.so.0", RTLD_NOW | RTLD_LOCAL);
-    if (!library) {
-        const char *reason = dlerror();
-        snprintf(failure, sizeof failure, "%s", reason ? reason : "libsystemd.so.0 can't be opened");
-        return;
-    }
+    void *library = petrel_open_systemd(failure, sizeof failure);
+    if (!library) return;
 #define RESOLVE(name)                                                                              \
-    if (!resolve(library, "sd_journal_" #name, &table.name)) return
+    if (!petrel_resolve(library, "sd_journal_" #name, &table.name, failure, sizeof failure)) return
     RESOLVE(open);
     RESOLVE(open_directory);
     RESOLVE(close);

@@ -67,11 +67,23 @@ struct StatusCommand: AsyncParsableCommand {
         let readers = try NodeReaderSet(
             readers: HostReading.readers(options.paths, configuration),
             clock: LiveClock())
-        for outcome in await readers.outcomes(now: LiveClock().now) {
-            let state =
-                outcome.error.map { "failed: \($0)" }
-                ?? "\(outcome.families.reduce(0) { $0 + $1.points.count }) samples"
-            print("reader       \(outcome.reader): \(state)")
+        Self.show(await readers.outcomes(now: LiveClock().now))
+    }
+
+    /// A line for each reader that has something to say, and one for those that have not.
+    private static func show(_ outcomes: [ReaderOutcome]) {
+        var idle: [String] = []
+        for outcome in outcomes {
+            let samples = outcome.families.reduce(0) { $0 + $1.points.count }
+            if let error = outcome.error {
+                print("reader       \(outcome.reader): failed: \(error)")
+            } else if samples == 0, outcome.problems.isEmpty {
+                idle.append(outcome.reader)
+            } else {
+                print("reader       \(outcome.reader): \(samples) samples")
+            }
+            for problem in outcome.problems { print("             \(problem)") }
         }
+        if !idle.isEmpty { print("not here     \(idle.joined(separator: " "))") }
     }
 }

@@ -21,7 +21,7 @@ struct DeviceFiles: Sendable {
     /// The content without white space at its ends; nil where the host lacks the file or its driver the value.
     func bytes(_ path: String) throws(ReadError) -> ArraySlice<UInt8>? {
         do {
-            return Self.trimmed(try tree.contents(path, bytesMax: Self.bytesMax)[...])
+            return ProcText.stripped(try tree.contents(path, bytesMax: Self.bytesMax)[...])
         } catch {
             guard Self.isAbsent(error.errno) else { throw .file(error) }
             return nil
@@ -53,13 +53,4 @@ struct DeviceFiles: Sendable {
 
     /// ENOENT, ENXIO, ENODEV, ENOTDIR, EINVAL, ENODATA and EOPNOTSUPP: how the kernel says that there is no value.
     static func isAbsent(_ errno: Int32) -> Bool { [2, 6, 19, 20, 22, 61, 95].contains(errno) }
-
-    /// Without spaces, tabs and line ends at both ends.
-    static func trimmed(_ text: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-        func isSpace(_ byte: UInt8) -> Bool { byte == 32 || (9...13).contains(byte) }
-        guard let first = text.firstIndex(where: { !isSpace($0) }),
-            let last = text.lastIndex(where: { !isSpace($0) })
-        else { return [] }
-        return text[first...last]
-    }
 }

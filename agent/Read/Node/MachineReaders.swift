@@ -96,7 +96,7 @@ package struct SwapReader: NodeReader {
     /// kernel writes them, `\040`.
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
         let path = paths.proc("swaps")
-        guard let bytes = try tree.presentBytes(path) else { return [] }
+        guard let bytes = try tree.bytesIfPresent(path) else { return [] }
         var size = MetricFamily(
             "node_swap_size_bytes", .gauge, help: "Swap device size in bytes.")
         var used = MetricFamily(
@@ -150,7 +150,7 @@ package struct VulnerabilityReader: NodeReader {
                 + "is an int encoded state of the vulnerability. The same state is stored as a "
                 + "string in the label")
         for name in try tree.presentEntries(folder) {
-            guard let bytes = try tree.presentBytes("\(folder)/\(name)") else { continue }
+            guard let bytes = try tree.bytesIfPresent("\(folder)/\(name)") else { continue }
             let (state, mitigation) = Self.parse(bytes)
             family.points.append(
                 .init(["codename": name, "mitigation": mitigation, "state": state], 1))
@@ -242,7 +242,7 @@ package struct ControlGroupReader: NodeReader {
     /// No families in a kernel without control groups.
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
         let path = paths.proc("cgroups")
-        guard let bytes = try tree.presentBytes(path) else { return [] }
+        guard let bytes = try tree.bytesIfPresent(path) else { return [] }
         // node_exporter tells both with the same words.
         let help = "Current cgroup number of the subsystem."
         var groups = MetricFamily("node_cgroups_cgroups", .gauge, help: help)
@@ -268,14 +268,6 @@ package struct ControlGroupReader: NodeReader {
 }
 
 extension WorldFileTree {
-    /// The content, at most 1 MiB; nil where there is no such file because kernel or hardware lack the thing.
-    func presentBytes(_ path: String) throws(ReadError) -> [UInt8]? {
-        do { return try contents(path, bytesMax: 1 << 20) } catch {
-            guard error.errno == ENOENT else { throw .file(error) }
-            return nil
-        }
-    }
-
     /// The names in a folder, sorted; none where there is no such folder, or where listing fails with one of `codes`.
     func presentEntries(
         _ path: String, orErrors codes: Set<Int32> = []

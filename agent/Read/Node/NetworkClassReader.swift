@@ -112,14 +112,14 @@ package struct NetworkClassReader: NodeReader {
     private func texts(_ folder: String) -> [String: String] {
         var texts: [String: String] = [:]
         for file in ["address", "broadcast", "duplex", "ifalias", "operstate"] {
-            if let text = KernelFile.attribute("\(folder)/\(file)", in: tree) { texts[file] = text }
+            if let text = tree.sysText("\(folder)/\(file)") { texts[file] = text }
         }
         return texts
     }
 
     /// A whole number, decimal or, after `0x`, hexadecimal; negative too.
     private func number(_ path: String) -> Int64? {
-        guard let text = KernelFile.attribute(path, in: tree) else { return nil }
+        guard let text = tree.sysText(path) else { return nil }
         return text.hasPrefix("0x") ? Int64(text.dropFirst(2), radix: 16) : Int64(text)
     }
 }

@@ -49,6 +49,18 @@ extension WorldFileTree {
         do { return try contents(path) } catch { throw .file(error) }
     }
 
+    /// The whole content; nil where there is no such file, as where the kernel lacks a protocol or a module.
+    func bytesIfPresent(
+        _ path: String, bytesMax: Int = 16 << 20
+    ) throws(ReadError) -> [UInt8]? {
+        do {
+            return try contents(path, bytesMax: bytesMax)
+        } catch {
+            guard error.errno != 2 else { return nil }
+            throw .file(error)
+        }
+    }
+
     /// The first line of a small file without its line end; nil where the file can't be read, as sysfs files often can't.
     func firstLine(_ path: String) -> String? {
         guard let bytes = try? contents(path, bytesMax: 64 * 1024) else { return nil }

@@ -102,7 +102,7 @@ package struct SchedulerReader: NodeReader {
     /// No families where the kernel is built without scheduler statistics.
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
         let path = paths.proc("schedstat")
-        guard let bytes = try KernelFile.bytesIfPresent(path, in: tree) else { return [] }
+        guard let bytes = try tree.bytesIfPresent(path) else { return [] }
         var running = MetricFamily(
             "node_schedstat_running_seconds_total", .counter,
             help: "Number of seconds CPU spent running a process.")

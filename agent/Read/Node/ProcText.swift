@@ -50,6 +50,15 @@ enum ProcText {
         return text
     }
 
+    /// The text without ASCII white space at its ends, line ends included.
+    static func stripped(_ text: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+        func isWhite(_ byte: UInt8) -> Bool { byte == 32 || (9...13).contains(byte) }
+        guard let first = text.firstIndex(where: { !isWhite($0) }),
+            let last = text.lastIndex(where: { !isWhite($0) })
+        else { return [] }
+        return text[first...last]
+    }
+
     static func equals(_ text: ArraySlice<UInt8>, _ literal: StaticString) -> Bool {
         guard text.count == literal.utf8CodeUnitCount else { return false }
         return text.withUnsafeBytes { bytes in

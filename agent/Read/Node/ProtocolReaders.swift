@@ -351,17 +351,3 @@ extension ProcText {
         return value
     }
 }
-
-extension WorldFileTree {
-    /// The whole content; nil where there is no such file, as where the kernel lacks a protocol or a module.
-    func bytesIfPresent(
-        _ path: String, bytesMax: Int = 16 << 20
-    ) throws(ReadError) -> [UInt8]? {
-        do {
-            return try contents(path, bytesMax: bytesMax)
-        } catch {
-            guard error.errno != ENOENT else { return nil }
-            throw .file(error)
-        }
-    }
-}

@@ -12,7 +12,7 @@ extension WorldFileTree {
 
     /// The attribute without white space at its ends; nil where it can't be read.
     func sysText(_ path: String) -> String? {
-        sysAttribute(path).map { ProcText.string(DeviceFiles.trimmed($0[...])) }
+        sysAttribute(path).map { ProcText.string(ProcText.stripped($0[...])) }
     }
 
     /// The whole number that the attribute is, which may be negative; nil where it can't be read or is empty. Throws

@@ -127,7 +127,7 @@ package struct SysctlReader: NodeReader {
     /// The file's words, one or more; nil where there is no file. node_exporter cuts what is longer than 128 bytes.
     private func values(_ choice: SysctlChoice) throws(ReadError) -> [ArraySlice<UInt8>]? {
         let path = path(choice)
-        guard let bytes = try tree.presentBytes(path) else { return nil }
+        guard let bytes = try tree.bytesIfPresent(path) else { return nil }
         let values = ProcText.fields(bytes[...])
         guard !values.isEmpty else { throw .malformed(path: path, detail: "no values") }
         guard values.count <= Self.valuesMax else {

@@ -71,7 +71,7 @@ package struct HungTaskReader: NodeReader {
     /// No families where the kernel keeps no such count: an older one, or without `CONFIG_DETECT_HUNG_TASK`.
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
         let path = paths.proc("sys/kernel/hung_task_detect_count")
-        guard let bytes = try KernelFile.bytesIfPresent(path, in: tree) else { return [] }
+        guard let bytes = try tree.bytesIfPresent(path) else { return [] }
         let count = try KernelFile.number(bytes, path: path)
         let help = "Total number of tasks that have been detected as hung since the system booted."
         let families: [MetricFamily] = [
@@ -104,7 +104,7 @@ package struct OSReleaseReader: NodeReader {
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
         for folder in ["/etc", "/usr/lib"] {
             let path = "\(paths.rootfs)\(folder)/os-release"
-            if let bytes = try KernelFile.bytesIfPresent(path, in: tree) {
+            if let bytes = try tree.bytesIfPresent(path) {
                 return try families(try ReleaseFile.values(bytes, path: path), path: path)
             }
         }
@@ -186,7 +186,7 @@ package struct DMIReader: NodeReader {
         var found: [Label] = []
         for label in Self.labels {
             let file = label == "system_vendor" ? "sys_vendor" : label
-            guard let text = KernelFile.attribute("\(folder)/\(file)", in: tree) else { continue }
+            guard let text = tree.sysText("\(folder)/\(file)") else { continue }
             found.append(Label(label, Self.collapsed(text)))
         }
         guard !found.isEmpty else { return [] }
@@ -213,42 +213,12 @@ package struct DMIReader: NodeReader {
 
 /// Small files of the kernel. Source: Prometheus' procfs library, `internal/util`.
 enum KernelFile {
-    /// What is read of a sysfs attribute, as there: a longer one is cut.
-    static let attributeBytesMax = 128
-
-    /// A sysfs attribute without white space at its ends; nil where it can't be read, whatever the reason.
-    static func attribute(_ path: String, in tree: any WorldFileTree) -> String? {
-        guard let file = try? tree.open(path, .read) else { return nil }
-        defer { file.close() }
-        guard let bytes = try? file.read(at: 0, count: attributeBytesMax) else { return nil }
-        return ProcText.string(trimmed(bytes[...]))
-    }
-
-    /// The whole content; nil where the file does not exist.
-    static func bytesIfPresent(_ path: String, in tree: any WorldFileTree) throws(ReadError)
-        -> [UInt8]?
-    {
-        do { return try tree.contents(path) } catch {
-            if error.errno == ENOENT { return nil }
-            throw .file(error)
-        }
-    }
-
     /// The one whole number that the file's content is.
     static func number(_ bytes: [UInt8], path: String) throws(ReadError) -> Double {
-        guard let number = ProcText.number(trimmed(bytes[...])) else {
+        guard let number = ProcText.number(ProcText.stripped(bytes[...])) else {
             throw .malformed(path: path, detail: "no whole number")
         }
         return number
-    }
-
-    /// The text without ASCII white space at its ends.
-    static func trimmed(_ text: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-        func isWhite(_ byte: UInt8) -> Bool { byte == 32 || (9...13).contains(byte) }
-        guard let first = text.firstIndex(where: { !isWhite($0) }),
-            let last = text.lastIndex(where: { !isWhite($0) })
-        else { return [] }
-        return text[first...last]
     }
 }
 
@@ -260,13 +230,13 @@ private enum ReleaseFile {
         var values: [String: String] = [:]
         let lines = bytes.split(separator: 10, omittingEmptySubsequences: false)
         for (index, line) in lines.enumerated() {
-            let line = KernelFile.trimmed(line)
+            let line = ProcText.stripped(line)
             guard let first = line.first, first != UInt8(ascii: "#") else { continue }
             guard let equals = line.firstIndex(of: UInt8(ascii: "=")) else {
                 throw .malformed(path: path, detail: "line \(index + 1) has no =")
             }
-            var key = KernelFile.trimmed(line[..<equals])
-            if ProcText.hasPrefix(key, "export ") { key = KernelFile.trimmed(key.dropFirst(7)) }
+            var key = ProcText.stripped(line[..<equals])
+            if ProcText.hasPrefix(key, "export ") { key = ProcText.stripped(key.dropFirst(7)) }
             guard let value = value(line[(equals + 1)...]) else {
                 throw .malformed(path: path, detail: "line \(index + 1) has an open quote")
             }
@@ -284,7 +254,7 @@ private enum ReleaseFile {
         var keptCount = 0
         var quote = Quote.none
         var previous = UInt8(ascii: " ")
-        scan: for byte in KernelFile.trimmed(text) {
+        scan: for byte in ProcText.stripped(text) {
             switch (quote, byte) {
             case (.none, UInt8(ascii: "#")) where previous == 32 || previous == 9: break scan
             case (.none, UInt8(ascii: "'")): quote = .single
