@@ -302,7 +302,7 @@ struct ChronyPgBackRestReaderTests {
 
     @Test("a file that nobody writes any more is told, and its backups still age")
     func old() throws {
-        let folder = try TemporaryFolder()
+        let folder = try TemporaryFolder("read")
         defer { folder.remove() }
         let path = try folder.write("pgbackrest.json", Self.info, modifiedSeconds: 1_700_000_000)
         let reader = PgBackRestReader(tree: PosixTree(), path: path)
@@ -362,35 +362,4 @@ private final class DatagramServer: Sendable {
     }
 
     func stop() { close(descriptor) }
-}
-
-/// A folder of a test's own for files that have times.
-struct TemporaryFolder {
-    let path: String
-
-    struct Failure: Error {}
-
-    init() throws {
-        var template = Array("/tmp/petrel-read-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw Failure() }
-        path = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    }
-
-    /// Makes a file in this folder with a time of its own; its path.
-    func write(_ name: String, _ text: String, modifiedSeconds: Int) throws -> String {
-        let file = path + "/" + name
-        let descriptor = open(file, O_WRONLY | O_CREAT | O_TRUNC, 0o644)
-        guard descriptor >= 0 else { throw Failure() }
-        defer { close(descriptor) }
-        let bytes = Array(text.utf8)
-        guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count else { throw Failure() }
-        let times = [
-            timespec(tv_sec: modifiedSeconds, tv_nsec: 0),
-            timespec(tv_sec: modifiedSeconds, tv_nsec: 0),
-        ]
-        guard futimens(descriptor, times) == 0 else { throw Failure() }
-        return file
-    }
-
-    func remove() { _ = system("rm -rf '\(path)'") }
 }

@@ -16,14 +16,17 @@ enum Conformance {
     static let isPresent = access(folder + "/node_exporter/fixtures.tgz", R_OK) == 0
 
     /// The folder that holds `proc`, `sys` and `udev`; nil where unpacking failed.
-    static let fixtures: String? = {
-        var template = Array("/tmp/petrel-fixtures-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { return nil }
-        let path = String(
-            decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    static let fixtures: String? = unpacked.map { $0.path + "/collector/fixtures" }
+
+    private static let unpacked: TemporaryFolder? = {
+        guard let made = try? TemporaryFolder("fixtures") else { return nil }
         let archive = folder + "/node_exporter/fixtures.tgz"
-        guard system("tar xzf '\(archive)' -C '\(path)'") == 0 else { return nil }
-        return path + "/collector/fixtures"
+        guard system("tar xzf '\(archive)' -C '\(made.path)'") == 0 else {
+            made.remove()
+            return nil
+        }
+        atexit { Conformance.unpacked?.remove() }
+        return made
     }()
 
     /// The collectors that a virtual server needs, and all of node_exporter's.

@@ -7,10 +7,6 @@ import Synchronization
 final class FakeValkey: Sendable {
     typealias Answer = @Sendable ([String]) -> String?
 
-    struct Failed: Error {
-        var operation: String
-    }
-
     private struct State {
         var answer: Answer
         var commands: [[String]] = []
@@ -60,18 +56,14 @@ final class FakeValkey: Sendable {
     }
 
     let address: ServiceAddress
-    private let path: String
-    private let folder: String
+    private let folder: TemporaryFolder
     private let core: Core
     private let thread: DedicatedThread
 
     init(_ answer: @escaping Answer) throws {
-        var template = Array("/tmp/petrel-valkey-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw Failed(operation: "mkdtemp") }
-        folder = String(decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        path = folder + "/s"
-        address = .unix(path: path)
-        let core = Core(try Self.listen(path), answer)
+        folder = try TemporaryFolder("valkey")
+        address = .unix(path: folder.path + "/s")
+        let core = Core(try folder.listener("s", backlog: 8), answer)
         self.core = core
         thread = try DedicatedThread()
         thread.submit { core.serve() }
@@ -79,12 +71,12 @@ final class FakeValkey: Sendable {
 
     deinit {
         stop()
-        rmdir(folder)
+        folder.remove()
     }
 
     /// No client is taken any more, and the socket is gone.
     func stop() {
-        unlink(path)
+        unlink(folder.path + "/s")
         shutdown(core.listener, Int32(SHUT_RDWR))
     }
 
@@ -98,20 +90,6 @@ final class FakeValkey: Sendable {
             defer { state.commands = [] }
             return state.commands.map { $0.joined(separator: " ") }
         }
-    }
-
-    private static func listen(_ path: String) throws -> Int32 {
-        let listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-        guard listener >= 0 else { throw Failed(operation: "socket") }
-        var place = sockaddr_un()
-        place.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &place.sun_path) { $0.copyBytes(from: path.utf8) }
-        let size = socklen_t(MemoryLayout<sockaddr_un>.size)
-        let code = withUnsafePointer(to: &place) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, size) }
-        }
-        guard code == 0, Glibc.listen(listener, 8) == 0 else { throw Failed(operation: "listen") }
-        return listener
     }
 
     /// The first whole command of `bytes`, which is taken away; its words hold no line end.

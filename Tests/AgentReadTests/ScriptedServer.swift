@@ -11,10 +11,6 @@ final class ScriptedServer: Sendable {
         case send([UInt8])
     }
 
-    struct Failed: Error {
-        var operation: String
-    }
-
     let address: ServiceAddress
     private let thread: DedicatedThread
     /// What came instead of what was expected, or a call that failed.
@@ -24,39 +20,20 @@ final class ScriptedServer: Sendable {
     private static let patienceSeconds = 10
 
     init(_ steps: [Step]) throws {
-        var template = Array("/tmp/petrel-service-XXXXXX".utf8CString)
-        guard mkdtemp(&template) != nil else { throw Failed(operation: "mkdtemp") }
-        let folder = String(
-            decoding: template.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        let path = folder + "/s"
-        address = .unix(path: path)
+        let folder = try TemporaryFolder("service")
+        address = .unix(path: folder.path + "/s")
         thread = try DedicatedThread()
-        let listener = try Self.listen(path)
+        let listener = try folder.listener("s", backlog: 1)
         thread.submit {
             self.serve(listener, steps)
             close(listener)
-            unlink(path)
-            rmdir(folder)
+            folder.remove()
         }
     }
 
     /// Waits for the client to close. Returns what went wrong, and what came after the script.
     func end() async -> (faults: [String], rest: [UInt8]) {
         await thread.run { (self.faults.withLock { $0 }, self.rest.withLock { $0 }) }
-    }
-
-    private static func listen(_ path: String) throws -> Int32 {
-        let listener = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
-        guard listener >= 0 else { throw Failed(operation: "socket") }
-        var place = sockaddr_un()
-        place.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &place.sun_path) { $0.copyBytes(from: path.utf8) }
-        let size = socklen_t(MemoryLayout<sockaddr_un>.size)
-        let code = withUnsafePointer(to: &place) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(listener, $0, size) }
-        }
-        guard code == 0, Glibc.listen(listener, 1) == 0 else { throw Failed(operation: "listen") }
-        return listener
     }
 
     private func serve(_ listener: Int32, _ steps: [Step]) {
