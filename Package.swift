@@ -303,8 +303,8 @@ let checks: [Target] = [
     tests(
         "AgentHelperTests",
         [
-            "Model", "World", "WorldLive", "JSONReading", "AgentHelper", nioCore, nioPosix,
-            nioHTTP1, log, lifecycle,
+            "Model", "World", "WorldLive", "JSONReading", "AgentRead", "AgentHelper", nioCore,
+            nioPosix, nioHTTP1, log, lifecycle,
         ]),
     tests("AgentSetupTests", ["Model", "World", "WorldLive", "Simulation", "AgentSetup"]),
     tests(

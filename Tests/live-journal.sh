@@ -13,6 +13,8 @@ state=$(mktemp -d)
 trap 'rm -rf "$state"' EXIT
 bash "$namespace" "$state" bash -eu -c '
     (
+        # Longer than LineMax: journald splits it.
+        { head -c 150000 /dev/zero | tr "\0" a; echo; } | systemd-cat -t petrel-live-long
         for part in 0 1 2; do
             seq -f "line %.0f" $((part * 33334)) $((part == 2 ? 99999 : part * 33334 + 33333)) |
                 systemd-cat -t petrel-live -p warning

@@ -131,8 +131,15 @@ first_install() {
     check "groups are systemd-journal and adm" 'id -nG petrel-agent | grep -w systemd-journal | grep -qw adm'
     check "ICMP is open for the agent's group" 'read -r low high </proc/sys/net/ipv4/ping_group_range; g=$(getent group petrel-agent | cut -d: -f3); [ "$low" -le "$g" ] && [ "$g" -le "$high" ]'
     check "Docker helper waits for Docker" 'systemctl is-active -q petrel-docker-helper.path && ! systemctl is-active -q petrel-docker-helper.socket'
+    check "pgBackRest helper waits for pgBackRest" 'systemctl is-active -q petrel-pgbackrest-helper.path && ! systemctl is-active -q petrel-pgbackrest-helper.timer'
+    # In pgBackRest's place, which is not among what was fetched.
+    sh_host 'printf "#!/bin/sh\necho \"[]\"\n" >/root/stand-in && chmod 755 /root/stand-in && mv /root/stand-in /usr/bin/pgbackrest'
+    eventually 10 "its coming starts the timer" "$(active petrel-pgbackrest-helper.timer)"
+    check "pgBackRest helper writes its file" 'systemctl start petrel-pgbackrest-helper.service && [ "$(stat -c "%U %G %a" /var/lib/petrel/pgbackrest/info.json)" = "postgres petrel-agent 640" ]'
+    check "the agent may read it" '[ "$(runuser -u petrel-agent -- cat /var/lib/petrel/pgbackrest/info.json)" = "[]" ]'
+    sh_host 'rm /usr/bin/pgbackrest'
     check "posture helper writes its file" 'systemctl start petrel-posture-helper.service && [ "$(stat -c "%U %G %a" /run/petrel/posture.prom)" = "root petrel-agent 640" ]'
-    check "units are in order" 'systemd-analyze verify --man=no petrel-agent.service petrel-collector.service petrel-docker-helper.path petrel-docker-helper.socket petrel-docker-helper.service petrel-posture-helper.timer petrel-posture-helper.service'
+    check "units are in order" 'systemd-analyze verify --man=no petrel-agent.service petrel-collector.service petrel-docker-helper.path petrel-docker-helper.socket petrel-docker-helper.service petrel-pgbackrest-helper.path petrel-pgbackrest-helper.timer petrel-pgbackrest-helper.service petrel-posture-helper.timer petrel-posture-helper.service'
     check "no unit failed" '[ "$(systemctl --failed --no-legend petrel\* | wc -l)" = 0 ]'
 }
 

@@ -2,12 +2,15 @@
 #include "journal.h"
 #include "loader.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 // SD_JOURNAL_LOCAL_ONLY of systemd/sd-journal.h.
 enum { LOCAL_ONLY = 1 };
@@ -56,6 +59,9 @@ static void load(void) {
     RESOLVE(enumerate_data);
     RESOLVE(wait);
 #undef RESOLVE
+    // Version 246 and later.
+    void *available = dlsym(library, "sd_journal_enumerate_available_data");
+    if (available) memcpy(&table.enumerate_data, &available, sizeof available);
 }
 
 const char *petrel_journal_load(void) {
@@ -97,6 +103,66 @@ int petrel_journal_enumerate_data(void *handle, const void **data, size_t *lengt
 }
 int petrel_journal_wait(void *handle, uint64_t microseconds) {
     return table.wait(handle, microseconds);
+}
+
+// Appends a path and a line feed to `paths` where there is room for all of it.
+static void note_path(char *paths, size_t size, const char *path) {
+    size_t used = strlen(paths), length = strlen(path);
+    if (used + length + 2 > size) return;
+    memcpy(paths + used, path, length);
+    memcpy(paths + used + length, "\n", 2);
+}
+
+static int is_journal(const char *name) {
+    const char *end = strrchr(name, '.');
+    return end && (!strcmp(end, ".journal") || !strcmp(end, ".journal~"));
+}
+
+// Looks at the files of a folder, and where `depth` says so of the folders in it.
+static void note_unreadable(const char *folder, int depth, char *paths, size_t size) {
+    DIR *entries = opendir(folder);
+    if (!entries) {
+        if (errno == EACCES) note_path(paths, size, folder);
+        return;
+    }
+    struct dirent *entry;
+    while ((entry = readdir(entries))) {
+        char path[4096];
+        if (entry->d_name[0] == '.') continue;
+        int length = snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+        if (length < 0 || (size_t)length >= sizeof path) continue;
+        if (is_journal(entry->d_name)) {
+            // Files that went meanwhile are no fault.
+            if (faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) < 0 && errno == EACCES) {
+                note_path(paths, size, path);
+            }
+        } else if (depth > 0 && (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN)) {
+            note_unreadable(path, depth - 1, paths, size);
+        }
+    }
+    closedir(entries);
+}
+
+void petrel_journal_unreadable(const char *directory, char *paths, size_t size) {
+    if (size == 0) return;
+    paths[0] = 0;
+    if (directory) {
+        note_unreadable(directory, 1, paths, size);
+        return;
+    }
+    // What sd_journal_open reads: the folders of this machine's id.
+    char id[33] = "";
+    FILE *file = fopen("/etc/machine-id", "re");
+    if (!file) return;
+    int count = fscanf(file, "%32[0-9a-f]", id);
+    fclose(file);
+    if (count != 1) return;
+    const char *const roots[] = {"/var/log/journal", "/run/log/journal"};
+    for (size_t i = 0; i < sizeof roots / sizeof roots[0]; i++) {
+        char folder[64];
+        snprintf(folder, sizeof folder, "%s/%s", roots[i], id);
+        note_unreadable(folder, 0, paths, size);
+    }
 }
 
 void petrel_journal_release_mappings(void) {

@@ -50,7 +50,8 @@ package final class GzipReader {
             case Z_STREAM_END: isBetweenMembers = true
             case Z_OK, Z_BUF_ERROR: break
             case Z_MEM_ERROR: throw .failed(code)
-            default: throw .malformed
+            // What stands before the damage comes first; zlib says the same of it at the next call.
+            default: guard !piece.isEmpty else { throw .malformed }
             }
             if !piece.isEmpty { return piece }
             guard code == Z_STREAM_END || used < input.count && code == Z_OK else { return [] }

@@ -106,8 +106,9 @@ package enum RFC3339 {
         return [31, isLeap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][Int(month - 1)]
     }
 
-    /// Days since 1970-01-01; years begin in March so that the leap day comes last.
-    private static func days(fromCivil year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
+    /// Days from 1970-01-01 to a date of the Gregorian calendar.
+    package static func days(fromCivil year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
+        // Years begin in March, so that the leap day is the last.
         let shifted = month <= 2 ? year - 1 : year
         let (era, yearOfEra) = floorDivide(shifted, 400)
         let dayOfYear = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1

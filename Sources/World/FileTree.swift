@@ -50,6 +50,8 @@ package struct FileStatus: Hashable, Sendable {
 package protocol WorldFile: AnyObject, Sendable {
     /// Reads up to `count` bytes at `offset`; fewer at the end of the file, none past it. Retries EINTR.
     func read(at offset: Int64, count: Int) throws(FileError) -> [UInt8]
+    /// What one read of the start gives, up to `count` bytes. Where the kernel gives a file by the page, it isn't all.
+    func readOnce(count: Int) throws(FileError) -> [UInt8]
     /// Writes all of `bytes` at `offset`, looping over short writes and EINTR.
     func write(_ bytes: [UInt8], at offset: Int64) throws(FileError)
     /// `fdatasync`. After an error the file is suspect: never retry it (PostgreSQL's fsyncgate, 2018).
@@ -101,19 +103,33 @@ extension WorldFileTree {
         defer { file.close() }
         return try file.contents(path, bytesMax: bytesMax)
     }
+
+    /// The content, up to `bytesMax` bytes of it, of a file that the kernel gives in one piece, without a second read
+    /// for its end: an attribute of sysfs, a parameter below `/proc/sys`, `/proc/<pid>/stat`.
+    package func piece(_ path: String, bytesMax: Int = 4096) throws(FileError) -> [UInt8] {
+        let file = try open(path, .read)
+        defer { file.close() }
+        return try file.readOnce(count: bytesMax)
+    }
 }
 
 extension WorldFile {
-    /// The whole content, in steps until nothing comes; EFBIG past `bytesMax`. `path` is for the error alone.
+    package func readOnce(count: Int) throws(FileError) -> [UInt8] {
+        try read(at: 0, count: count)
+    }
+
+    /// The whole content, in steps up to one that is cut short; EFBIG past `bytesMax`. `path` is for the error alone.
     package func contents(_ path: String, bytesMax: Int) throws(FileError) -> [UInt8] {
         var bytes: [UInt8] = []
+        var step = 16 * 1024
         while true {
-            let chunk = try read(at: Int64(bytes.count), count: 64 * 1024)
-            guard !chunk.isEmpty else { return bytes }
+            let chunk = try read(at: Int64(bytes.count), count: step)
             bytes += chunk
             guard bytes.count <= bytesMax else {
                 throw FileError(operation: "read", path: path, errno: 27)
             }
+            guard chunk.count == step else { return bytes }
+            step = 64 * 1024
         }
     }
 }

@@ -16,6 +16,11 @@ package enum FreedMemory {
         mallopt(M_MMAP_THRESHOLD, mappedBytesMin)
     }
 
+    /// Bounds what is kept where few threads allocate at a time, and memory comes and goes in bursts; call it before
+    /// other threads allocate. The size from which blocks are mapped alone still adapts itself: fixed at 512 KiB it
+    /// cost the agent a third more CPU a line (12.5 us, not 9.0). `giveBack` returns what is kept.
+    package static func prepareOneArena() { mallopt(M_ARENA_MAX, 1) }
+
     /// Gives whole pages that are free back to the system. Takes milliseconds in a program of some hundred megabytes.
     package static func giveBack() { malloc_trim(0) }
 }

@@ -17,6 +17,17 @@ package final class LiveFile: WorldFile {
     deinit { close() }
 
     package func read(at offset: Int64, count: Int) throws(FileError) -> [UInt8] {
+        try read(at: offset, count: count, isOnce: false)
+    }
+
+    package func readOnce(count: Int) throws(FileError) -> [UInt8] {
+        try read(at: 0, count: count, isOnce: true)
+    }
+
+    /// In as many calls as it takes, or the first that is not broken off.
+    private func read(
+        at offset: Int64, count: Int, isOnce: Bool
+    ) throws(FileError) -> [UInt8] {
         let number = descriptor.withLock { $0 }
         var failure: Int32 = 0
         let bytes = [UInt8](unsafeUninitializedCapacity: max(0, count)) { buffer, filled in
@@ -24,6 +35,7 @@ package final class LiveFile: WorldFile {
                 let got = pread(number, start + filled, count - filled, off_t(offset) + filled)
                 if got > 0 {
                     filled += got
+                    guard !isOnce else { return }
                 } else if got == 0 {
                     return
                 } else if errno != EINTR {
@@ -106,7 +118,13 @@ extension FileStatus {
         self.init(
             identity: FileIdentity(device: UInt64(facts.st_dev), inode: UInt64(facts.st_ino)),
             size: Int64(facts.st_size), isDirectory: facts.st_mode & S_IFMT == S_IFDIR,
-            modified: TimestampNS(
-                Int64(facts.st_mtim.tv_sec) * 1_000_000_000 + Int64(facts.st_mtim.tv_nsec)))
+            modified: Self.time(facts.st_mtim))
+    }
+
+    /// The first or the last time that there is, where the file's is outside of them: anybody may set it to any year.
+    private static func time(_ time: timespec) -> TimestampNS {
+        let (scaled, isOver) = Int64(time.tv_sec).multipliedReportingOverflow(by: 1_000_000_000)
+        guard !isOver else { return TimestampNS(time.tv_sec < 0 ? .min : .max) }
+        return TimestampNS(scaled).advanced(byNanoseconds: Int64(time.tv_nsec))
     }
 }

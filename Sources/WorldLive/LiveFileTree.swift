@@ -7,7 +7,8 @@ package struct LiveFileTree: WorldFileTree {
 
     package func open(_ path: String, _ mode: FileMode) throws(FileError) -> any WorldFile {
         switch mode {
-        case .read: try descriptor(path, O_RDONLY)
+        // Not blocking: a pipe that nobody writes to would be waited for without end. A read of one is ESPIPE.
+        case .read: try descriptor(path, O_RDONLY | O_NONBLOCK)
         case .readWrite: try descriptor(path, O_RDWR)
         case .createNew: try descriptor(path, O_RDWR | O_CREAT | O_EXCL)
         }

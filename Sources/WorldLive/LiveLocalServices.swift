@@ -11,18 +11,46 @@ package struct LiveLocalServices: LocalServices {
     package func get(address: String, port: Int, path: String) -> LocalAnswer? {
         guard (1...65_535).contains(port) else { return nil }
         let isVersion6 = address.contains(":")
-        let number = socket(
-            isVersion6 ? AF_INET6 : AF_INET, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
-        guard number >= 0 else { return nil }
+        guard let number = make(isVersion6 ? AF_INET6 : AF_INET) else { return nil }
         defer { close(number) }
+        guard connect(number, to: address, port: port, isVersion6: isVersion6) else { return nil }
+        return ask(number, path, host: "localhost:\(port)")
+    }
+
+    /// `GET path` on the Unix socket `socket`; nil where what answers is no HTTP, or nothing in time. Throws `connect`
+    /// with the system's errno (2, 111: nobody is there; 13: this user may not ask), 36 for a path that is too long.
+    package func get(socket: String, path: String) throws(FileError) -> LocalAnswer? {
+        var place = sockaddr_un()
+        place.sun_family = sa_family_t(AF_UNIX)
+        let isFitting = withUnsafeMutableBytes(of: &place.sun_path) { room in
+            guard socket.utf8.count < room.count else { return false }
+            room.copyBytes(from: socket.utf8)
+            return true
+        }
+        guard isFitting, let number = make(AF_UNIX) else {
+            throw FileError(operation: "connect", path: socket, errno: isFitting ? errno : 36)
+        }
+        defer { close(number) }
+        guard connect(number, &place) else {
+            throw FileError(operation: "connect", path: socket, errno: errno)
+        }
+        return ask(number, path, host: "localhost")
+    }
+
+    private func make(_ family: Int32) -> Int32? {
+        let number = socket(family, Int32(SOCK_STREAM.rawValue) | O_CLOEXEC, 0)
+        guard number >= 0 else { return nil }
         var wait = timeval(tv_sec: seconds, tv_usec: 0)
         for option in [SO_RCVTIMEO, SO_SNDTIMEO] {
             setsockopt(
                 number, SOL_SOCKET, option, &wait, socklen_t(MemoryLayout<timeval>.size))
         }
-        guard connect(number, to: address, port: port, isVersion6: isVersion6) else { return nil }
+        return number
+    }
+
+    private func ask(_ number: Int32, _ path: String, host: String) -> LocalAnswer? {
         let request = Array(
-            "GET \(path) HTTP/1.0\r\nHost: localhost:\(port)\r\nConnection: close\r\n\r\n".utf8)
+            "GET \(path) HTTP/1.0\r\nHost: \(host)\r\nConnection: close\r\n\r\n".utf8)
         guard send(number, request, request.count, Int32(MSG_NOSIGNAL)) == request.count
         else { return nil }
         return answer(read(number))

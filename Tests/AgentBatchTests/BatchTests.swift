@@ -62,8 +62,10 @@ struct BatchTests {
         let sink = MemorySink(batchesPerDictionary: batchesPerDictionary)
         var writer = MetricsBatchWriter()
         for round in 0..<7 {
-            let written = try writer.write(Self.scrape(round, series: 10 + round % 3), to: sink)
-            #expect(written.records == 11 + round % 3 && written.refused == 1)
+            let written = try writer.write([Self.scrape(round, series: 10 + round % 3)], to: sink)
+            // Two that were there the round before end.
+            let ended = round > 0 && round % 3 == 0 ? 2 : 0
+            #expect(written.records == 11 + round % 3 + ended && written.refused == 1)
         }
         var dictionary = StreamDictionary(number: 0)
         for (round, held) in sink.held.withLock({ $0 }).enumerated() {
@@ -94,9 +96,11 @@ struct BatchTests {
             MetricFamily.Point(["host": $0, "role": "r", "job": "j", "exported_job": "k"], 1)
         }
         let written = try writer.write(
-            MetricScrape(
-                timestamp: TimestampMS(1), targetLabels: ["job": "node"],
-                families: [MetricFamily("m", .gauge, help: "", points: points)]), to: sink)
+            [
+                MetricScrape(
+                    timestamp: TimestampMS(1), targetLabels: ["job": "node"],
+                    families: [MetricFamily("m", .gauge, help: "", points: points)])
+            ], to: sink)
         #expect(written.records == 2 && written.refused == 0)
         let held = try #require(sink.held.withLock { $0.first })
         var dictionary = StreamDictionary(number: held.dictionary)
@@ -115,7 +119,7 @@ struct BatchTests {
     func split() throws {
         let sink = MemorySink(batchesPerDictionary: 2)
         var writer = MetricsBatchWriter()
-        let written = try writer.write(Self.scrape(1, series: 25_000), to: sink)
+        let written = try writer.write([Self.scrape(1, series: 25_000)], to: sink)
         #expect(written.records == 25_001 && written.batches > 1)
         #expect(
             sink.held.withLock { $0.allSatisfy { $0.payload.count <= WireLimits.payloadBytesMax } })
@@ -128,6 +132,36 @@ struct BatchTests {
                     stream: Labels(["unit": "u\($0 % 3)"]),
                     entry: LogEntry(timestamp: TimestampNS(Int64($0)), line: Array("\($0)".utf8)))
             }, position: SourcePosition(source: "journal", bytes: [UInt8(first + count & 255)]))
+    }
+
+    @Test("positions of what is held: the newest of each source, also of what came back")
+    func heldPositions() throws {
+        var collector = LogBatchCollector(.init(recordsMax: 5))
+        #expect(collector.positions.isEmpty)
+        var other = Self.chunk(0, 2)
+        other.position = SourcePosition(source: "file:/a", bytes: [1])
+        collector.add(Self.chunk(0, 4), now: 0)
+        collector.add(other, now: 0)
+        collector.add(Self.chunk(4, 4), now: 0)
+        func held() -> [String: [UInt8]] {
+            Dictionary(uniqueKeysWithValues: collector.positions.map { ($0.source, $0.bytes) })
+        }
+        #expect(held() == ["journal": [8], "file:/a": [1]])
+        let taken = collector.drain()
+        let first = try #require(taken)
+        #expect(first.positions.map(\.bytes) == [[4]])
+        #expect(held() == ["journal": [8], "file:/a": [1]])
+        while collector.drain() != nil {}
+        #expect(held().isEmpty)
+        collector.putBack(first)
+        #expect(held() == ["journal": [4]])
+        let stored = [
+            SourcePosition(source: "x", bytes: [9]), .init(source: "journal", bytes: [1]),
+        ]
+        #expect(
+            stored.moved(by: collector.positions) == [
+                SourcePosition(source: "x", bytes: [9]), .init(source: "journal", bytes: [4]),
+            ])
     }
 
     @Test("logs wait for size or time, and positions say what a batch holds")

@@ -109,7 +109,7 @@ struct TargetBatchTests {
         var expected: [String] = []
         for round in 0..<6 {
             let time = TimestampMS(Int64(round) * 1000)
-            _ = try writer.write(BatchTests.scrape(round, series: 4), to: sink)
+            _ = try writer.write([BatchTests.scrape(round, series: 4)], to: sink)
             for target in 0..<2 {
                 // From round 3 on the slots hold other series, one of which both targets say is theirs.
                 let names = round < 3 ? ["a", "b", "c"] : ["c", "d", "a"]

@@ -1,4 +1,5 @@
 import AgentExport
+import Glibc
 import Logging
 import NIOCore
 import NIOPosix
@@ -32,8 +33,12 @@ struct ExportServerTests {
 
     /// Sends `request` and returns all bytes until the server closes.
     static func exchange(_ port: Int, _ request: String) async throws -> String {
+        try await exchange(SocketAddress(ipAddress: "127.0.0.1", port: port), request)
+    }
+
+    static func exchange(_ address: SocketAddress, _ request: String) async throws -> String {
         let channel = try await ClientBootstrap(group: group)
-            .connect(host: "127.0.0.1", port: port) { channel in
+            .connect(to: address) { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try NIOAsyncChannel<ByteBuffer, ByteBuffer>(
                         wrappingChannelSynchronously: channel)
@@ -121,6 +126,52 @@ struct ExportServerTests {
             #expect(malformed.hasPrefix("HTTP/1.1 400 "))
             let next = try await Self.exchange(port, Self.get("/healthz"))
             #expect(next.contains(" 200 "))
+        }
+    }
+
+    @Test(
+        "a socket's server answers the status, well or not; the port's has none",
+        arguments: [true, false])
+    func status(isWell: Bool) async throws {
+        var name: [UInt8] = Array("/tmp/petrel-export-XXXXXX".utf8) + [0]
+        let folder = try #require(
+            name.withUnsafeMutableBytes { bytes in
+                bytes.baseAddress.flatMap { mkdtemp($0.assumingMemoryBound(to: CChar.self)) }
+                    .map { String(cString: $0) }
+            })
+        let path = folder + "/s"
+        defer {
+            unlink(path)
+            rmdir(folder)
+        }
+        let descriptor = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        let isBound = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        try #require(isBound == 0 && listen(descriptor, 4) == 0)
+        let content = ExportContent(
+            metrics: { [] }, status: { (isWell, "agent  runs\n") })
+        let server = try await ExportServer.adopt(
+            descriptor, ExportConfiguration(), content: content, group: Self.group)
+        let services = ServiceGroup(
+            configuration: .init(services: [.init(service: server)], logger: Self.quiet))
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { try await services.run() }
+            let address = try SocketAddress(unixDomainSocketPath: path)
+            let answer = try await Self.exchange(address, Self.get("/status"))
+            #expect(answer.hasPrefix("HTTP/1.1 \(isWell ? 200 : 503) "))
+            #expect(answer.hasSuffix("\r\n\r\nagent  runs\n"))
+            await services.triggerGracefulShutdown()
+            try await tasks.waitForAll()
+        }
+        try await Self.serving { port in
+            let answer = try await Self.exchange(port, Self.get("/status"))
+            #expect(answer.hasPrefix("HTTP/1.1 404 "))
         }
     }
 

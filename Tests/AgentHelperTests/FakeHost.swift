@@ -42,7 +42,12 @@ struct FakeHost: WorldFileTree {
             .map(String.init)
     }
 
-    func status(_ path: String) throws(FileError) -> FileStatus { throw fail("stat", path, 38) }
+    func status(_ path: String) throws(FileError) -> FileStatus {
+        guard let text = files[path] else { throw fail("stat", path, 2) }
+        return FileStatus(
+            identity: FileIdentity(device: 1, inode: 1), size: Int64(text.utf8.count),
+            isDirectory: false)
+    }
     func rename(_ from: String, to: String) throws(FileError) { throw fail("rename", from, 30) }
     func remove(_ path: String) throws(FileError) { throw fail("remove", path, 30) }
     func makeDirectory(_ path: String) throws(FileError) { throw fail("mkdir", path, 30) }

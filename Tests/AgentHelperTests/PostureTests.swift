@@ -295,6 +295,38 @@ struct PostureTests {
         #expect(reading.isComplete)
     }
 
+    @Test("sshd: what Match blocks set, and every port")
+    func sshdMatch() throws {
+        func values(_ reading: PostureReading, _ fact: PostureFact) -> [String] {
+            reading.words.filter { $0.fact == fact }.map(\.value)
+        }
+        let reading = try Self.read(
+            .sshd,
+            [
+                "/etc/ssh/sshd_config": """
+                Port 22
+                Port 2222
+                PermitRootLogin no
+                Match Address 10.0.0.0/8
+                PermitRootLogin without-password
+                PermitRootLogin no
+                PermitRootLogin no
+                """
+            ])
+        #expect(values(reading, .sshPort) == ["22", "2222"])
+        #expect(values(reading, .sshRootLogin) == ["no"])
+        #expect(values(reading, .sshMatchRootLogin) == ["prohibit-password", "no"])
+        #expect(values(reading, .sshMatchPassword) == ["none"])
+        #expect(reading.numbers[.sshMatchOverrides] == 3 && reading.isComplete)
+        let plain = try Self.read(.sshd, ["/etc/ssh/sshd_config": "# Port 2\n"])
+        #expect(Self.word(plain, .sshPort) == "22")
+        let odd = try Self.read(.sshd, ["/etc/ssh/sshd_config": "Port 0\nPort 70000\n"])
+        #expect(values(odd, .sshPort).isEmpty && !odd.isComplete)
+        let match = try Self.read(
+            .sshd, ["/etc/ssh/sshd_config": "Match User a\nPasswordAuthentication maybe\n"])
+        #expect(values(match, .sshMatchPassword).isEmpty && !match.isComplete)
+    }
+
     @Test(
         "sshd: lines as people write them",
         arguments: [

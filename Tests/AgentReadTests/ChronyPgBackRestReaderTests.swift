@@ -185,7 +185,7 @@ struct ChronyPgBackRestReaderTests {
 
     // MARK: - pgBackRest
 
-    private static let path = "/var/lib/petrel/pgbackrest.json"
+    private static let path = "/var/lib/petrel/pgbackrest/info.json"
 
     /// One stanza in two repositories, in the form of pgBackRest 2.57.
     private static let info = """
@@ -298,6 +298,40 @@ struct ChronyPgBackRestReaderTests {
         #expect(NodeReaderTests.samples(try reader.read(now: Self.now)) == [status: 1])
         tree.delete(Self.path)
         #expect(NodeReaderTests.samples(try reader.read(now: Self.now)) == [status: 0])
+    }
+
+    @Test("a file that has not changed is not parsed again")
+    func unchanged() throws {
+        func text(_ code: Int) -> String {
+            "[{\"name\":\"main\",\"status\":{\"code\":\(code)}}]"
+        }
+        let key = "pgbackrest_stanza_status{stanza=\"main\"}"
+        let tree = MemoryTree([Self.path: text(1)])
+        let reader = PgBackRestReader(tree: tree)
+        #expect(NodeReaderTests.samples(try reader.read(now: Self.now))[key] == 1)
+        // In its place, with its size and its time.
+        tree.empty(Self.path)
+        tree.append(Self.path, text(2))
+        #expect(NodeReaderTests.samples(try reader.read(now: Self.now))[key] == 1)
+        tree.touch(Self.path, seconds: 1_700_000_000)
+        #expect(NodeReaderTests.samples(try reader.read(now: Self.now))[key] == 2)
+        tree.create(Self.path, text(3))
+        #expect(NodeReaderTests.samples(try reader.read(now: Self.now))[key] == 3)
+    }
+
+    @Test("of too many backups the last are told, and of too many stanzas the first")
+    func bounds() throws {
+        let backups = (0...1_000).map { "{\"label\":\"b\($0)\",\"type\":\"full\"}" }
+        let stanzas = (0...64).map { "{\"name\":\"s\($0)\"}" }
+        let first = "{\"name\":\"main\",\"backup\":[\(backups.joined(separator: ","))]},"
+        let text = "[" + first + stanzas.joined(separator: ",") + "]"
+        let reader = PgBackRestReader(tree: MemoryTree([Self.path: text]))
+        let samples = NodeReaderTests.samples(try reader.read(now: Self.now))
+        let infos = samples.keys.filter { $0.hasPrefix("pgbackrest_backup_info{") }
+        #expect(infos.count == 1_000)
+        #expect(!infos.contains { $0.contains("\"b0\"") })
+        #expect(samples.keys.filter { $0.hasPrefix("pgbackrest_stanza_status{") }.count == 64)
+        #expect(samples["pgbackrest_stanza_status{stanza=\"main\"}"] == 0)
     }
 
     @Test("a file that nobody writes any more is told, and its backups still age")

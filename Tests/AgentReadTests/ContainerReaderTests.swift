@@ -55,6 +55,7 @@ private final class ControlGroupTree: WorldFileTree {
 
 private struct FixedNames: ContainerNames {
     let known: [String: ContainerFacts]
+    var problem: String?
     func facts(_ containerID: String) -> ContainerFacts? { known[containerID] }
 }
 
@@ -248,6 +249,11 @@ struct ContainerReaderTests {
             "id": "/docker/\(Self.containerID)", "image": "nginx:1.27", "name": "web",
         ]
         #expect(threads.points == [MetricFamily.Point(labels, 3)])
+        #expect(reader.problems == [])
+        let forbidden = ContainerReader(
+            tree: tree, paths: NodePaths(), names: FixedNames(known: [:], problem: "no right"))
+        _ = try forbidden.read(now: Self.now)
+        #expect(forbidden.problems == ["no right"])
     }
 
     private static let legacy: [String: String] = merged(
@@ -444,6 +450,27 @@ struct ContainerReaderTests {
         #expect(try limit(after: 10) == 400, "the clock was set back")
     }
 
+    @Test("cgroups that come together are looked at again a quarter of them at a time")
+    func turns() throws {
+        func path(_ number: Int) -> String { "\(Self.root)/system.slice/\(number).service" }
+        let tree = ControlGroupTree([Self.root + "/cgroup.controllers": "memory\n"])
+        for number in 0..<8 {
+            tree.files.create(path(number) + "/memory.max", "100\n")
+            tree.set(path(number), seconds: 2000)
+        }
+        let reader = ContainerReader(tree: tree, paths: NodePaths())
+        var last = 0
+        var looked: [Int] = []
+        for reading in 0..<12 {
+            _ = try reader.read(
+                now: TimestampNS(Self.now.rawValue + Int64(reading) * 15_000_000_000))
+            let count = (0..<8).reduce(0) { $0 + tree.openedCount(path($1) + "/memory.max") }
+            looked.append(count - last)
+            last = count
+        }
+        #expect(looked == [8, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2])
+    }
+
     @Test("of a cgroup that has not run only what can change without it is read again")
     func idle() throws {
         let folder = Self.root + "/system.slice/nginx.service/"
@@ -478,7 +505,7 @@ struct ContainerReaderTests {
     }
 
     @Test(
-        "malformed files are typed errors",
+        "a malformed file is told and costs its cgroup alone",
         arguments: [
             ("memory.current", "x\n", "no number"), ("memory.max", "1k\n", "no number"),
             ("memory.stat", "anon -\n", "no number"), ("pids.current", "", "no number"),
@@ -486,17 +513,27 @@ struct ContainerReaderTests {
             ("cpu.max", "x 100000\n", "no quota"), ("io.stat", "8:0 rbytes=\n", "no number"),
             ("cpu.pressure", "some avg10=0.00 total=x\n", "no total"),
         ])
-    func malformed(file: String, text: String, detail: String) {
+    func malformed(file: String, text: String, detail: String) throws {
         let folder = Self.root + "/system.slice/a.service/"
         let path = folder + file
         let tree = ControlGroupTree([
             Self.root + "/cgroup.controllers": "", folder + "memory.current": "5\n",
+            Self.root + "/system.slice/b.service/memory.current": "6\n",
         ])
         tree.files.create(path, text)
         let reader = ContainerReader(tree: tree, paths: NodePaths())
-        #expect(throws: ReadError.malformed(path: path, detail: detail)) {
-            try reader.read(now: Self.now)
+        let samples = try Self.samples(reader)
+        #expect(reader.problems == ["\(ReadError.malformed(path: path, detail: detail))"])
+        func key(_ unit: String) -> String {
+            "container_memory_usage_bytes{id=\"/system.slice/\(unit)\",unit=\"\(unit)\"}"
         }
+        #expect(samples[key("a.service")] == nil)
+        #expect(samples[key("b.service")] == 6)
+        // It is whole again.
+        tree.files.delete(path)
+        tree.files.create(folder + "memory.current", "5\n")
+        #expect(try Self.samples(reader)[key("a.service")] == 5)
+        #expect(reader.problems == [])
     }
 
     @Test("a host without cgroups gives nothing; this machine is read")

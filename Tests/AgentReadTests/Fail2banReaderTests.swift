@@ -125,6 +125,19 @@ struct Fail2banReaderTests {
                 == Double((5 << 20) / ban.utf8.count))
     }
 
+    @Test("of too many jails the first are kept, and it is told")
+    func manyJails() throws {
+        let tree = MemoryTree(Self.process)
+        tree.create(
+            Self.log,
+            (0..<201).map { Self.line("fail2ban.jail", "INFO", "Jail 'j\($0)' started") }.joined())
+        let reader = Self.reader(tree)
+        let samples = try Self.samples(reader)
+        #expect(samples.keys.filter { $0.hasPrefix("f2b_jail_banned_total{") }.count == 200)
+        #expect(samples[Self.jail("banned_total", "j200")] == nil)
+        #expect(reader.problems.count == 1)
+    }
+
     @Test("the server is up while the process that logs is there")
     func up() throws {
         #expect(try Self.reader(MemoryTree()).read(now: Self.now).isEmpty)

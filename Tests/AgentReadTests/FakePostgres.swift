@@ -26,6 +26,8 @@ final class FakePostgres: Sendable {
         var extensions: [String: String] = [:]
         /// By what stands in the query; of several the first counts.
         var faults: [(fragment: String, fault: Fault)] = []
+        /// How long a query takes in a database, by what stands in it; of several the first counts.
+        var delays: [(database: String, fragment: String, milliseconds: Int64)] = []
         /// Rows by what stands in the query; of several the first counts. `datname` of tables is the
         /// session's database.
         var rows: [(fragment: String, rows: [[String: String]])] = []
@@ -110,7 +112,29 @@ final class FakePostgres: Sendable {
                 clock.advance(session.milliseconds * 1_000_000)
                 throw .timeout(Self.address, operation: "the answer")
             }
-            return try Self.table(try session.planned(sql), session, state)
+            let asked = try session.planned(sql)
+            try wait(asked, session, state)
+            return try Self.table(asked, session, state)
+        }
+    }
+
+    /// Lets time pass up to the server's statement_timeout and the session's deadline.
+    private func wait(
+        _ sql: String, _ session: FakePostgresSession, _ state: State
+    ) throws(ServiceError) {
+        let delay = state.delays.first {
+            $0.database == session.database && sql.contains($0.fragment)
+        }
+        guard let delay else { return }
+        let spent = min(delay.milliseconds, 500, session.milliseconds)
+        clock.advance(spent * 1_000_000)
+        session.milliseconds -= spent
+        guard session.milliseconds > 0 else {
+            session.hasEnded = true
+            throw .timeout(Self.address, operation: "the answer")
+        }
+        guard delay.milliseconds < 500 else {
+            throw .refused(Self.address, code: "57014", message: "statement timeout")
         }
     }
 
@@ -148,7 +172,11 @@ final class FakePostgres: Sendable {
         var rows: [[String?]] = []
         for (position, arm) in arms.enumerated() {
             let columns = columns(arm)
-            let found = state.rows.first { arm.contains($0.fragment) }?.rows ?? []
+            let limit = arm.split(separator: "LIMIT ").last.flatMap { text in
+                Int(text.prefix { $0.isWholeNumber })
+            }
+            let found = (state.rows.first { arm.contains($0.fragment) }?.rows ?? [])
+                .prefix(limit ?? .max)
             let tag: [String?] = isBatch ? ["\(position)"] : []
             let isOfDatabase = arm.contains("current_database() AS \"datname\"")
             for row in found {

@@ -2,8 +2,9 @@ import AgentRead
 import Glibc
 import Synchronization
 
-/// A server of Valkey's protocol on a Unix socket in a folder of its own. It takes one client after the other and
-/// answers each command by `answer`: with the bytes to send, none for no answer, or nil to close the connection.
+/// A server of Valkey's protocol on a Unix socket in a folder of its own, or on a port of 127.0.0.1. It takes one client
+/// after the other and answers each command by `answer`: with the bytes to send, none for no answer, or nil to close the
+/// connection.
 final class FakeValkey: Sendable {
     typealias Answer = @Sendable ([String]) -> String?
 
@@ -60,10 +61,18 @@ final class FakeValkey: Sendable {
     private let core: Core
     private let thread: DedicatedThread
 
-    init(_ answer: @escaping Answer) throws {
+    init(overTCP: Bool = false, _ answer: @escaping Answer) throws {
         folder = try TemporaryFolder("valkey")
-        address = .unix(path: folder.path + "/s")
-        let core = Core(try folder.listener("s", backlog: 8), answer)
+        let listener: Int32
+        if overTCP {
+            let port: UInt16
+            (listener, port) = try Self.loopbackListener()
+            address = .tcp(host: "127.0.0.1", port: port)
+        } else {
+            listener = try folder.listener("s", backlog: 8)
+            address = .unix(path: folder.path + "/s")
+        }
+        let core = Core(listener, answer)
         self.core = core
         thread = try DedicatedThread()
         thread.submit { core.serve() }
@@ -72,6 +81,27 @@ final class FakeValkey: Sendable {
     deinit {
         stop()
         folder.remove()
+    }
+
+    static func loopbackListener() throws -> (listener: Int32, port: UInt16) {
+        let listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var place = sockaddr_in()
+        place.sin_family = sa_family_t(AF_INET)
+        place.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+        var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let code = withUnsafeMutablePointer(to: &place) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { place in
+                guard bind(listener, place, size) == 0, listen(listener, 8) == 0 else {
+                    return Int32(-1)
+                }
+                return getsockname(listener, place, &size)
+            }
+        }
+        guard code == 0 else {
+            Glibc.close(listener)
+            throw TemporaryFolder.Failure(operation: "listen at 127.0.0.1")
+        }
+        return (listener, UInt16(bigEndian: place.sin_port))
     }
 
     /// No client is taken any more, and the socket is gone.

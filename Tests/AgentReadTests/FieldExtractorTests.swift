@@ -41,6 +41,10 @@ struct FieldExtractorTests {
                 ["trace_id": "a b", "result": "ok"]
             ),
             ("{\"level\":\"whatever\"}", nil, [:]),
+            (
+                "level=info\taction=a\nresult=b\u{1}user_id=c", "info",
+                ["action": "a", "result": "b", "user_id": "c"]
+            ),
         ] as [(String, String?, [String: String])])
     func lines(line: String, level: String?, fields: [String: String]) {
         let extracted = FieldExtractor.extract(Array(line.utf8))
@@ -71,7 +75,7 @@ struct FieldExtractorTests {
         "syslog priorities",
         arguments: zip(
             UInt8(0)...8,
-            ["critical", "critical", "critical", "error", "warn", "info", "info", "debug", nil]))
+            ["fatal", "fatal", "critical", "error", "warn", "info", "info", "debug", nil]))
     func priorities(priority: UInt8, level: String?) {
         #expect(FieldExtractor.level(priority: priority) == level)
     }
@@ -122,7 +126,10 @@ struct FieldExtractorTests {
             ("err", "error"), ("PANIC", "fatal"), ("info5", nil), ("70", nil), ("x", nil),
             ("", nil),
         ] as [(String, String?)])
-    func levelWords(word: String, level: String?) { #expect(FieldExtractor.level(word) == level) }
+    func levelWords(word: String, level: String?) {
+        let line = Array("{\"level\":\"\(word)\"}".utf8)
+        #expect(FieldExtractor.extract(line).level == level)
+    }
 
     @Test(
         "lines of services",

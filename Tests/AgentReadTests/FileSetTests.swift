@@ -27,6 +27,9 @@ final class ObservedTree: WorldFileTree {
     let files = MemoryTree([:])
     let counts = Mutex((open: 0, openMax: 0, opened: 0))
     let denied = Mutex<Set<String>>([])
+    /// Times of folders, in seconds; the files in memory have none.
+    let folderTimes = Mutex<[String: Int64]>([:])
+    let listed = Mutex(0)
 
     func open(_ path: String, _ mode: FileMode) throws(FileError) -> any WorldFile {
         if denied.withLock({ $0.contains(path) }) {
@@ -44,9 +47,17 @@ final class ObservedTree: WorldFileTree {
         if denied.withLock({ $0.contains(path) }) {
             throw FileError(operation: "opendir", path: path, errno: 13)
         }
+        listed.withLock { $0 += 1 }
         return try files.list(path)
     }
-    func status(_ path: String) throws(FileError) -> FileStatus { try files.status(path) }
+    func status(_ path: String) throws(FileError) -> FileStatus {
+        guard let seconds = folderTimes.withLock({ $0[path] }) else {
+            return try files.status(path)
+        }
+        return FileStatus(
+            identity: FileIdentity(device: 1, inode: 1), size: 0, isDirectory: true,
+            modified: TimestampNS(seconds * 1_000_000_000))
+    }
     func rename(_ from: String, to: String) throws(FileError) {}
     func remove(_ path: String) throws(FileError) {}
     func makeDirectory(_ path: String) throws(FileError) {}
@@ -59,7 +70,7 @@ final class ObservedTree: WorldFileTree {
 struct SetBench {
     let tree = ObservedTree()
     var files: MemoryTree { tree.files }
-    let configuration: FileSetConfiguration
+    var configuration: FileSetConfiguration
     let budget: LogFileBudget
     var set: FileSet
     var seconds: Int64 = 1000
@@ -68,6 +79,8 @@ struct SetBench {
     var positions: [String: [UInt8]] = [:]
     /// Positions without entries go with the next chunk that has some.
     private var waiting: [SourcePosition] = []
+    /// Each position is stored by itself, as where another source has entries all the time.
+    var storesAtOnce = false
 
     init(
         _ path: String = "/log/*.log", exclude: [String] = [],
@@ -86,11 +99,13 @@ struct SetBench {
         let now = TimestampNS(seconds * 1_000_000_000)
         guard let chunk = try set.poll(tree, now: now, max: max) else { return nil }
         gaps += chunk.gaps
-        if chunk.items.isEmpty, chunk.gaps.isEmpty {
+        if chunk.items.isEmpty, chunk.gaps.isEmpty, !storesAtOnce {
             waiting.append(chunk.position)
             return chunk
         }
-        for position in waiting + [chunk.position] { positions[position.source] = position.bytes }
+        for position in waiting + [chunk.position] {
+            positions[position.source] = position.bytes.isEmpty ? nil : position.bytes
+        }
         waiting = []
         return chunk
     }
@@ -115,19 +130,36 @@ struct SetBench {
         return lines
     }
 
-    /// As after a kill: what the spool holds survives.
-    mutating func restart() throws {
+    /// As after a kill: what the spool holds survives. `path` is another one in the configuration.
+    mutating func restart(path: String? = nil) throws {
         set.close()
+        if let path { configuration.pattern = PathPattern(path) }
         waiting = []
         set = try FileSet(
             configuration,
-            positions: positions.map { SourcePosition(source: $0.key, bytes: $0.value) },
+            positions: positions.sorted { $0.key < $1.key }.map {
+                SourcePosition(source: $0.key, bytes: $0.value)
+            },
             budget: LogFileBudget())
     }
 }
 
 @Suite("File sets")
 struct FileSetTests {
+    @Test("a set that is retired gives back the room for its files' positions")
+    func retire() throws {
+        // Room for two files of these names.
+        var bench = try SetBench("/log/*", positionBytesMax: 160)
+        for name in ["a", "b", "c"] { bench.files.create("/log/\(name)", "\(name)\n") }
+        #expect(try bench.lines().sorted() == ["a: a", "b: b"])
+        let next = bench.configuration
+        #expect(bench.set.problems.count == 1)
+        bench.set.retire()
+        #expect(bench.set.paths.isEmpty)
+        bench.set = try FileSet(next, budget: bench.budget)
+        #expect(try bench.lines().sorted() == ["a: a", "b: b"])
+    }
+
     @Test("files of a pattern, new ones, none that is excluded, rotated or compressed")
     func pattern() throws {
         var bench = try SetBench("/log/*", exclude: ["debug*", "/log/no.log"])
@@ -166,6 +198,84 @@ struct FileSetTests {
         try bench.restart()
         bench.files.create("/log/c.log", "first\n")
         #expect(try bench.lines() == ["c.log: first"])
+    }
+
+    @Test(
+        "a file that was idle since it was found at its end is read on from there after a restart")
+    func idleFromEnd() throws {
+        var bench = try SetBench(start: .tail)
+        bench.files.create("/log/a.log", "old\n")
+        bench.files.create("/log/b.log", "old\n")
+        bench.files.create("/log/empty.log", "")
+        #expect(try bench.lines() == [])
+        bench.files.append("/log/a.log", "new\n")
+        #expect(try bench.lines() == ["a.log: new"])
+        try bench.restart()
+        bench.files.append("/log/b.log", "new\n")
+        bench.files.append("/log/empty.log", "new\n")
+        #expect(try bench.lines().sorted() == ["b.log: new", "empty.log: new"])
+        #expect(bench.gaps.isEmpty)
+    }
+
+    @Test("a file that was read to its end and removed is no loss after a restart")
+    func leftAndRemoved() throws {
+        var bench = try SetBench()
+        bench.files.create("/log/job.log", "x\n")
+        bench.files.create("/log/keep.log", "1\n")
+        #expect(try bench.lines().count == 2)
+        bench.files.delete("/log/job.log")
+        #expect(try bench.lines() == [])
+        bench.seconds += 700
+        #expect(try bench.lines() == [])
+        bench.files.append("/log/keep.log", "2\n")
+        #expect(try bench.lines() == ["keep.log: 2"])
+        try bench.restart()
+        #expect(try bench.lines() == [])
+        #expect(bench.gaps.isEmpty)
+    }
+
+    @Test("a disk that is away for days makes nothing be forgotten or read again")
+    func folderAway() throws {
+        var bench = try SetBench()
+        bench.files.create("/log/a.log", "1\n")
+        #expect(try bench.lines() == ["a.log: 1"])
+        bench.files.move("/log/a.log", "/away/a.log")
+        for _ in 0..<6 {
+            bench.seconds += 30_000
+            #expect(try bench.lines() == [])
+        }
+        bench.files.move("/away/a.log", "/log/a.log")
+        bench.files.append("/log/a.log", "2\n")
+        #expect(try bench.lines() == ["a.log: 2"])
+        // Nor does a folder that can't be listed.
+        bench.tree.denied.withLock { _ = $0.insert("/log") }
+        for _ in 0..<6 {
+            bench.seconds += 30_000
+            #expect(try bench.lines() == [])
+        }
+        bench.tree.denied.withLock { $0 = [] }
+        bench.files.append("/log/a.log", "3\n")
+        #expect(try bench.lines() == ["a.log: 3"])
+        #expect(bench.gaps.isEmpty)
+    }
+
+    @Test("files that are gone cost no listing while their folder does not change")
+    func goneIsCheap() throws {
+        var bench = try SetBench("/log/a.log")
+        bench.files.create("/log/a.log", "1\n")
+        bench.files.touch("/log/a.log", seconds: 900)
+        #expect(try bench.lines() == ["a.log: 1"])
+        bench.files.delete("/log/a.log")
+        bench.tree.folderTimes.withLock { $0["/log"] = 1000 }
+        #expect(try bench.lines() == [])
+        bench.seconds += 700
+        #expect(try bench.lines() == [])
+        let before = bench.tree.listed.withLock { $0 }
+        for _ in 0..<20 { #expect(try bench.lines() == []) }
+        #expect(bench.tree.listed.withLock { $0 } == before)
+        bench.files.create("/log/a.log", "2\n")
+        bench.tree.folderTimes.withLock { $0["/log"] = 1800 }
+        #expect(try bench.lines() == ["a.log: 2"])
     }
 
     @Test("a new file that was rotated before it was found is read from its beginning")
@@ -367,6 +477,9 @@ struct FileSetTests {
         #expect(bench.set.problems[0].contains("\(20 - read) files are not read"))
         let bytes = bench.positions.reduce(0) { $0 + $1.key.utf8.count + $1.value.count + 6 }
         #expect(bytes <= 500)
+        var single = try SetBench("/log/f1.log", positionBytesMax: 50)
+        #expect(try single.lines() == [])
+        #expect(single.set.problems.count == 1)
     }
 
     @Test("a file that can't be read holds up no other, and is said until it can")
@@ -392,26 +505,27 @@ struct FileSetTests {
         #expect(throws: FileError.self) { try single.poll() }
     }
 
-    @Test("a single file's position is that of its path, and goes over to a pattern and back")
+    @Test(
+        "a position goes over from path to pattern, to another pattern and back, and leaves nothing"
+    )
     func adopted() throws {
         var bench = try SetBench("/log/a.log")
         bench.files.create("/log/a.log", "1\n")
         #expect(try bench.lines() == ["a.log: 1"])
         #expect(Array(bench.positions.keys) == ["file:/log/a.log"])
-        let positions = bench.positions.map { SourcePosition(source: $0.key, bytes: $0.value) }
-        var wide = try FileSet(FileSetConfiguration(path: "/log/*.log"), positions: positions)
-        bench.files.append("/log/a.log", "2\n")
-        let now = TimestampNS(1_000_000_000_000)
-        let moved = try #require(try wide.poll(bench.tree, now: now, max: 9))
-        #expect(moved.items.isEmpty)
-        let chunk = try #require(try wide.poll(bench.tree, now: now, max: 9))
-        #expect(chunk.items.map(\.entry.line) == [Array("2".utf8)])
-        bench.files.append("/log/a.log", "3\n")
-        var narrow = try FileSet(
-            FileSetConfiguration(path: "/log/a.log"), positions: [chunk.position])
-        _ = try narrow.poll(bench.tree, now: now, max: 9)
-        let last = try #require(try narrow.poll(bench.tree, now: now, max: 9))
-        #expect(last.items.map(\.entry.line) == [Array("3".utf8)])
+        for (number, path) in ["/log/*.log", "/log/a*.log", "/log/a.log"].enumerated() {
+            try bench.restart(path: path)
+            bench.files.append("/log/a.log", "\(number + 2)\n")
+            #expect(try bench.lines() == ["a.log: \(number + 2)"])
+            let slot = path == "/log/a.log" ? "" : "#0"
+            #expect(Array(bench.positions.keys) == ["file:\(path)\(slot)"])
+        }
+        #expect(bench.gaps.isEmpty)
+        let position = SourcePosition(
+            source: "file:/log/a.log", bytes: bench.positions["file:/log/a.log"] ?? [])
+        #expect(FileSetConfiguration(path: "/log/*.log").takes(position))
+        #expect(!FileSetConfiguration(path: "/log/b*.log").takes(position))
+        #expect(!FileSetConfiguration(path: "/log/*.log", exclude: ["a*"]).takes(position))
     }
 
     @Test("a clock that is set back stops nothing")
@@ -422,6 +536,7 @@ struct FileSetTests {
         bench.seconds = 10
         bench.files.append("/log/a.log", "2\n")
         bench.files.create("/log/b.log", "1\n")
+        bench.tree.folderTimes.withLock { $0["/log"] = 10 }
         #expect(try bench.lines().sorted() == ["a.log: 2", "b.log: 1"])
     }
 }

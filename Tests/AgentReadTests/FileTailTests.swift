@@ -9,6 +9,8 @@ struct TailBench {
     var tail: FileTail
     var seconds: Int64 = 1000
     var gaps: [GapRecord] = []
+    /// What a spool would hold: the position as of the last entries, or of the last move.
+    private var stored: FilePosition?
     let configuration: FileTailConfiguration
 
     init(
@@ -21,6 +23,15 @@ struct TailBench {
         tail = FileTail(configuration)
     }
 
+    mutating func poll(
+        max: Int
+    ) throws -> (items: [LogReadChunk.Item], gaps: [GapRecord]) {
+        let (items, gaps) = try tail.poll(
+            tree, now: TimestampNS(seconds * 1_000_000_000), max: max)
+        if !items.isEmpty || !gaps.isEmpty || tail.hasMoved { stored = tail.position }
+        return (items, gaps)
+    }
+
     /// Polls until nothing comes; returns the lines.
     mutating func lines(max: Int = 3) throws -> [String] {
         try entries(max: max).map { String(decoding: $0.line, as: UTF8.self) }
@@ -29,8 +40,7 @@ struct TailBench {
     mutating func entries(max: Int = 3) throws -> [LogEntry] {
         var entries: [LogEntry] = []
         for _ in 0..<1000 {
-            let (items, gaps) = try tail.poll(
-                tree, now: TimestampNS(seconds * 1_000_000_000), max: max)
+            let (items, gaps) = try poll(max: max)
             self.gaps += gaps
             guard !items.isEmpty || !gaps.isEmpty else { break }
             #expect(items.count <= max)
@@ -39,9 +49,9 @@ struct TailBench {
         return entries
     }
 
-    /// As after a restart of the agent: only the encoded position survives.
+    /// As after a kill: only the encoded position survives.
     mutating func restart() throws {
-        let stored = try #require(tail.position)
+        let stored = try #require(stored)
         let decoded = try #require(FilePosition(bytes: stored.bytes))
         #expect(decoded == stored)
         tail = FileTail(configuration, position: decoded)
@@ -183,7 +193,7 @@ struct FileTailTests {
     func restart() throws {
         var bench = TailBench()
         bench.tree.create(Self.log, "a\nb\nc\nhalf")
-        let (items, _) = try bench.tail.poll(bench.tree, now: TimestampNS(1), max: 2)
+        let (items, _) = try bench.poll(max: 2)
         #expect(items.count == 2)
         try bench.restart()
         #expect(try bench.lines() == ["c"])

@@ -84,6 +84,145 @@ struct LogMetricsTests {
         #expect(Self.samples(metrics).contains { $0.contains("route=\"\(route)\"} 1") }, "\(uri)")
     }
 
+    @Test(
+        "what a user typed hides no failed login",
+        arguments: [
+            "http.log.access", String(repeating: "pwd=s ", count: 300), "Cookie: a=b",
+            "password 'x", "password='x", "password:[\\\"x", "password:[a,", "password:['x",
+            "'password':", "\\\"password\\\":", "password=Some(", "password=\\\"x",
+            "password \\\"x", "Cookie:[\\\"x", "--password ", "identified by '", "a://b:c",
+            "token=$a$", "password $$", "pass=\\\\", "4111111111111111",
+            "a\\\",\\\"password\\\":\\\"b",
+        ])
+    func hidden(typed: String) {
+        let metrics = LogMetrics()
+        var item = Self.item(
+            """
+             {"action":"login_failed","context":{"username":"\(typed)"},\
+            "event":"Created Event","logger":"authentik.events.models"}
+            """)
+        LineRedactor().redact(&item.entry)
+        #expect(item.entry.metadata["result"] == "failure")
+        metrics.observe([item])
+        let labels = "mfa=\"false\",provider=\"authentik\",result=\"failure\""
+        #expect(Self.samples(metrics).contains("authentik_log_logins_total{\(labels)} 1"))
+    }
+
+    @Test("a counter has 1,000 series and a histogram 200; later ones are one")
+    func seriesBounds() throws {
+        let metrics = LogMetrics(
+            try Self.read(
+                """
+                metrics:
+                  rules:
+                    - {name: c, labels: {x: x, y: y}}
+                    - {name: h, type: histogram, value: v, buckets: [1], labels: {x: x, y: y}}
+                """))
+        for x in 0..<50 { metrics.observe((0..<30).map { Self.item("v=1 x=a\(x) y=b\($0)") }) }
+        let samples = Self.samples(metrics)
+        let (counters, histograms) = (
+            samples.filter { $0.hasPrefix("c{") }, samples.filter { $0.hasPrefix("h_count{") }
+        )
+        #expect(counters.count == 1001)
+        #expect(counters.contains("c{x=\"_other\",y=\"_other\"} 500"))
+        #expect(histograms.count == 201)
+        #expect(histograms.contains("h_count{x=\"_other\",y=\"_other\"} 1300"))
+        #expect(samples.contains("h_sum{x=\"_other\",y=\"_other\"} 1300"))
+    }
+
+    @Test("a label's value has 128 bytes; a longer one is another")
+    func valueBound() throws {
+        let metrics = LogMetrics(try Self.read("{metrics: {rules: [{name: c, labels: {x: x}}]}}"))
+        let fits = String(repeating: "a", count: 128)
+        metrics.observe([Self.item("x=\(fits)"), Self.item("x=\(fits)a"), Self.item("y=1")])
+        #expect(
+            Self.samples(metrics) == ["c 1", "c{x=\"_other\"} 1", "c{x=\"\(fits)\"} 1"])
+    }
+
+    @Test("a change keeps the counts of rules that count as before, and of groups that stay")
+    func change() throws {
+        let metrics = LogMetrics(
+            try Self.read(
+                """
+                metrics:
+                  rules:
+                    - {name: stays, help: A., regex: "^x"}
+                    - {name: changes, regex: "^x"}
+                    - {name: goes}
+                """))
+        metrics.observe([Self.item("x"), Self.access("/a")])
+        metrics.change(
+            to: try Self.read(
+                """
+                metrics:
+                  rules:
+                    - {name: comes}
+                    - {name: changes, regex: "y"}
+                    - {name: stays, help: B., regex: "^x"}
+                """))
+        metrics.observe([Self.item("x y")])
+        let own = ["changes", "comes", "goes", "stays"]
+        let samples = Self.samples(metrics)
+        #expect(
+            samples.filter { line in own.contains { line.hasPrefix($0 + " ") } }.sorted()
+                == ["changes 1", "comes 1", "stays 2"])
+        #expect(samples.contains { $0.hasPrefix("caddy_log_http_requests_total{") })
+        #expect(metrics.families().first { $0.name == "stays" }?.metadata.help == "B.")
+        metrics.change(to: try Self.read("{metrics: {disable: [caddy]}}"))
+        metrics.observe([Self.access("/a")])
+        #expect(Self.samples(metrics).isEmpty)
+    }
+
+    @Test("members beyond 256, and what stands behind 64 KiB, are not found")
+    func lineBounds() throws {
+        let metrics = LogMetrics(try Self.read("{metrics: {rules: [{name: c, labels: {x: zz}}]}}"))
+        func line(_ members: Int, _ padding: Int = 0) -> LogReadChunk.Item {
+            let others = (0..<members).map {
+                "\"m\($0)\":\"\(String(repeating: "p", count: padding))\","
+            }
+            return Self.item("{\(others.joined())\"zz\":\"v\"}")
+        }
+        metrics.observe([line(255), line(256), line(1, 1000), line(1, 64 << 10)])
+        #expect(Self.samples(metrics) == ["c 2", "c{x=\"v\"} 2"])
+    }
+
+    @Test(
+        "lengths of time in seconds, as Go writes them too",
+        arguments: [
+            ("1.5", 1.5), ("250ms", 0.25), ("1m2.5s", 62.5), ("1h0m0s", 3600), ("3µs", 3e-6),
+            ("2h45m30.25s", 9930.25), ("1e3", 1000), ("5min", 300), ("0s", 0),
+            ("1m2", nil), ("1 m", nil), ("1x", nil), ("", nil), ("s", nil), ("1h-2m", nil),
+            ("inf", nil), ("1e999", nil), ("--1", nil),
+        ] as [(String, Double?)])
+    func durations(text: String, seconds: Double?) throws {
+        let metrics = LogMetrics(
+            try Self.read("{metrics: {rules: [{name: c, value: v}]}}"))
+        metrics.observe([Self.item("{\"v\":\"\(text)\"}")])
+        let families = metrics.families()
+        #expect(families.first { $0.name == "c" }?.points.first?.value == seconds)
+        let unread = families.first { $0.name == "petrel_agent_log_metric_unread_total" }
+        #expect(unread?.points.first?.value == (seconds == nil ? 1 : 0))
+    }
+
+    @Test("a number below zero is observed and counts for no counter")
+    func negative() throws {
+        let metrics = LogMetrics(
+            try Self.read(
+                """
+                metrics:
+                  rules:
+                    - {name: c, value: v}
+                    - {name: h, type: histogram, value: v, buckets: [0]}
+                """))
+        metrics.observe([Self.item("v=-1m30s")])
+        #expect(
+            Self.samples(metrics) == [
+                "h_bucket{le=\"0\"} 1", "h_bucket{le=\"+Inf\"} 1", "h_sum -90", "h_count 1",
+                "petrel_agent_log_metric_unread_total{rule=\"c\"} 1",
+                "petrel_agent_log_metric_unread_total{rule=\"h\"} 0",
+            ])
+    }
+
     @Test("a label has 100 values, later ones are one")
     func bound() {
         let metrics = LogMetrics()
@@ -182,6 +321,8 @@ struct LogMetricsTests {
                 "app_wait_seconds_bucket{le=\"1\",tier=\"a\"} 2",
                 "app_wait_seconds_bucket{le=\"+Inf\",tier=\"a\"} 3",
                 "app_wait_seconds_sum{tier=\"a\"} 3.35", "app_wait_seconds_count{tier=\"a\"} 3",
+                "petrel_agent_log_metric_unread_total{rule=\"app_sent_bytes_total\"} 0",
+                "petrel_agent_log_metric_unread_total{rule=\"app_wait_seconds\"} 1",
             ])
         let families = metrics.families()
         #expect(families.first?.metadata == MetricMetadata(type: .counter, help: "Jobs done."))
@@ -195,6 +336,27 @@ struct LogMetricsTests {
             ("{rules: [{name: 'a b'}]}", "found `a b`"),
             ("{rules: [{name: petrel_x}]}", "the agent itself may have"),
             ("{rules: [{name: a}, {name: a}]}", "a metric `a` already"),
+            (
+                "{rules: [{name: x, type: histogram, value: v}, {name: x_count}]}",
+                "a metric `x_count` already"
+            ),
+            (
+                "{rules: [{name: x_bucket}, {name: x, type: histogram, value: v}]}",
+                "a metric `x_bucket` already"
+            ),
+            ("{rules: [{name: up}]}", "the agent itself may have"),
+            (
+                "{rules: [\((0..<51).map { "{name: a\($0)}" }.joined(separator: ","))]}",
+                "at most 50, found 51"
+            ),
+            (
+                "{rules: [{name: a, labels: {\((0..<9).map { "l\($0): x" }.joined(separator: ","))}}]}",
+                "at most 8, found 9"
+            ),
+            (
+                "{rules: [{name: a, type: histogram, value: v, buckets: \(Array(1...31))}]}",
+                "expected 1 to 30 bounds, found 31"
+            ),
             ("{rules: [{name: a, type: gauge}]}", "one of counter, histogram"),
             ("{rules: [{name: a, type: histogram}]}", "needs `value`"),
             ("{rules: [{name: a, buckets: [1]}]}", "a counter has no buckets"),
@@ -235,11 +397,25 @@ struct LogMetricsTests {
         for family in metrics.families() { #expect(family.points.count <= 3000) }
     }
 
+    @Test("redaction lets a chunk grow by 256 KiB and a mark a line at most")
+    func growth() {
+        let line = String(repeating: "pwd=s ", count: 100)
+        let items = (0..<400).map { _ in Self.item(line) }
+        var chunk = LogReadChunk(items: items, position: SourcePosition(source: "x", bytes: []))
+        LogRefinement().refine(&chunk)
+        let grown = chunk.items.reduce(0) { $0 + $1.entry.line.count - line.utf8.count }
+        #expect(grown > LogRefinement.growthBytesMax / 2)
+        #expect(grown < LogRefinement.growthBytesMax + 100 * 24 + 400 * 24)
+        for item in chunk.items {
+            #expect(!String(decoding: item.entry.line, as: UTF8.self).contains("=s"))
+        }
+    }
+
     @Test("a source's lines are redacted before metrics are made of them")
     func refinement() throws {
         let rules = try Self.read(
             "{metrics: {rules: [{name: a, regex: 'password=(?P<p>[^ ]+)', labels: {p: p}}]}}")
-        let refinement = LogRefinement(redactor: LineRedactor(), metrics: LogMetrics(rules))
+        let refinement = LogRefinement(metrics: rules)
         let source = RefinedLogSource(
             ListedSource([Self.item("password=hunter2 x"), Self.item("plain")]), refinement)
         #expect(source.source == "list" && source.problems == ["one"])

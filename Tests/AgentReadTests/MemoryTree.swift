@@ -81,6 +81,7 @@ final class MemoryTree: WorldFileTree {
         create(to, String(decoding: bytes, as: UTF8.self))
     }
     func empty(_ path: String) { state.withLock { $0.files[path] }?.bytes.withLock { $0 = [] } }
+    func has(_ path: String) -> Bool { state.withLock { $0.files[path] != nil } }
     func delete(_ path: String) { state.withLock { $0.files[path] = nil } }
 
     private func node(_ path: String, _ operation: String) throws(FileError) -> Node {

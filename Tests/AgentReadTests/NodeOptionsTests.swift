@@ -34,11 +34,28 @@ struct NodeOptionsTests {
         }
     }
 
+    @Test(
+        "which readers an option is about",
+        arguments: [
+            ("--no-collector.arp", ["arp"]), ("--collector.arp.device-include=eth0", ["arp"]),
+            ("--collector.powersupply.ignored-supplies=x", ["powersupplyclass"]),
+            ("--no-collector.cpufreq", ["cpu", "cpufreq"]), ("--collector.cpu.info", ["cpu"]),
+            ("--collector.textfile.directory=/a", ["textfile"]), ("--collector.uname", []),
+        ])
+    func isSame(flag: String, changed: [String]) throws {
+        var options = NodeOptions()
+        try options.apply(flag: flag)
+        let names = Self.names(NodeOptions())
+        #expect(
+            names.filter { !options.isSame($0, as: NodeOptions()) } == Set(changed))
+        #expect(names.allSatisfy { options.isSame($0, as: options) })
+    }
+
     @Test("node_exporter's flags")
     func flags() throws {
         var options = NodeOptions()
         for flag in [
-            "--collector.cpu.info", "--no-collector.arp.netlink",
+            "--collector.cpu.info", "--no-collector.stat.softirq",
             "--collector.diskstats.device-exclude=^sd[a-z]$",
             "--collector.textfile.directory=/a=b", "--collector.textfile.directory=/c",
         ] { try options.apply(flag: flag) }
@@ -46,6 +63,8 @@ struct NodeOptionsTests {
             ("--collector.nothing", "no node reader has the option 'nothing'"),
             ("--collector.drbd", "node_exporter's 'drbd' has no counterpart here"),
             ("--collector.qdisc.device-include=x", "'qdisc.device-include' has no counterpart"),
+            ("--no-collector.arp.netlink", "'arp.netlink' has no counterpart here"),
+            ("--no-collector.netdev.netlink", "'netdev.netlink' has no counterpart here"),
             ("--collector.cpu.infos", "no node reader has the option 'cpu.infos'"),
             ("--collector.cpu.info=yes", "cpu.info: expected true or false, found 'yes'"),
             (
@@ -60,6 +79,17 @@ struct NodeOptionsTests {
             let error = #expect(throws: NodeOptionError.self) { try copy.apply(flag: flag) }
             #expect(error?.description.contains(expected) == true, "\(flag)")
         }
+    }
+
+    @Test("without the defaults only what is turned on runs, in whatever order")
+    func defaultsOff() throws {
+        var options = NodeOptions()
+        try options.apply(flag: "--collector.cpu")
+        try options.apply(flag: "--collector.disable-defaults")
+        try options.apply(flag: "--collector.arp")
+        #expect(Self.names(options) == ["arp", "cpu", "process"])
+        try options.apply(flag: "--no-collector.disable-defaults")
+        #expect(Self.names(options) == Self.names(NodeOptions()))
     }
 
     @Test("the section of a configuration; what is wrong is named with its place")

@@ -55,6 +55,54 @@ final class ManualClock: WorldClock {
     }
 }
 
+/// A clock whose first sleeper of `nanoseconds` wakes when the test lets it, cancelled or not.
+final class LateClock: WorldClock {
+    private enum Sleeper {
+        case none
+        case asleep(CheckedContinuation<Void, Never>)
+        case awake
+    }
+
+    static let nanoseconds: Int64 = 77
+    private let clock = ManualClock()
+    private let sleeper = Mutex(Sleeper.none)
+    private let count = Mutex(0)
+
+    var hasSleeper: Bool {
+        sleeper.withLock { sleeper in
+            if case .asleep = sleeper { return true }
+            return false
+        }
+    }
+
+    var now: TimestampNS { clock.now }
+    var monotonicNanoseconds: Int64 { clock.monotonicNanoseconds }
+    func sleep(nanoseconds: Int64) async throws {
+        let isFirst =
+            nanoseconds == Self.nanoseconds
+            && count.withLock { count in
+                count += 1
+                return count == 1
+            }
+        guard isFirst else { return try await clock.sleep(nanoseconds: nanoseconds) }
+        await withCheckedContinuation { continuation in
+            let isAwake = sleeper.withLock { sleeper in
+                if case .awake = sleeper { return true }
+                sleeper = .asleep(continuation)
+                return false
+            }
+            if isAwake { continuation.resume() }
+        }
+    }
+    func wake() {
+        let asleep = sleeper.withLock { sleeper in
+            defer { sleeper = .awake }
+            return sleeper
+        }
+        if case .asleep(let continuation) = asleep { continuation.resume() }
+    }
+}
+
 /// A reader that hangs until a byte is written to its pipe.
 final class HangingReader: NodeReader {
     let name = "hanging"
@@ -83,6 +131,14 @@ struct QuickReader: NodeReader {
     func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
         if let error { throw error }
         return [MetricFamily("quick", .gauge, help: "", points: [.init(.empty, 2)])]
+    }
+}
+
+struct ValueReader: NodeReader {
+    var name: String
+    var value: Double
+    func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
+        [MetricFamily(name, .gauge, help: "", points: [.init(.empty, value)])]
     }
 }
 
@@ -162,6 +218,33 @@ struct NodeReaderSetTests {
         #expect(hanging.starts.withLock { $0 } == 2)
     }
 
+    @Test("the deadline of a reading that ended does not concern the next one")
+    func lateDeadline() async throws {
+        let clock = LateClock()
+        let hanging = HangingReader()
+        let set = try NodeReaderSet(
+            readers: [hanging], clock: clock, deadlineNanoseconds: LateClock.nanoseconds)
+        func started(_ count: Int) async {
+            while hanging.starts.withLock({ $0 }) < count { await Task.yield() }
+        }
+        let first = Task { await set.outcomes(now: TimestampNS(0)) }
+        await started(1)
+        while !clock.hasSleeper { await Task.yield() }
+        hanging.release()
+        // Joins the first reading until that has ended, then is one of its own; the first still waits for its sleeper.
+        let second = Task {
+            while true {
+                let outcomes = await set.outcomes(now: TimestampNS(1))
+                if hanging.starts.withLock({ $0 }) == 2 { return outcomes }
+            }
+        }
+        await started(2)
+        clock.wake()
+        #expect(await first.value.map(\.error) == [nil])
+        hanging.release()
+        #expect(await second.value.map(\.error) == [nil])
+    }
+
     @Test("readers that hang keep no thread from the others")
     func relieved() async throws {
         let clock = ManualClock()
@@ -186,6 +269,46 @@ struct NodeReaderSetTests {
         await moving
         #expect(outcomes.count == 6)
         #expect(outcomes.allSatisfy { $0.error == nil && $0.families.count == 1 })
+    }
+
+    @Test("a change of readers: one stays, one is another from then on, one goes, one comes")
+    func change() async throws {
+        func reader(_ name: String, _ value: Double) -> ValueReader {
+            ValueReader(name: name, value: value)
+        }
+        let set = try NodeReaderSet(
+            readers: [reader("stays", 1), reader("other", 1), reader("goes", 1)],
+            clock: ManualClock())
+        set.change(
+            to: [reader("comes", 2), reader("other", 2), reader("stays", 2)],
+            deadlineNanoseconds: 5, isKept: { $0 == "stays" })
+        let outcomes = await set.outcomes(now: TimestampNS(0))
+        #expect(outcomes.map(\.reader) == ["comes", "other", "stays"])
+        #expect(outcomes.map { $0.families[0].points[0].value } == [2, 2, 1])
+    }
+
+    @Test("a reader that hangs is not begun in its new form before it returns")
+    func changeOfHung() async throws {
+        let hanging = HangingReader()
+        let set = try NodeReaderSet(
+            readers: [hanging], clock: ManualClock(), deadlineNanoseconds: 1 << 60)
+        // A scrape that nobody waits for leaves the reading overdue.
+        let first = Task { await set.outcomes(now: TimestampNS(0)) }
+        while hanging.starts.withLock({ $0 }) < 1 { await Task.yield() }
+        first.cancel()
+        #expect(await first.value.map(\.error) == [.overdue(reader: "hanging")])
+        set.change(
+            to: [ValueReader(name: "hanging", value: 3)], deadlineNanoseconds: 1 << 60,
+            isKept: { _ in false })
+        #expect(
+            await set.outcomes(now: TimestampNS(0)).map(\.error) == [.overdue(reader: "hanging")])
+        hanging.release()
+        var outcome: ReaderOutcome?
+        while outcome?.families.isEmpty != false {
+            outcome = await set.outcomes(now: TimestampNS(0)).first
+        }
+        #expect(outcome?.error == nil && outcome?.families[0].points[0].value == 3)
+        #expect(hanging.starts.withLock { $0 } == 1)
     }
 
     @Test("cancelling a scrape does not wait for a hung reader")

@@ -20,8 +20,13 @@ struct FakeHost: HostCalls {
     func zone(at time: TimestampNS) -> (name: String, offsetSeconds: Int) { ("CEST", 7200) }
     var clock = ClockAdjustment()
     func clockAdjustment() throws(ReadError) -> ClockAdjustment { clock }
-    var tcp = TCPCounts()
-    func tcpCounts(includesIPv6: Bool) throws(ReadError) -> TCPCounts { tcp }
+    var tcp: Result<TCPCounts, ReadError> = .success(TCPCounts())
+    func tcpCounts() throws(ReadError) -> TCPCounts { try tcp.get() }
+    var ports: Set<UInt16>?
+    func listeningPorts() throws(ReadError) -> Set<UInt16> {
+        guard let ports else { throw .system(operation: "sock_diag dump", errno: 2) }
+        return ports
+    }
 }
 
 @Suite("Node readers")
@@ -181,6 +186,33 @@ struct NodeReaderTests {
         #expect(try value("user") == 0.05)
     }
 
+    @Test("throttles: once for each core and package; where a CPU is, is read once")
+    func throttles() throws {
+        let folder = "/sys/devices/system/cpu"
+        let tree = MemoryTree(["/proc/stat": "cpu0 1 0 0 1 0 0 0 0 0 0\n"])
+        for cpu in 0..<3 {
+            let path = "\(folder)/cpu\(cpu)"
+            tree.create("\(path)/topology/physical_package_id", "0\n")
+            tree.create("\(path)/topology/core_id", "\(cpu / 2)\n")
+            tree.create("\(path)/thermal_throttle/core_throttle_count", "\(cpu + 5)\n")
+            tree.create("\(path)/thermal_throttle/package_throttle_count", "\(cpu + 9)\n")
+        }
+        tree.create("\(folder)/cpu3/online", "0\n")
+        tree.create("\(folder)/cpufreq/boost", "0\n")
+        let reader = CPUReader(tree: tree, paths: NodePaths())
+        func throttles() throws -> [String: Double] {
+            Self.samples(try reader.read(now: Self.now)).filter { $0.key.contains("throttles") }
+        }
+        let expected = [
+            "node_cpu_core_throttles_total{core=\"0\",package=\"0\"}": 5.0,
+            "node_cpu_core_throttles_total{core=\"1\",package=\"0\"}": 7,
+            "node_cpu_package_throttles_total{package=\"0\"}": 9,
+        ]
+        #expect(try throttles() == expected)
+        tree.delete("\(folder)/cpu0/topology/core_id")
+        #expect(try throttles() == expected)
+    }
+
     @Test(
         "disk devices left out by default",
         arguments: [
@@ -243,5 +275,22 @@ struct NodeReaderTests {
             #expect(samples["process_\(name)", default: 0] > 0, "\(name)")
         }
         #expect(samples["process_cpu_seconds_total"] != nil)
+    }
+
+    @Test("the agent's start is told by the host's clock, which is asked once a minute")
+    func processStart() throws {
+        let fields = "R 1 1 1 0 -1 0 0 0 0 0 7 8 0 0 20 0 1 0 250 4096 3 0"
+        let tree = MemoryTree([
+            "/proc/self/stat": "1 (a b) c) \(fields)\n", "/proc/stat": "cpu 1\nbtime 1000\n",
+        ])
+        let reader = ProcessReader(tree: tree, version: "1")
+        func start(after seconds: Int64) throws -> Double? {
+            let now = Self.now.advanced(byNanoseconds: seconds * 1_000_000_000)
+            return Self.samples(try reader.read(now: now))["process_start_time_seconds"]
+        }
+        #expect(try start(after: 0) == 1002.5)
+        tree.create("/proc/stat", "btime 2000\n")
+        #expect(try start(after: 59) == 1002.5)
+        #expect(try start(after: 60) == 2002.5)
     }
 }

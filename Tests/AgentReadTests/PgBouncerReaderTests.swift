@@ -449,19 +449,16 @@ struct PgBouncerReaderTests {
     @Test("what is there by itself")
     func discovery() {
         let paths = NodePaths()
-        #expect(PgBouncerReader.discover(tree: MemoryTree(), paths: paths).isEmpty)
-        let listening =
-            "  sl  local_address rem_address   st tx_queue\n"
-            + "   0: 0100007F:1920 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0\n"
-        let tree = MemoryTree([
-            "/run/postgresql/.s.PGSQL.6432": "", "/tmp/.s.PGSQL.6432": "",
-            "/proc/net/tcp": listening,
-        ])
-        let found = PgBouncerReader.discover(tree: tree, paths: paths, user: "reader")
+        let none = PgBouncerReader.discover(
+            tree: MemoryTree(), paths: paths, host: FakeHost(ports: []))
+        #expect(none.isEmpty)
+        // In /tmp everybody may put a socket.
+        let tree = MemoryTree(["/run/postgresql/.s.PGSQL.6432": "", "/tmp/.s.PGSQL.6432": ""])
+        let found = PgBouncerReader.discover(
+            tree: tree, paths: paths, user: "reader", host: FakeHost(ports: [6_432]))
         #expect(
             found.map(\.address) == [
-                Self.address, .unix(path: "/tmp/.s.PGSQL.6432"), Self.other,
-                .tcp(host: "::1", port: 6_432),
+                Self.address, Self.other, .tcp(host: "::1", port: 6_432),
             ])
         for target in found {
             #expect(target.user == "reader")
@@ -473,19 +470,39 @@ struct PgBouncerReaderTests {
 
     // MARK: - The whole way
 
+    typealias Say = ServerMessage
+
+    static let startup: [UInt8] = {
+        let texts = [
+            "user", "petrel-agent", "database", "pgbouncer", "application_name",
+            "petrel-agent", "client_encoding", "UTF8", "",
+        ]
+        let body = Say.number(196_608) + texts.flatMap { Say.text($0) }
+        return Say.number(Int32(body.count + 4)) + body
+    }()
+
+    @Test("a file that can't be read is named with its remedy, where a password is asked for")
+    func unreadableSecret() async throws {
+        let server = try ScriptedServer([
+            .receive(Self.startup), .send(Say.request(5, [1, 2, 3, 4])),
+        ])
+        let reader = PgBouncerReader(
+            tree: MemoryTree(["/secret": String(repeating: "x", count: 5_000)]),
+            clock: ManualClock(), random: PostgresSessionTests.CountingRandom(),
+            targets: { [PgBouncerTarget(address: server.address, secretPath: "/secret")] })
+        #expect(try Self.samples(reader) == ["pgbouncer_up": 0])
+        #expect(
+            reader.problems == [
+                "pgbouncer: \(server.address): password_file: read /secret: errno 27; "
+                    + "let it hold the password alone"
+            ])
+        #expect(await server.end().faults == [])
+    }
+
     @Test("logs in with the password in the file")
     func login() async throws {
-        typealias Say = ServerMessage
-        let startup: [UInt8] = {
-            let texts = [
-                "user", "petrel-agent", "database", "pgbouncer", "application_name",
-                "petrel-agent", "client_encoding", "UTF8", "",
-            ]
-            let body = Say.number(196_608) + texts.flatMap { Say.text($0) }
-            return Say.number(Int32(body.count + 4)) + body
-        }()
         let server = try ScriptedServer([
-            .receive(startup), .send(Say.request(5, [1, 2, 3, 4])),
+            .receive(Self.startup), .send(Say.request(5, [1, 2, 3, 4])),
             .receive(Say.message("p", Say.text("md58e8f1a2aefa78254ec64d33042740a46"))),
             .send(Say.failure("08P01", "password authentication failed")),
         ])

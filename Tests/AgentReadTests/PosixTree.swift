@@ -13,9 +13,18 @@ struct PosixTree: WorldFileTree {
         }
         func read(at offset: Int64, count: Int) throws(FileError) -> [UInt8] {
             var bytes = [UInt8](repeating: 0, count: count)
-            let got = pread(descriptor, &bytes, count, off_t(offset))
-            guard got >= 0 else { throw failure("read") }
-            return Array(bytes.prefix(got))
+            var filled = 0
+            while filled < count {
+                let got = bytes.withUnsafeMutableBytes {
+                    pread(
+                        descriptor, $0.baseAddress! + filled, count - filled, off_t(offset) + filled
+                    )
+                }
+                guard got >= 0 else { throw failure("read") }
+                guard got > 0 else { break }
+                filled += got
+            }
+            return Array(bytes.prefix(filled))
         }
         func write(_ bytes: [UInt8], at offset: Int64) throws(FileError) { throw failure("write") }
         func synchronize() throws(FileError) { throw failure("synchronize") }
@@ -36,8 +45,14 @@ struct PosixTree: WorldFileTree {
         FileStatus(
             identity: FileIdentity(device: UInt64(facts.st_dev), inode: UInt64(facts.st_ino)),
             size: Int64(facts.st_size), isDirectory: facts.st_mode & S_IFMT == S_IFDIR,
-            modified: TimestampNS(
-                Int64(facts.st_mtim.tv_sec) * 1_000_000_000 + Int64(facts.st_mtim.tv_nsec)))
+            modified: time(facts.st_mtim))
+    }
+
+    /// As of the last time that there is, from the year 2262 on.
+    private static func time(_ time: timespec) -> TimestampNS {
+        let (scaled, isOver) = Int64(time.tv_sec).multipliedReportingOverflow(by: 1_000_000_000)
+        guard !isOver else { return TimestampNS(time.tv_sec < 0 ? .min : .max) }
+        return TimestampNS(scaled).advanced(byNanoseconds: Int64(time.tv_nsec))
     }
 
     private func failure(_ operation: String, _ path: String) -> FileError {

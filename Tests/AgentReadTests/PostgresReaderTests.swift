@@ -6,13 +6,13 @@ import World
 
 @Suite("PostgreSQL reader")
 struct PostgresReaderTests {
-    private static let now = TimestampNS(1_700_000_000_000_000_000)
+    static let now = TimestampNS(1_700_000_000_000_000_000)
 
-    private static func samples(_ reader: PostgresReader) throws -> [String: Double] {
+    static func samples(_ reader: PostgresReader) throws -> [String: Double] {
         NodeReaderTests.samples(try reader.read(now: now))
     }
 
-    private static func hasFamily(_ samples: [String: Double], _ name: String) -> Bool {
+    static func hasFamily(_ samples: [String: Double], _ name: String) -> Bool {
         samples.keys.contains { $0 == name || $0.hasPrefix(name + "{") }
     }
 
@@ -127,7 +127,7 @@ struct PostgresReaderTests {
         ),
     ]
 
-    private static func server(_ version: Int = 180_001) -> FakePostgres {
+    static func server(_ version: Int = 180_001) -> FakePostgres {
         let server = FakePostgres(version: version)
         server.set { $0.rows = rows }
         return server
@@ -416,94 +416,6 @@ struct PostgresReaderTests {
         }
     }
 
-    // MARK: - Databases
-
-    @Test("tables are read of every database, in turn")
-    func databases() throws {
-        let server = Self.server()
-        let names = ["a", "b", "c", "d", "e"]
-        server.set { $0.databases = names }
-        let reader = server.reader()
-        var samples = try Self.samples(reader)
-        #expect(server.takeLogins() == ["postgres", "a", "b", "c", "d"], "those never read first")
-        samples = try Self.samples(reader)
-        #expect(server.takeLogins() == ["e"])
-        for name in names + ["postgres"] {
-            let key =
-                "pg_stat_user_tables_table_size_bytes{datname=\"\(name)\",relname=\"items\","
-                + "schemaname=\"public\"}"
-            #expect(samples[key] == 8_192, "\(name)")
-        }
-        var turns: [String] = []
-        for _ in 0..<5 {
-            server.clock.advance(1_000_000_000)
-            samples = try Self.samples(reader)
-            turns += server.takeLogins()
-        }
-        #expect(turns.sorted() == names, "one a reading, each in its turn")
-        #expect(server.get { $0.openMax } == 2)
-        #expect(server.get { $0.openCount } == 1)
-    }
-
-    @Test("a database that lets nobody in is left alone for a while")
-    func closedDatabase() throws {
-        let server = Self.server()
-        server.set {
-            $0.databases = ["app", "secret"]
-            $0.closedDatabases = ["secret"]
-        }
-        let reader = server.reader()
-        let samples = try Self.samples(reader)
-        #expect(samples["pg_exporter_last_scrape_error"] == 0)
-        #expect(reader.problems.count == 1)
-        #expect(reader.problems.first?.contains("\"secret\"") == true)
-        _ = server.takeLogins()
-        for _ in 0..<3 { _ = try Self.samples(reader) }
-        #expect(server.takeLogins() == ["app", "app", "app"])
-        server.clock.advance(601_000_000_000)
-        for _ in 0..<2 { _ = try Self.samples(reader) }
-        #expect(server.takeLogins().contains("secret"))
-    }
-
-    @Test("a visit that fails once keeps what was read; twice does not")
-    func failedVisit() throws {
-        let server = Self.server()
-        server.set { $0.databases = ["app"] }
-        let reader = server.reader()
-        let key =
-            "pg_stat_user_tables_n_live_tup{datname=\"app\",relname=\"items\","
-            + "schemaname=\"public\"}"
-        #expect(try Self.samples(reader)[key] == 10)
-        server.set { $0.loginError = .closed(FakePostgres.address) }
-        var samples = try Self.samples(reader)
-        #expect(samples[key] == 10)
-        #expect(samples["pg_exporter_last_scrape_error"] == 1)
-        samples = try Self.samples(reader)
-        #expect(samples[key] == nil)
-        #expect(samples["pg_txid_current"] == 787)
-        server.set { $0.loginError = nil }
-        #expect(try Self.samples(reader)[key] == 10)
-    }
-
-    @Test("statements are read where the extension is")
-    func statements() throws {
-        let server = Self.server()
-        server.set {
-            $0.databases = ["app", "web"]
-            $0.extensions = ["web": "11", "app": "11"]
-        }
-        let samples = try Self.samples(server.reader())
-        #expect(
-            samples["pg_stat_statements_calls_total{datname=\"app\",queryid=\"-5\",user=\"u\"}"]
-                == 4)
-        let asked = server.takeQueries().filter { $0.sql.contains("ext.pg_stat_statements(false)") }
-        #expect(asked.map(\.database) == ["app"], "one database tells those of all")
-        #expect(asked.allSatisfy { !$0.sql.contains("s.query ") && $0.sql.contains("LIMIT 100") })
-        let without = try Self.samples(Self.server().reader())
-        #expect(!Self.hasFamily(without, "pg_stat_statements_calls_total"))
-        #expect(without["pg_scrape_collector_success{collector=\"stat_statements\"}"] == nil)
-    }
-
     // MARK: - Views of their own kind
 
     @Test(
@@ -616,29 +528,5 @@ struct PostgresReaderTests {
                 + "relname=\"items\"}": 0,
         ]
         for (name, value) in expected { #expect(samples[name] == value, "\(name)") }
-    }
-
-    // MARK: - Discovery
-
-    @Test("servers are found by their sockets, PgBouncer is not one")
-    func discovery() {
-        let tree = MemoryTree([
-            "/var/run/postgresql/.s.PGSQL.5433": "", "/var/run/postgresql/.s.PGSQL.5433.lock": "",
-            "/var/run/postgresql/.s.PGSQL.5432": "", "/var/run/postgresql/.s.PGSQL.5432.lock": "",
-            "/var/run/postgresql/.s.PGSQL.6432": "", "/tmp/.s.PGSQL.5432": "",
-            "/tmp/.s.PGSQL.5432.lock": "", "/tmp/.s.PGSQL.x": "", "/tmp/.s.PGSQL.x.lock": "",
-        ])
-        let found = PostgresReader.discover(tree: tree, paths: NodePaths())
-        #expect(
-            found == [
-                PostgresTarget(
-                    address: .unix(path: "/var/run/postgresql/.s.PGSQL.5432"), isExpected: false),
-                PostgresTarget(
-                    address: .unix(path: "/var/run/postgresql/.s.PGSQL.5433"),
-                    label: "localhost:5433", isExpected: false),
-            ])
-        #expect(PostgresReader.discover(tree: MemoryTree([:]), paths: NodePaths()).isEmpty)
-        let alone = MemoryTree(["/tmp/.s.PGSQL.6000": "", "/tmp/.s.PGSQL.6000.lock": ""])
-        #expect(PostgresReader.discover(tree: alone, paths: NodePaths()).map(\.label) == [nil])
     }
 }

@@ -397,26 +397,11 @@ struct PostgresSessionTests {
         #expect(rest == [], "no proof for such a challenge")
     }
 
-    @Test("RFC 7677's example")
-    func example() throws {
-        var client = ScramClient(
-            user: "user", password: "pencil", nonce: "rOprNGfwEbeRWgbNEkqO")
-        #expect(client.first == Array("n,,n=user,r=rOprNGfwEbeRWgbNEkqO".utf8))
-        let nonce = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0"
-        let answer = try client.answer(Array("\(nonce),s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096".utf8))
-        #expect(
-            String(decoding: answer, as: UTF8.self)
-                == "c=biws,\(nonce),p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=")
-        #expect(!client.isVerified)
-        try client.verify(Array("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=".utf8))
-        #expect(client.isVerified)
-    }
-
     @Test("kept keys serve the same password, salt and iterations alone")
     func keys() throws {
         let keys = ScramKeys()
         func answer(_ password: String, _ salt: String, keys: ScramKeys?) throws -> [UInt8] {
-            var client = ScramClient(user: "", password: password, nonce: "abc", keys: keys)
+            var client = ScramClient(password: password, nonce: "abc", keys: keys)
             return try client.answer(Array("r=abcd,\(salt)".utf8))
         }
         for (password, salt) in [
@@ -427,12 +412,6 @@ struct PostgresSessionTests {
                 try answer(password, salt, keys: keys) == answer(password, salt, keys: nil),
                 "\(password) \(salt)")
         }
-    }
-
-    @Test("names with = and , are escaped")
-    func escaping() {
-        let client = ScramClient(user: "a=b,c", password: "x", nonce: "n")
-        #expect(client.first == Array("n,,n=a=3Db=2Cc,r=n".utf8))
     }
 
     @Test(
@@ -462,6 +441,23 @@ struct PostgresSessionTests {
                 Issue.record("\(String(describing: error))")
                 return
             }
+        }
+    }
+
+    @Test("a password is read where the server asks for one")
+    func reading() async throws {
+        let failure = ServiceError.refused(
+            .unix(path: "/s"), code: "password_file", message: "errno 13")
+        func password() throws(ServiceError) -> String? { throw failure }
+        for (request, expected) in [(Say.letIn, nil), (Self.offer, failure)] {
+            let server = try ScriptedServer([.receive(Say.startup), .send(request)])
+            let error = Self.failure { () throws(ServiceError) in
+                _ = try PostgresSession(
+                    server.address, user: "petrel", database: "db", password: try password(),
+                    clock: ManualClock(), random: CountingRandom(), milliseconds: 5_000)
+            }
+            #expect(error == expected)
+            _ = await server.end()
         }
     }
 

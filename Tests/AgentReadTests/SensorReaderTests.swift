@@ -305,6 +305,44 @@ struct SensorReaderTests {
         #expect(try none.read(now: Self.now).isEmpty)
     }
 
+    @Test(
+        "a process without free descriptors says nothing of the hardware; a driver's errors leave its value out",
+        arguments: [(24, true), (23, true), (12, true), (13, false), (5, false), (11, false)]
+            as [(Int32, Bool)])
+    func failures(errno: Int32, isError: Bool) throws {
+        let files = [
+            "/sys/class/thermal/thermal_zone0/temp": "1000\n",
+            "/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "1\n",
+            "/sys/class/hwmon/hwmon0/temp1_input": "1000\n",
+        ]
+        let tree = RefusingTree(files, refused: files.mapValues { _ in errno })
+        tree.files.create("/sys/class/hwmon/hwmon0/name", "chip\n")
+        let readers: [any NodeReader] = [
+            ThermalReader(tree: tree, paths: NodePaths()),
+            CPUFrequencyReader(tree: tree, paths: NodePaths()),
+            HardwareMonitorReader(tree: tree, paths: NodePaths()),
+        ]
+        for reader in readers {
+            let families = try? reader.read(now: Self.now)
+            let names = families?.map(\.name).filter { $0 != "node_hwmon_chip_names" }
+            #expect(names == (isError ? nil : []), "\(reader.name)")
+        }
+        let folders = ["/sys/class/thermal", "/sys/devices/system/cpu", "/sys/class/hwmon"]
+        let full = RefusingTree(
+            files, refused: Dictionary(uniqueKeysWithValues: folders.map { ($0, 24) }))
+        for (reader, folder) in zip(
+            [
+                ThermalReader(tree: full, paths: NodePaths()),
+                CPUFrequencyReader(tree: full, paths: NodePaths()),
+                HardwareMonitorReader(tree: full, paths: NodePaths()),
+            ] as [any NodeReader], folders)
+        {
+            #expect(
+                throws: ReadError.file(FileError(operation: "list", path: folder, errno: 24))
+            ) { try reader.read(now: Self.now) }
+        }
+    }
+
     // MARK: - cpufreq
 
     @Test("cpufreq: every file's metric, governors, CPUs that are off")
@@ -345,5 +383,20 @@ struct SensorReaderTests {
         ) { try reader.read(now: Self.now) }
         let none = CPUFrequencyReader(tree: MemoryTree([:]), paths: NodePaths())
         #expect(try none.read(now: Self.now).isEmpty)
+    }
+
+    @Test("cpufreq: a long list of CPUs that are off")
+    func offline() throws {
+        let folder = "/sys/devices/system/cpu/"
+        let odd = stride(from: 1, to: 256, by: 2).map { "\($0)" }.joined(separator: ",")
+        let tree = MemoryTree([
+            folder + "offline": odd + "\n", folder + "cpu254/cpufreq/scaling_cur_freq": "1\n",
+            folder + "cpu255/cpufreq/scaling_cur_freq": "1\n",
+        ])
+        let reader = CPUFrequencyReader(tree: tree, paths: NodePaths())
+        #expect(
+            NodeReaderTests.samples(try reader.read(now: Self.now)) == [
+                "node_cpu_scaling_frequency_hertz{cpu=\"254\"}": 1000
+            ])
     }
 }

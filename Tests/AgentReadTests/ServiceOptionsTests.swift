@@ -12,6 +12,29 @@ struct ServiceOptionsTests {
         return options
     }
 
+    @Test(
+        "which readers an option is about",
+        arguments: [
+            ("disable: [docker]", ["container", "docker"]), ("disable: [chrony]", ["chrony"]),
+            ("valkey: [{address: \"127.0.0.1:1\"}]", ["valkey"]),
+            ("valkey_keys: [{key: z}]", ["valkey"]),
+            ("postgres: [{address: \"127.0.0.1:1\"}]", ["postgres"]),
+            ("pgbouncer: [{address: \"127.0.0.1:1\"}]", ["pgbouncer"]),
+            ("caddy: [{address: \"127.0.0.1:1\"}]", ["caddy"]), ("disable: [caddy]", ["caddy"]),
+            ("certificates: [/srv/*.pem]", ["certificates"]),
+            ("secrets: [{name: t, expires: 2027-01-31}]", ["certificates"]),
+            ("backups: [{name: n, paths: [/b/*]}]", ["backups"]), ("disable: []", []),
+        ] as [(String, Set<String>)])
+    func isSame(text: String, changed: Set<String>) throws {
+        let options = try Self.options("services: {\(text)}")
+        let none = try Self.options("{}")
+        let names = [
+            "backups", "caddy", "certificates", "chrony", "container", "cpu", "docker", "fail2ban",
+            "pgbackrest", "pgbouncer", "postgres", "valkey",
+        ]
+        #expect(Set(names.filter { !options.isSame($0, as: none) }) == changed)
+    }
+
     @Test("servers, keys, files")
     func whole() throws {
         let options = try Self.options(
@@ -24,8 +47,9 @@ struct ServiceOptionsTests {
                   keys: [{bullmq: mail, prefix: b, db: 2}, {celery: c}, {key: k}]
                 - {address: "[::1]:6380", user: "", password_file: /s, server: b}
               valkey_keys: [{key: z}]
-              postgres: [{address: "db:5433", database: app}]
-              pgbouncer: [{address: "127.0.0.1:6433", user: stats}]
+              postgres: [{address: "10.0.0.5:5433", database: app}]
+              pgbouncer: [{address: "localhost:6433", user: stats}]
+              caddy: [{address: "127.0.0.1:2020", server: a}, {address: "[::1]:2019"}]
               certificates: [/srv/*.pem]
               secrets: [{name: token, expires: 2027-01-31}]
               backups: [{name: n, paths: [/b/*]}]
@@ -46,11 +70,16 @@ struct ServiceOptionsTests {
         #expect(options.valkeyKeys == [ValkeyKey(.key, "z")])
         #expect(
             options.postgres == [
-                PostgresTarget(address: .tcp(host: "db", port: 5433), database: "app")
+                PostgresTarget(address: .tcp(host: "10.0.0.5", port: 5433), database: "app")
             ])
         #expect(
             options.pgbouncer == [
-                PgBouncerTarget(address: .tcp(host: "127.0.0.1", port: 6433), user: "stats")
+                PgBouncerTarget(address: .tcp(host: "localhost", port: 6433), user: "stats")
+            ])
+        #expect(
+            options.caddy == [
+                CaddyTarget(.tcp(host: "127.0.0.1", port: 2020), label: "a"),
+                CaddyTarget(.tcp(host: "::1", port: 2019)),
             ])
         #expect(options.certificatePatterns == ["/srv/*.pem"])
         #expect(options.secrets.map(\.expiresAt.rawValue) == [1_801_353_600_000])
@@ -64,13 +93,36 @@ struct ServiceOptionsTests {
             ("services: {valkey: [{address: 6379}]}", "expected a socket's path or HOST:PORT"),
             ("services: {valkey: [{address: 'a:0'}]}", "expected a socket's path or HOST:PORT"),
             ("services: {valkey: [{address: '::1:6379'}]}", "expected a socket's path"),
+            ("services: {postgres: [{address: 'db:1'}]}", "expected localhost or an IP address"),
             (
-                "services: {valkey: [{address: 'a:1'}, {address: 'b:1'}]}",
+                "services: {valkey: [{address: '127.0.0.1:1'}, {address: '127.0.0.1:2'}]}",
                 "give each a `server` of its own"
             ),
-            ("services: {postgres: [{address: 'a:1', port: 2}]}", "unknown key `port`"),
-            ("services: {postgres: [{address: 'a:1', password_file: x}]}", "absolute path"),
+            (
+                "services: {pgbouncer: [{address: /a}, {address: /b}]}",
+                "give each a `server` of its own"
+            ),
+            (
+                "services: {valkey: [{address: /a, server: x}, {address: /a, server: y}]}",
+                "`/a` is listed twice"
+            ),
+            (
+                "services: {valkey: ["
+                    + (1...9).map { "{address: /a\($0), server: s\($0)}" }
+                    .joined(separator: ", ") + "]}",
+                "9 servers; at most 8 are read"
+            ),
+            ("services: {postgres: [{address: '[::1]:1', port: 2}]}", "unknown key `port`"),
+            ("services: {caddy: [{address: /run/caddy.sock}]}", "expected HOST:PORT"),
+            ("services: {caddy: [{address: 'web:2019'}]}", "expected localhost or an IP address"),
+            (
+                "services: {caddy: [{address: '127.0.0.1:1'}, {address: '127.0.0.1:2'}]}",
+                "give each a `server` of its own"
+            ),
+            ("services: {caddy: [{address: '[::1]:1', user: x}]}", "unknown key `user`"),
+            ("services: {postgres: [{address: /a, password_file: x}]}", "absolute path"),
             ("services: {valkey_keys: [{queue: x}]}", "key"),
+            ("services: {valkey_keys: [{celery: c}, {celery: c, db: 0}]}", "`c` is listed twice"),
             ("services: {certificates: [a.pem]}", "expected absolute paths, found `a.pem`"),
             ("services: {secrets: [{name: a, expires: soon}]}", "expected a day or a time"),
             ("services: {backups: [{name: a}]}", "expected absolute paths"),

@@ -253,6 +253,31 @@ struct ValkeyReaderTests {
         #expect(server.connections == 1)
     }
 
+    @Test("what is listed twice is asked once")
+    func listedTwice() throws {
+        let server = try FakeValkey { command in
+            switch command {
+            case ["LLEN", "z"]: "-WRONGTYPE no list\r\n"
+            case ["LLEN", "c"]: ":3\r\n"
+            case ["ZCARD", "z"]: ":5\r\n"
+            case _ where ["LLEN", "ZCARD"].contains(command[0]): ":0\r\n"
+            default: Self.answer(command, Self.short)
+            }
+        }
+        let keys = [ValkeyKey(.celery, "c"), ValkeyKey(.key, "z")]
+        let reader = Self.reader(ValkeyTarget(server.address, keys: keys + keys))
+        for _ in 0..<2 {
+            let samples = try Self.samples(reader)
+            #expect(
+                samples[#"petrel_queue_jobs{db="db0",queue="c",state="wait",system="celery"}"#]
+                    == 3)
+            #expect(samples[#"redis_key_size{db="db0",key="z"}"#] == 5)
+            #expect(reader.problems == [])
+        }
+        #expect(
+            server.takeCommands().filter { $0.hasSuffix(" z") } == ["LLEN z", "ZCARD z", "ZCARD z"])
+    }
+
     @Test("a database that is not there loses its own keys alone")
     func missingDatabase() throws {
         let server = try FakeValkey { command in
@@ -400,73 +425,5 @@ struct ValkeyReaderTests {
         #expect(try Self.samples(reader)["redis_up"] == 1)
         #expect(server.takeCommands() == ["INFO all", "LATENCY LATEST"])
         #expect(reader.problems.count == 1 && reader.problems[0].contains("SLOWLOG LEN"))
-    }
-
-    @Test("two servers share families and differ by their label")
-    func twoServers() throws {
-        let first = try FakeValkey { Self.answer($0, Self.short) }
-        let second = try FakeValkey { Self.answer($0, ["redis_version:6.2.0"]) }
-        let targets = [
-            ValkeyTarget(first.address), ValkeyTarget(second.address, label: "cache"),
-            ValkeyTarget(first.address, label: "the same"),
-        ]
-        let reader = ValkeyReader(
-            tree: MemoryTree(), clock: ManualClock(), targets: { targets }, milliseconds: 5_000)
-        let families = try reader.read(now: Self.now)
-        let up = try #require(families.first { $0.name == "redis_up" })
-        #expect(up.points.map { $0.labels["server"] } == ["", "cache"])
-        #expect(Set(families.map(\.name)).count == families.count)
-        let samples = NodeReaderTests.samples(families)
-        #expect(samples[#"redis_instance_info{redis_version="6.2.0",server="cache"}"#] == 1)
-    }
-
-    // MARK: - Discovery
-
-    static let listeners = [
-        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid",
-        "   0: 0100007F:18EB 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0",
-        "   1: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0",
-        "   2: 0A00000A:0050 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0",
-        "   3: 0100007F:1538 00000000:0000 01 00000000:00000000 00:00000000 00000000     0",
-        "   4: broken", "",
-    ]
-
-    @Test("ports that listen on a loopback or everywhere, of both families")
-    func listeningPorts() throws {
-        let zeros = String(repeating: "0", count: 24)
-        let rest = String(repeating: "0", count: 32) + ":0000 0A 00000000:00000000"
-        let tree = MemoryTree([
-            "/proc/net/tcp": Self.listeners.joined(separator: "\n"),
-            "/proc/net/tcp6": [
-                "  sl  local_address                         remote_address   st",
-                "   0: \(zeros)01000000:0CEA \(rest)", "   1: \(zeros)00000000:0CEB \(rest)",
-                "   2: 0000000000000000FFFF00000100007F:0CEC \(rest)",
-                "   3: B80D01200000000000000000\("01000000"):0CED \(rest)",
-            ].joined(separator: "\n"),
-        ])
-        let ports = ListeningPorts.read(tree: tree, paths: NodePaths())
-        #expect(ports == [6379, 8080, 3306, 3307, 3308])
-        #expect(ListeningPorts.read(tree: MemoryTree(), paths: NodePaths()) == [])
-    }
-
-    @Test("servers are found by port and by socket")
-    func discovery() throws {
-        let keys = [ValkeyKey(.celery, "celery")]
-        let tree = MemoryTree([
-            "/run/redis/redis-server.sock": "", "/run/redis/redis-server.pid": "",
-            "/run/redis-cache/redis-server.sock": "", "/run/redisx/a.sock": "",
-        ])
-        let cache = ValkeyTarget(
-            .unix(path: "/run/redis-cache/redis-server.sock"), label: "redis-cache")
-        #expect(
-            ValkeyReader.discover(tree: tree, paths: NodePaths(), keys: keys) == [
-                ValkeyTarget(.unix(path: "/run/redis/redis-server.sock"), keys: keys), cache,
-            ])
-        tree.create("/proc/net/tcp", Self.listeners.joined(separator: "\n"))
-        #expect(
-            ValkeyReader.discover(tree: tree, paths: NodePaths(), keys: keys) == [
-                ValkeyTarget(.tcp(host: "127.0.0.1", port: 6379), keys: keys), cache,
-            ])
-        #expect(ValkeyReader.discover(tree: MemoryTree(), paths: NodePaths()) == [])
     }
 }

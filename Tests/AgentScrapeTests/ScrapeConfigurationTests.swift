@@ -259,11 +259,12 @@ struct ScrapeConfigurationTests {
         // By chance 40 of them leave one of four quarters empty once in 25,000 times.
         #expect(Set(offsets.map { $0 / 3_750 }).count == 4)
         for target in targets {
-            let next = target.next(after: TimestampMS(1_700_000_000_123))
+            let grid = target.grid(from: TimestampMS(1_700_000_000_000))
+            let next = grid.next(after: TimestampMS(1_700_000_000_123))
             #expect(next > TimestampMS(1_700_000_000_123))
             #expect(next.rawValue <= 1_700_000_000_123 + 15_000)
             #expect((next.rawValue - target.offsetMilliseconds) % 15_000 == 0)
-            #expect(target.next(after: next).rawValue == next.rawValue + 15_000)
+            #expect(grid.next(after: next).rawValue == next.rawValue + 15_000)
         }
     }
 }

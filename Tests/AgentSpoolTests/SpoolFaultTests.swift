@@ -31,6 +31,28 @@ struct SpoolFaultTests {
         return (scenario, operations, true)
     }
 
+    @Test("an empty position ends its source; positions that are replaced take up their room once")
+    func positionsEnd() throws {
+        let tree = SimulatedFileTree(random: SeededRandom(seed: 1))
+        func move(_ spool: Spool, _ bytes: [UInt8]) throws {
+            let dictionary = try spool.dictionary(forPayloadBytes: 100)
+            _ = try spool.append(
+                .metrics, recordCount: 1, payload: [1],
+                positions: (0..<40).map { SourcePosition(source: "file:\($0)", bytes: bytes) },
+                dictionary: dictionary)
+            spool.flush()
+        }
+        let spool = try Self.open(tree, segmentBytes: 256 << 10)
+        for byte in 0...2 as ClosedRange<UInt8> {
+            try move(spool, [UInt8](repeating: byte, count: 1000))
+        }
+        #expect(spool.positions.count == 40)
+        try move(spool, [])
+        #expect(spool.positions.isEmpty)
+        spool.close()
+        #expect(try Self.open(tree, segmentBytes: 256 << 10).positions.isEmpty)
+    }
+
     @Test("every operation fails once", arguments: [5, 28] as [Int32], [false, true])
     func everyOperation(errno: Int32, isLasting: Bool) {
         let operations = Self.life(seed: 3, failAt: nil, isLasting: false, errno: errno).operations

@@ -113,6 +113,42 @@ struct SpoolStatusTests {
             tree.asked == ["open", "read", "write", "fdatasync", "fsync", "allocate", "remove"])
     }
 
+    @Test(
+        "the oldest record that is neither acknowledged nor lost, over segments and a new opening")
+    func oldest() throws {
+        let tree = SimulatedFileTree(random: SeededRandom(seed: 1))
+        let clock = VirtualClock()
+        let start = clock.now
+        func open() throws -> Spool {
+            try Spool(
+                kind: .metrics, directory: "/spool", tree: tree, clock: clock,
+                random: SeededRandom(seed: 7),
+                configuration: SpoolConfiguration(
+                    segmentBytes: 4096, bytesMax: 64 * 1024, freeBytesMin: 0, overflow: .dropOldest)
+            )
+        }
+        var spool = try open()
+        #expect(spool.oldestAt == nil && !spool.isAtBound)
+        for number in 1...30 as ClosedRange<UInt64> {
+            clock.advance(nanoseconds: 1_000_000_000)
+            try SpoolFaultTests.append(spool, number)
+            spool.flush()
+        }
+        func seconds() -> Int64? {
+            spool.oldestAt.map { ($0.rawValue - start.rawValue) / 1_000_000_000 }
+        }
+        #expect(seconds() == 1)
+        spool.acknowledge(through: 7)
+        #expect(seconds() == 8)
+        spool.reject(8, detail: "test")
+        #expect(seconds() == 9)
+        spool.close()
+        spool = try open()
+        #expect(seconds() == 9)
+        spool.acknowledge(through: 30)
+        #expect(spool.oldestAt == nil)
+    }
+
     @Test("the figures are those of the last change")
     func follows() throws {
         let tree = SimulatedFileTree(random: SeededRandom(seed: 1))

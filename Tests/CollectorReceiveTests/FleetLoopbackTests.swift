@@ -265,7 +265,10 @@ import WorldLive
             try await harness.running([stream]) {
                 #expect(await harness.eventually { spool.acknowledged == 11 })
                 #expect(metrics.isConnected(.metrics))
+                #expect(metrics.standing(.metrics).connectedAt != nil)
+                #expect(metrics.standing(.logs) == StreamStanding())
             }
+            #expect(metrics.standing(.metrics).connectedAt == nil)
             #expect(harness.writer.records == 10)
             #expect(harness.writer.gaps.map(\.count) == [7])
             #expect(spool.state.withLock { $0.rejected } == [6])

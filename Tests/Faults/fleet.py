@@ -7,7 +7,10 @@ identity (copied, revoked and replaced hosts), remote-write (Prometheus sends wh
 openmetrics (exemplars, start timestamps and units of a scraped target while agent and collector are killed),
 backup (a day out of SQL and the engine; dumps restored into fresh clusters),
 log-torture (`--rounds` lines through files that rotate by rename, rename and gzip, copytruncate, under agent kills),
-configuration (collector.yaml by check-config and by a collector that runs with it).
+configuration (collector.yaml by check-config and by a collector that runs with it),
+flood (100,000 lines a second into one file for `--rounds` seconds),
+hang (`--rounds` scrapes with a hung mount, FIFO, database, cache and target),
+reload (`--rounds` reloads of the agent's configuration while lines are written).
 Each prints sent, stored, gap, in spool, lost, duplicated; the run ends with `N passed, M failed`.
 """
 import argparse
@@ -22,10 +25,14 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import backup  # noqa: E402
 import configuration  # noqa: E402
+import flood  # noqa: E402
+import footprint  # noqa: E402
+import hang  # noqa: E402
 import hostile  # noqa: E402
 import identity  # noqa: E402
 import log_torture  # noqa: E402
 import openmetrics  # noqa: E402
+import reload  # noqa: E402
 import remote_write  # noqa: E402
 from harness import Fleet, Receiver, Writer, account, expect_exact, pause, wait_until  # noqa: E402
 
@@ -103,7 +110,7 @@ groups:
     interval: 1s
     rules:
       - alert: Busy
-        expr: node_load1 >= 0
+        expr: node_load1{{host="h1"}} >= 0
         for: {hold}
         labels: {{severity: page}}
         annotations: {{summary: "load is {{{{ $value }}}} on {{{{ $labels.host }}}}"}}
@@ -111,7 +118,8 @@ groups:
 
 
 def rule(options, hold):
-    """One rule to one message through receivers that first fail; the collector is killed on the way."""
+    """One rule to one message through receivers that first fail; the collector is killed on the way. What agents keep in
+    memory is measured beside it."""
     script = [(500, {}), (429, {"Retry-After": "1"})]
     hooks = {name: Receiver(script) for name in ("webhook", "slack", "discord")}
     alerting = f"""
@@ -123,7 +131,8 @@ receivers:
     discord_configs: [{{webhook_url: "{hooks['discord'].url}"}}]
 """
     try:
-        with Fleet(options.programs, alerting_yaml=alerting, rules_yaml=RULE.format(hold=hold)).up() as fleet:
+        with (Fleet(options.programs, alerting_yaml=alerting, rules_yaml=RULE.format(hold=hold)).up() as fleet,
+              footprint.Footprint(fleet) as memory):
             wait_until("transition committed", 90,
                        lambda: int(fleet.sql("SELECT count(*) FROM petrel.outbox WHERE alert_labels::text LIKE '%Busy%'")) >= 3)
             fleet.collector.kill(signal.SIGKILL)  # between transition and send
@@ -144,6 +153,7 @@ receivers:
                 ids = {r["id"] for r in busy}
                 assert len(ids) == 1 and None not in ids, f"{name}: several ids {ids}"
                 print(f"  {name}: answers {[r['status'] for r in busy]}, one id {next(iter(ids))}")
+            memory.check()
     finally:
         for hook in hooks.values():
             hook.close()
@@ -301,6 +311,18 @@ def configurations(options, _):
     configuration.run(options)
 
 
+def floods(options, seconds):
+    flood.run(options, seconds)
+
+
+def hangs(options, count):
+    hang.run(options, count)
+
+
+def reloads(options, rounds):
+    reload.run(options, rounds)
+
+
 def log_tortures(options, count):
     log_torture.run(options, count)
 
@@ -315,6 +337,7 @@ SCENARIOS = {
     "hostile": (hostile_peers, 0, 0), "identity": (identities, 0, 0),
     "remote-write": (prometheus_sends, 60, 3), "backup": (backups, 0, None),
     "openmetrics": (scrapes, 12, 2), "configuration": (configurations, 0, 0),
+    "flood": (floods, 60, 3), "hang": (hangs, 10, 1), "reload": (reloads, 40, 6),
     # `make test` runs it beside the others, not after them.
     "log-torture": (log_tortures, 1_000_000, None),
 }

@@ -224,6 +224,56 @@ class Writer(threading.Thread):
         return self.sent
 
 
+class Meter(threading.Thread):
+    """Memory and CPU of the fleet's programs, read from /proc: `peak` MiB of resident memory by name."""
+
+    def __init__(self, fleet):
+        super().__init__(daemon=True)
+        self.fleet, self.ending = fleet, threading.Event()
+        self.peak = {"agent": 0.0, "collector": 0.0}
+        self.begun = self.cpu_seconds()
+
+    @staticmethod
+    def rss_mib(pid):
+        with open(f"/proc/{pid}/status") as f:
+            return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:")) / 1024
+
+    def cpu_seconds(self):
+        """By program; PostgreSQL's are of the processes that live, and of those that the postmaster has buried."""
+        def used(pid, fields):
+            with open(f"/proc/{pid}/stat") as f:
+                values = f.read().rsplit(")", 1)[1].split()
+            return sum(int(values[n]) for n in fields) / os.sysconf("SC_CLK_TCK")
+        postmaster = self.fleet.postgres_pid()
+        result = {name: used(getattr(self.fleet, name).process.pid, (11, 12)) for name in self.peak}
+        result["PostgreSQL"] = used(postmaster, (11, 12, 13, 14))
+        with open(f"/proc/{postmaster}/task/{postmaster}/children") as f:
+            for pid in f.read().split():
+                try:
+                    result["PostgreSQL"] += used(pid, (11, 12))
+                except FileNotFoundError:
+                    pass  # it has ended: the postmaster has its time
+        return result
+
+    def run(self):
+        while not self.ending.wait(0.25):
+            for name in self.peak:
+                try:
+                    self.peak[name] = max(self.peak[name], self.rss_mib(getattr(self.fleet, name).process.pid))
+                except (OSError, StopIteration):
+                    pass  # it was killed just now
+
+    def finish(self):
+        self.ending.set()
+        self.join()
+
+    def report(self, records):
+        """What each record cost, and the peaks."""
+        cpu = {name: value - self.begun[name] for name, value in self.cpu_seconds().items()}
+        print("  CPU of a record: " + ", ".join(f"{name} {1e6 * s / records:.1f} us" for name, s in cpu.items())
+              + "; peak RSS: " + ", ".join(f"{name} {mib:.0f} MiB" for name, mib in self.peak.items()), flush=True)
+
+
 def account(fleet, sent, seconds=120):
     """Waits until everything arrived, then counts: sent, stored, gap, in spool, lost, duplicated."""
     def arrived():
@@ -307,11 +357,14 @@ class MetricsServer:
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 body = text().encode()
-                self.send_response(200)
-                self.send_header("Content-Type", content_type)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                try:
+                    self.send_response(200)
+                    self.send_header("Content-Type", content_type)
+                    self.send_header("Content-Length", str(len(body)))
+                    self.end_headers()
+                    self.wfile.write(body)
+                except OSError:
+                    pass  # who asked has gone
 
             def log_message(self, *_):
                 pass

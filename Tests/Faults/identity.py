@@ -14,7 +14,7 @@ from harness import Program, Writer, account, expect_exact, free_port, wait_unti
 class Agent:
     """Another agent of the fleet, with its state, its file and its port."""
 
-    def __init__(self, fleet, name, state):
+    def __init__(self, fleet, name, state, journal=False):
         self.fleet, self.name, self.state = fleet, name, state
         self.port = free_port()
         self.lines = os.path.join(fleet.folder, f"{name}.log")
@@ -23,7 +23,7 @@ class Agent:
         config = fleet._write(f"{name}.yaml", f"""
 metrics: {{interval: 1s}}
 logs:
-  journal: {{enabled: false}}
+  journal: {{enabled: {str(journal).lower()}}}
   files: [{{path: {self.lines}, service: app}}]
 """)
         self.program = Program(

@@ -40,6 +40,28 @@ struct GzipReaderTests {
         #expect(try content(compressed, feeding: 1 << 20).bytes.count == 10_000_000)
     }
 
+    @Test("what stands before damage comes first")
+    func damaged() throws {
+        var state: UInt32 = 1
+        let bytes = (0..<20_000).map { _ -> UInt8 in
+            state = state &* 1_664_525 &+ 1_013_904_223
+            return UInt8(state >> 27)
+        }
+        var compressed = try Gzip.compress(bytes)
+        for index in (compressed.count * 3 / 4)..<compressed.count { compressed[index] = 0xff }
+        let reader = try GzipReader()
+        reader.feed(compressed)
+        var read: [UInt8] = []
+        #expect(throws: GzipError.malformed) {
+            while true {
+                let piece = try reader.next()
+                guard !piece.isEmpty else { break }
+                read += piece
+            }
+        }
+        #expect(read.prefix(10_000) == bytes.prefix(10_000))
+    }
+
     @Test("cut short is seen, other bytes are refused")
     func refusals() throws {
         let cut = Array(try Gzip.compress(Array("some text".utf8)).dropLast(3))

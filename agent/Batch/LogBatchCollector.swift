@@ -50,6 +50,11 @@ package struct LogBatchCollector: Sendable {
     /// Bytes held.
     package var heldBytes: Int { ready.reduce(open.bytes) { $0 + $1.bytes } }
 
+    /// How far sources are read by what is held: the newest position of each, in no order.
+    package var positions: [SourcePosition] {
+        (ready + [open]).reduce([]) { $0.moved(by: $1.positions) }
+    }
+
     /// Readers must wait until batches are taken.
     package var isFull: Bool { heldBytes >= configuration.heldBytesMax }
 
@@ -93,5 +98,12 @@ package struct LogBatchCollector: Sendable {
         ready.append(open)
         open = CollectedLogs()
         openedAt = nil
+    }
+}
+
+extension [SourcePosition] {
+    /// These positions with `newer` in the place of those of the same sources. O(n²) in the sources.
+    package func moved(by newer: [SourcePosition]) -> [SourcePosition] {
+        filter { position in !newer.contains { $0.source == position.source } } + newer
     }
 }

@@ -2,7 +2,7 @@ package import Model
 package import Storage
 import Wire
 
-// Scrapes of targets. Their series share the dictionary, and so the numbers, with those of the host's own readers.
+// Scrapes of targets, and of the host's own readers as one of them: they share a dictionary, and so the numbers.
 extension MetricsBatchWriter {
     /// Times of one payload: the collector's work for each is not small.
     static let timesMax = 64
@@ -14,8 +14,16 @@ extension MetricsBatchWriter {
         _ scrape: TargetScrape, to sink: some SpoolSink
     ) throws(BatchError) -> WrittenBatch {
         defer { if scrape.isLast { interned.targets[scrape.target] = nil } }
+        return try write(scrape, refused: HostSeries.Refused(), to: sink)
+    }
+
+    /// The gap record counts what was `refused` already, too.
+    mutating func write(
+        _ scrape: TargetScrape, refused: HostSeries.Refused, to sink: some SpoolSink
+    ) throws(BatchError) -> WrittenBatch {
         var written = WrittenBatch()
-        var firstProblem = ""
+        written.refused = refused.count
+        var firstProblem = refused.problem
         var place = Place()
         while place.row < scrape.rows.count {
             let from = place

@@ -34,13 +34,18 @@ package struct ExportContent: Sendable {
     package var metrics: @Sendable () async -> [UInt8]
     /// `/healthz`: nil is 200 `ok`, a text is 503 with that text.
     package var ailment: @Sendable () async -> String?
+    /// `/status`: 200 where the agent can work, else 503, with a text for a person, which may name files and servers:
+    /// for a socket that others can't reach. Nil is 404.
+    package var status: (@Sendable () async -> (isWell: Bool, text: String))?
 
     package init(
         metrics: @escaping @Sendable () async -> [UInt8],
-        ailment: @escaping @Sendable () async -> String? = { nil }
+        ailment: @escaping @Sendable () async -> String? = { nil },
+        status: (@Sendable () async -> (isWell: Bool, text: String))? = nil
     ) {
         self.metrics = metrics
         self.ailment = ailment
+        self.status = status
     }
 }
 
@@ -63,7 +68,7 @@ package enum ExportError: Error, Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// The agent's HTTP/1.1 server: `GET` and `HEAD` of `/metrics`, `/healthz` and `/`.
+/// The agent's HTTP/1.1 server: `GET` and `HEAD` of `/metrics`, `/healthz`, `/` and, on its own socket, `/status`.
 ///
 /// `bind` and `run` are apart so that a taken port is known before the services start and the agent can go on without.
 /// Stopping closes the listener and idle connections at once and lets a request that is under way have its answer.
@@ -93,7 +98,7 @@ package final class ExportServer: Service {
     ) async throws(ExportError) -> ExportServer {
         do {
             let listener = try await ServerBootstrap(group: group)
-                .serverChannelOption(.backlog, value: 64)
+                .serverChannelOption(.backlog, value: backlog)
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                 .childChannelOption(.autoRead, value: false)
                 .bind(host: configuration.host, port: configuration.port) { channel in
@@ -110,6 +115,29 @@ package final class ExportServer: Service {
                 host: configuration.host, port: configuration.port, detail: "\(error)")
         }
     }
+
+    /// Takes over `descriptor`, a Unix socket that listens; the configuration's place is not used. Throws
+    /// `cannotListen`.
+    package static func adopt(
+        _ descriptor: Int32, _ configuration: ExportConfiguration, content: ExportContent,
+        group: any EventLoopGroup
+    ) async throws(ExportError) -> ExportServer {
+        do {
+            let listener = try await ServerBootstrap(group: group)
+                .childChannelOption(.autoRead, value: false)
+                .bind(descriptor) { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try configure(channel, configuration)
+                        return channel
+                    }
+                }
+            return ExportServer(configuration, content, listener)
+        } catch {
+            throw .cannotListen(host: "descriptor", port: Int(descriptor), detail: "\(error)")
+        }
+    }
+
+    private static let backlog: Int32 = 64
 
     private static func configure(
         _ channel: any Channel, _ configuration: ExportConfiguration
@@ -217,9 +245,10 @@ package final class ExportServer: Service {
 
     private func response(to request: HTTPRequestHead) async -> Response {
         let path = request.uri.prefix { $0 != "?" }
-        guard ["/", "/metrics", "/healthz"].contains(path) else {
-            return Response(.notFound, "404 not found: /metrics, /healthz\n")
-        }
+        guard
+            ["/", "/metrics", "/healthz"].contains(path)
+                || (path == "/status" && content.status != nil)
+        else { return Response(.notFound, "404 not found: /metrics, /healthz\n") }
         guard request.method == .GET || request.method == .HEAD else {
             return Response(.methodNotAllowed, "405 method not allowed: GET, HEAD\n")
         }
@@ -229,6 +258,9 @@ package final class ExportServer: Service {
             response.type = Self.metricsType
             response.body = await content.metrics()
             return response
+        case "/status":
+            guard let status = await content.status?() else { return Response(.notFound, "") }
+            return Response(status.isWell ? .ok : .serviceUnavailable, status.text)
         case "/healthz":
             if let ailment = await content.ailment() {
                 return Response(.serviceUnavailable, ailment + "\n")

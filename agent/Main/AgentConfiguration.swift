@@ -2,6 +2,7 @@ import AgentRead
 import AgentScrape
 import Model
 import Startup
+import World
 import YAMLDocument
 
 /// `/etc/petrel/agent.yaml`. Every default works without a file; an unknown key is an error with its place.
@@ -35,12 +36,18 @@ struct AgentConfiguration: Sendable {
     var readerDeadline = PrometheusDuration(milliseconds: 5_000)
     /// What is read of the services beside the agent.
     var services = ServiceOptions()
+    /// Which security settings are checked.
+    var posture = PostureOptions()
     var readsJournal = true
     /// Empty: the machine's own journal.
     var journalDirectory = ""
     /// What a first start reads of the journal: everything, or only what comes after.
     var readsJournalFromHead = false
     var files: [LogFile] = []
+    /// Whether the logs of Docker's containers are read.
+    var readsDocker = true
+    /// Their folder; empty: it is looked for.
+    var dockerFolder = ""
     /// What is scraped beside the host's own readers, after relabeling.
     var scrapeTargets: [ScrapeTarget] = []
     /// What never leaves the host, and what log lines are counted by.
@@ -65,6 +72,7 @@ struct AgentConfiguration: Sendable {
         logFormat = try root.logFormat(default: logFormat)
         try readMetrics(&root)
         services = try ServiceOptions(&root)
+        posture = try PostureOptions(&root)
         let jobs = try ScrapeJob.readAll(&root, interval: interval)
         do throws(TargetProblem) {
             scrapeTargets = try ScrapeTarget.all(jobs)
@@ -100,6 +108,12 @@ struct AgentConfiguration: Sendable {
         readsJournalFromHead = start == "head"
         try journal.finish()
         try readFiles(&logs)
+        readsDocker = try logs.bool("docker", default: readsDocker)
+        dockerFolder = try logs.string("docker_folder", default: dockerFolder)
+        guard dockerFolder.isEmpty || dockerFolder.hasPrefix("/") else {
+            throw logs.error(
+                at: "docker_folder", "expected an absolute path, found `\(dockerFolder)`")
+        }
         try redaction.read(&logs)
         try logMetrics.read(&logs)
         try logs.finish()
@@ -150,6 +164,11 @@ struct AgentConfiguration: Sendable {
                     milliseconds: 100)...PrometheusDuration(milliseconds: 60_000)))
         try section.finish()
         return multiline
+    }
+
+    /// The folders whose containers' logs are read.
+    func dockerFolders(_ tree: any WorldFileTree) -> [String] {
+        readsDocker ? DockerLogs.folders(dockerFolder, in: tree) : []
     }
 
     /// Entries of `logs.files`: each has a thread.

@@ -151,19 +151,60 @@ struct AgentDoctor {
     private func logResults(_ figures: OwnFigures?) -> [CheckResult] {
         let access = service.access
         let reader = service.reader.name
-        var results = configuration.files.flatMap { file in
-            let isRead = figures.flatMap {
-                AgentChecks.isRead(FileTailReader.source(path: file.path), $0)
-            }
+        var results = configuration.files.flatMap { file -> [CheckResult] in
+            let source = FileTailReader.source(path: file.path)
+            // A pattern is up whatever becomes of one of its files.
+            let hasProblems =
+                figures?.all("petrel_agent_log_source_problems").contains {
+                    $0.labels["source"] == source && $0.value > 0
+                } ?? false
+            let isRead = hasProblems ? false : figures.flatMap { AgentChecks.isRead(source, $0) }
             // The first of a pattern stand for all.
             let paths = (try? file.readerConfiguration().paths(in: LiveFileTree())) ?? [file.path]
+            guard !paths.isEmpty else {
+                return [
+                    .warn(
+                        "log file",
+                        "\(file.path): no file is found; those that come are read, where \(reader) can "
+                            + "list their folder",
+                        remedy:
+                            "sudo -u \(reader) sh -c 'ls -l \(file.path)'   # or take it out of "
+                            + "logs.files in agent.yaml")
+                ]
+            }
             return paths.prefix(Self.filesOfPatternMax).map {
                 access.logFile($0, reader: reader, isRead: isRead)
             }
         }
+        results += dockerResults(figures)
         // The running agent has said already whether it can read the journal.
         if figures == nil { results.append(journalResult()) }
         return results
+    }
+
+    /// Nothing where there is no Docker.
+    private func dockerResults(_ figures: OwnFigures?) -> [CheckResult] {
+        let reader = service.reader.name
+        let place = "logs of containers"
+        return configuration.dockerFolders(files).compactMap { folder in
+            let source = DockerLogs.source(folder: folder)
+            let problems = figures?.all("petrel_agent_log_source_problems").first {
+                $0.labels["source"] == source
+            }
+            let warning = CheckResult.warn(
+                place, "\(folder) is not readable for \(reader)",
+                remedy: DockerLogs.remedy(folder: folder, user: reader)
+                    + "   # or logs: {docker: false} in agent.yaml")
+            switch service.access.verdict(folder) {
+            case .absent: return nil
+            case .readable: return .ok(place, "\(folder) is readable for \(reader)")
+            case .denied, .unknown:
+                // Access control lists are not in the mode's bits: the running agent knows.
+                guard let problems else { return warning }
+                return problems.value > 0
+                    ? warning : .ok(place, "\(folder) is read by the running agent")
+            }
+        }
     }
 
     private func journalResult() -> CheckResult {

@@ -96,6 +96,8 @@ extension StartFiles {
 extension AgentConfiguration {
     var identityFolder: String { stateDirectory + "/identity" }
     var spoolFolder: String { stateDirectory + "/spool" }
+    /// Where the running agent answers `petrel-agent status`.
+    var statusSocket: String { stateDirectory + "/status.sock" }
     /// What scraped targets had at the last stop.
     var scrapeFolder: String { stateDirectory + "/scrape" }
 

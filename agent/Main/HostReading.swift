@@ -14,6 +14,7 @@ enum HostReading {
         let services = configuration.services
         let containers: any ContainerNames =
             services.isOn("docker") ? DockerNames(clock: clock) : NoContainerNames()
+        let posture = configuration.posture
         return StandardReaders.make(
             tree: tree, paths: paths, options: configuration.nodeOptions, host: GlibcHostCalls(),
             containers: containers, version: PetrelAgent.version, revision: "",
@@ -23,6 +24,18 @@ enum HostReading {
             + ServiceReaders.make(
                 tree: tree, paths: paths, options: services,
                 identityFolder: configuration.identityFolder, clock: clock, random: LiveRandom())
+            + (posture.isEnabled
+                ? [
+                    PostureReader(
+                        tree: tree, paths: paths, options: posture,
+                        stateFolder: configuration.stateDirectory)
+                ] : [])
+    }
+
+    /// Root becomes the agent's user, where there is one: what root may read says nothing of what the agent can.
+    static func readAsTheAgent(_ configuration: AgentConfiguration) {
+        // A folder that is not there, or is root's: it stays root.
+        _ = try? ProcessOwner.become(ownerOf: configuration.stateDirectory)
     }
 
     /// The host's node name, for the `instance` label of its metrics.

@@ -20,6 +20,7 @@ struct PetrelAgent: AsyncParsableCommand {
 
     /// Exit codes: 0 fine, 1 the work failed, 2 the command line or a configuration file is wrong.
     static func main() async {
+        FreedMemory.prepareOneArena()
         if let end = await ProgramEnd.run(Self.self, surroundings: LiveSurroundings()) {
             Glibc.exit(end.code)
         }

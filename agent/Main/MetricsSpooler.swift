@@ -1,5 +1,6 @@
 import AgentBatch
 import AgentRead
+import AgentScrape
 import AgentSpool
 import Logging
 import Model
@@ -13,23 +14,39 @@ final class MetricsSpooler: Sendable {
     private let spool: Spool
     private let thread: DedicatedThread
     private let writer = Mutex(MetricsBatchWriter())
+    private let memory: TargetMemory
     private let logger: Logger
 
-    init(spool: Spool, thread: DedicatedThread, logger: Logger) {
+    /// `memory` is for the series of the host's readers.
+    init(spool: Spool, thread: DedicatedThread, memory: TargetMemory, logger: Logger) {
         self.spool = spool
         self.thread = thread
+        self.memory = memory
         self.logger = logger
     }
 
-    /// Durable when it returns, unless the disk refuses.
-    func write(_ scrape: MetricScrape) async {
-        let source = scrape.targetLabels["job"]
-        await write(source) { writer, spool throws(BatchError) in
-            try writer.write(scrape, to: spool)
+    /// All that the host's readers gave at one time, by job: what was there before and is not now ends. Durable when it
+    /// returns, unless the disk refuses.
+    func write(_ scrapes: [MetricScrape]) async {
+        await write("host") { writer, spool throws(BatchError) in
+            try writer.write(scrapes, to: spool)
         }
     }
 
-    /// As above.
+    /// What the host's readers had when the agent stopped ends with their first scrape where that does not bring it.
+    func recall() async {
+        await thread.run { [self] in
+            let series = memory.takeHost()
+            writer.withLock { $0.inherit(series) }
+        }
+    }
+
+    /// Writes down what the host's readers have, for the next start.
+    func remember() async {
+        await thread.run { [self] in memory.rememberHost(writer.withLock { $0.hostSeries }) }
+    }
+
+    /// As the scrape of the host's readers.
     func write(_ scrape: TargetScrape) async {
         await write(scrape.name) { writer, spool throws(BatchError) in
             try writer.write(scrape, to: spool)

@@ -1,4 +1,5 @@
 import AgentExport
+import AgentHelper
 import AgentRead
 import AgentScrape
 import AgentSpool
@@ -43,8 +44,8 @@ struct RunCommand: AsyncParsableCommand {
         }
         var failure: (any Error)?
         do {
-            let export = await wiring.export()
-            try await wiring.group(export, notifier).run()
+            let servers = [await wiring.export(), await wiring.statusServer()].compactMap(\.self)
+            try await wiring.group(servers, notifier).run()
         } catch { failure = error }
         wiring.close()
         try? await eventLoops.shutdownGracefully()
@@ -65,11 +66,13 @@ struct AgentWiring {
     private let logs: LogService
     private let scrape: ScrapeService
     private let targets: TargetScraping
+    private let caddy: CaddyScraping
     private let reload: ReloadService
     private let streams: [any Service]
     private let liveness: AgentLiveness
     private let identity: IdentityStore
     private let statusThread: DedicatedThread
+    private let status: StatusReading
     private let clock = LiveClock()
 
     init(
@@ -90,27 +93,24 @@ struct AgentWiring {
             deadlineNanoseconds: configuration.readerDeadline.milliseconds * 1_000_000)
         let liveness = AgentLiveness(intervalMilliseconds: configuration.interval.milliseconds)
         self.liveness = liveness
-        let refinement = LogRefinement(
-            redactor: LineRedactor(configuration.redaction),
-            metrics: LogMetrics(configuration.logMetrics))
-        self.refinement = refinement
-        logs = LogService(
-            sources: try Self.logSources(configuration, logSpool.positions, logger).map {
-                try LogSourceRunner(RefinedLogSource($0, refinement))
-            },
+        refinement = LogRefinement(
+            redaction: configuration.redaction, metrics: configuration.logMetrics)
+        logs = try LogService(
+            configuration.logSources, maker: LogSourceMaker(refinement),
             spool: logSpool, spoolThread: try DedicatedThread(),
             flushMilliseconds: configuration.spoolFlush.milliseconds, mark: liveness.logs,
             clock: clock, logger: logger)
+        let memory = TargetMemory(tree: LiveFileTree(), folder: configuration.scrapeFolder)
         let spooler = MetricsSpooler(
-            spool: metricsSpool, thread: try DedicatedThread(), logger: logger)
-        targets = try TargetScraping(
-            configuration.scrapeTargets, folder: configuration.scrapeFolder, spooler: spooler,
-            eventLoops: eventLoops, clock: clock,
-            logger: logger)
+            spool: metricsSpool, thread: try DedicatedThread(), memory: memory, logger: logger)
         statusThread = try DedicatedThread()
+        caddy = CaddyScraping(configuration, paths: paths, thread: statusThread, clock: clock)
+        targets = try TargetScraping(
+            caddy, memory: memory, spooler: spooler, eventLoops: eventLoops,
+            clock: clock, logger: logger)
         reload = ReloadService(
-            source: source, targets: targets.service,
-            outcome: ReloadOutcome(startedAt: clock.now), thread: statusThread, clock: clock,
+            configuration, from: source, paths: paths, readers: readers, logs: logs,
+            refinement: refinement, targets: caddy, thread: statusThread, clock: clock,
             logger: logger)
         let own = OwnFamilies(
             spools: spools, streams: streamMetrics, logs: logs, refinement: refinement,
@@ -134,66 +134,43 @@ struct AgentWiring {
                     spool: spool, holder: holder, store: store, facts: facts, metrics: metrics,
                     clock: clock, random: random, eventLoops: eventLoops, log: logger)
             }
+        status = StatusReading(
+            startedAt: clock.now,
+            spools: spools.map { ($0, Self.bytesMax($0.kind, configuration)) },
+            streams: metrics, identity: store, logs: logs, scrape: scrape,
+            targets: caddy, source: source, reload: reload.outcome, thread: statusThread,
+            clock: clock)
+    }
+
+    /// A quarter of the bytes is for metrics, the rest for logs.
+    private static func bytesMax(_ kind: StreamKind, _ configuration: AgentConfiguration) -> Int {
+        switch kind {
+        case .metrics: configuration.spoolBytesMax / 4
+        case .logs: configuration.spoolBytesMax * 3 / 4
+        }
     }
 
     private static func spool(
         _ kind: StreamKind, _ configuration: AgentConfiguration
     ) throws -> Spool {
-        let share = configuration.spoolBytesMax / (kind == .metrics ? 4 : 1)
-        return try Spool(
+        try Spool(
             kind: kind, directory: configuration.spoolFolder + "/" + kind.name,
             tree: LiveFileTree(), clock: LiveClock(), random: LiveRandom(),
             configuration: SpoolConfiguration(
-                bytesMax: kind == .metrics ? share : configuration.spoolBytesMax * 3 / 4,
+                bytesMax: bytesMax(kind, configuration),
                 overflow: kind == .metrics ? .dropOldest : .refuse))
-    }
-
-    private static func logSources(
-        _ configuration: AgentConfiguration, _ positions: [SourcePosition], _ logger: Logger
-    ) throws -> [any LogSource] {
-        let stored = Dictionary(
-            positions.map { ($0.source, $0) }, uniquingKeysWith: { first, _ in first })
-        var sources: [any LogSource] = []
-        if configuration.readsJournal {
-            let directory = configuration.journalDirectory
-            let journal = JournalReader(
-                access: SystemdJournal(directory: directory.isEmpty ? nil : directory),
-                configuration: JournalConfiguration(
-                    start: configuration.readsJournalFromHead ? .head : .tail),
-                position: stored[JournalReader.sourceName])
-            sources.append(journal)
-        }
-        // Positions of files that are not configured any more stay in the spool and take up room there.
-        let patterns = configuration.files.map { PathPattern($0.path) }
-        let others = positions.filter { position in
-            !patterns.contains { FileSet.slot(of: position.source, $0) != nil }
-        }
-        let budget = LogFileBudget(
-            positionBytesTaken: others.reduce(0) {
-                $0 + $1.source.utf8.count + $1.bytes.count + 6
-            })
-        for file in configuration.files {
-            let reader = try FileTailReader(
-                file.readerConfiguration(), tree: LiveFileTree(), clock: LiveClock(),
-                positions: positions, budget: budget)
-            sources.append(reader)
-        }
-        return sources
     }
 
     /// The HTTP server; nil where its port is taken, which stops nothing.
     func export() async -> ExportServer? {
         guard let place = AddressAndPort(configuration.listen) else { return nil }
-        let readers = readers
-        let own = OwnFamilies(
-            spools: spools, streams: streamMetrics, logs: logs, refinement: refinement,
-            targets: targets.figures, reload: reload.outcome)
+        let (readers, scrape) = (readers, scrape)
         do throws(ExportError) {
             return try await ExportServer.bind(
                 ExportConfiguration(host: place.address, port: place.port),
                 content: ExportContent(metrics: {
                     ExpositionWriter.text(
-                        await readers.scrape(now: LiveClock().now) + own.families())
+                        await readers.scrape(now: LiveClock().now) + scrape.ownFamilies())
                 }), group: eventLoops)
         } catch {
             logger.warning("\(error); streaming goes on without /metrics")
@@ -202,10 +179,10 @@ struct AgentWiring {
     }
 
     /// Every long life, in data order; shut down in reverse.
-    func group(_ export: ExportServer?, _ notifier: SystemdNotifier) -> ServiceGroup {
+    func group(_ servers: [ExportServer], _ notifier: SystemdNotifier) -> ServiceGroup {
         var services: [any Service] =
-            [reload, scrape, targets.service, logs] + streams + [MemoryTrim(clock: clock)]
-        if let export { services.append(export) }
+            [reload, scrape, targets.service, caddy, logs] + streams + [MemoryTrim(clock: clock)]
+        services += servers
         let (spools, metrics, identity) = (spools, streamMetrics, identity)
         services.append(
             liveness.service(
@@ -218,7 +195,13 @@ struct AgentWiring {
         return ServiceList.group(services, endsWithFirst: false, logger: logger)
     }
 
+    /// The socket of `petrel-agent status`; nil where there can't be one, which stops nothing.
+    func statusServer() async -> ExportServer? {
+        await status.server(configuration.statusSocket, group: eventLoops, logger: logger)
+    }
+
     func close() {
+        HelperSocket.remove(path: configuration.statusSocket)
         for spool in spools { spool.close() }
     }
 }

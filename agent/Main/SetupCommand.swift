@@ -25,6 +25,18 @@ struct SetupCommand: AsyncParsableCommand {
         defaultSubcommand: SetupListCommand.self)
 }
 
+extension SetupHost {
+    /// The packaged agent's.
+    static let standardUser = "petrel-agent"
+
+    /// This machine.
+    static func live(agentUser: String = standardUser) -> SetupHost {
+        SetupHost(
+            files: LiveFileTree(), programs: LiveProgramRunner(), services: LiveLocalServices(),
+            random: LiveRandom(), clock: LiveClock(), isRoot: geteuid() == 0, agentUser: agentUser)
+    }
+}
+
 /// The options of every service.
 struct SetupOptions: ParsableArguments {
     @Flag(name: .long, help: "Print what would be done, and do nothing; exit status 3: changes.")
@@ -32,7 +44,7 @@ struct SetupOptions: ParsableArguments {
     @Flag(name: .long, help: "Do not ask before writing.")
     var yes = false
     @Option(help: "The agent's system user, and its name in the service.")
-    var user = "petrel-agent"
+    var user = SetupHost.standardUser
 
     func validate() throws {
         let isName =
@@ -47,11 +59,7 @@ struct SetupOptions: ParsableArguments {
         }
     }
 
-    var host: SetupHost {
-        SetupHost(
-            files: LiveFileTree(), programs: LiveProgramRunner(), services: LiveLocalServices(),
-            random: LiveRandom(), clock: LiveClock(), isRoot: geteuid() == 0, agentUser: user)
-    }
+    var host: SetupHost { .live(agentUser: user) }
 
     /// Plans, shows, asks, applies.
     func carryOut(_ service: SetupService) async throws {
@@ -92,7 +100,7 @@ struct SetupListCommand: AsyncParsableCommand {
         commandName: "list",
         abstract: "Says which services are found on this host and what each lacks, a line each.")
     @Option(help: "The agent's system user, and its name in the services.")
-    var user = "petrel-agent"
+    var user = SetupHost.standardUser
 
     func run() async throws {
         var options = SetupOptions()

@@ -12,11 +12,12 @@ struct TargetScraping {
     let figures: ScrapeFigures
 
     init(
-        _ targets: [ScrapeTarget], folder: String, spooler: MetricsSpooler,
+        _ caddy: CaddyScraping, memory: TargetMemory, spooler: MetricsSpooler,
         eventLoops: MultiThreadedEventLoopGroup, clock: any WorldClock, logger: Logger
     ) throws {
         let series = SeriesBudget()
         let bodies = ByteBudget()
+        let targets = caddy.targets
         figures = ScrapeFigures(targets, series: series, bodies: bodies)
         // A thread for each piece: one that hangs keeps its own alone, at most one a target.
         let offload: @Sendable (@escaping @Sendable () -> Void) -> Bool = { work in
@@ -30,11 +31,11 @@ struct TargetScraping {
         let (figures, reading) = (figures, ReadingThread())
         service = TargetScrapeService(
             targets: targets, client: client, budget: series, figures: figures,
-            memory: TargetMemory(tree: LiveFileTree(), folder: folder), clock: clock,
-            logger: logger,
+            memory: memory, clock: clock, logger: logger,
             compute: { work in
                 figures.targetCount > 0 ? reading.submit(work) : offload(work)
             }, deliver: { await spooler.write($0) })
+        caddy.attach(service, figures)
     }
 }
 

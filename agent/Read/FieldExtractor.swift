@@ -54,8 +54,7 @@ package enum FieldExtractor {
     package static func extract(_ line: [UInt8]) -> ExtractedFields {
         var result = ExtractedFields()
         let end = min(line.count, lineBytesMax)
-        var start = 0
-        while start < end, line[start] == 32 || line[start] == 9 { start += 1 }
+        let start = LineText.start(line, to: end)
         guard start < end else { return result }
         switch line[start] {
         case UInt8(ascii: "{"):
@@ -70,17 +69,11 @@ package enum FieldExtractor {
         return result
     }
 
-    /// The level that a logger's own word means; nil for other words.
-    package static func level(_ word: some StringProtocol) -> String? {
-        guard word.utf8.count <= 16 else { return nil }
-        let bytes = Array(word.utf8)
-        return LevelWords.level(bytes, bytes.indices)
-    }
-
     /// The level of a syslog priority, 0 the worst. Source: sd-daemon(3); the map of Loki's journal reader.
     package static func level(priority: UInt8) -> String? {
         switch priority {
-        case 0, 1, 2: "critical"
+        case 0, 1: "fatal"
+        case 2: "critical"
         case 3: "error"
         case 4: "warn"
         case 5, 6: "info"

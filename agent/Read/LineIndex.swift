@@ -14,8 +14,7 @@ struct LineIndex {
         line = newLine
         members.removeAll(keepingCapacity: true)
         let end = min(line.count, FieldExtractor.lineBytesMax)
-        var start = 0
-        while start < end, line[start] == 32 || line[start] == 9 { start += 1 }
+        let start = LineText.start(line, to: end)
         guard start < end else { return }
         if line[start] == UInt8(ascii: "{") {
             var walk = ObjectMembers(line, from: start, to: end)

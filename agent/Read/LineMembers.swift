@@ -146,8 +146,8 @@ struct ObjectMembers {
     }
 }
 
-/// Walks the pairs of a logfmt line: `key=value key="quoted value"`. The line counts as one when its first word is such a
-/// pair; later words that are none are passed over.
+/// Walks the pairs of a logfmt line: `key=value key="quoted value"`, with blanks and control characters between. The line
+/// counts as one when its first word is such a pair; later words that are none are passed over.
 struct PairMembers {
     private let line: [UInt8]
     private let end: Int
@@ -162,13 +162,13 @@ struct PairMembers {
 
     mutating func next() -> LineMember? {
         while true {
-            while index < end, line[index] == 32 { index += 1 }
+            while index < end, line[index] <= 32 { index += 1 }
             let keyStart = index
-            while index < end, Self.isKeyByte(line[index]) { index += 1 }
+            while index < end, RedactionText.isKeyByte(line[index]) { index += 1 }
             guard index < end else { return nil }
             guard line[index] == UInt8(ascii: "="), index > keyStart else {
                 guard !isFirst else { return nil }
-                while index < end, line[index] != 32 { index += 1 }
+                while index < end, line[index] > 32 { index += 1 }
                 continue
             }
             isFirst = false
@@ -176,7 +176,7 @@ struct PairMembers {
             index += 1
             guard index < end, line[index] == UInt8(ascii: "\"") else {
                 let start = index
-                while index < end, line[index] != 32 { index += 1 }
+                while index < end, line[index] > 32 { index += 1 }
                 return LineMember(key: key, value: start..<index, kind: .bare)
             }
             index += 1
@@ -190,18 +190,17 @@ struct PairMembers {
             return LineMember(key: key, value: value, kind: .text)
         }
     }
-
-    private static func isKeyByte(_ byte: UInt8) -> Bool {
-        switch byte {
-        case 48...57, 65...90, 97...122, UInt8(ascii: "_"), UInt8(ascii: "."), UInt8(ascii: "-"):
-            true
-        default: false
-        }
-    }
 }
 
 /// The text of values.
 enum LineText {
+    /// Where a line begins, behind blanks; `end` where nothing else stands before that.
+    static func start(_ line: [UInt8], to end: Int) -> Int {
+        var start = 0
+        while start < end, line[start] == 32 || line[start] == 9 { start += 1 }
+        return start
+    }
+
     /// The text of a member of a line; nil for objects, arrays and for texts too long to be lifted.
     static func text(_ line: [UInt8], _ member: LineMember) -> String? {
         switch member.kind {

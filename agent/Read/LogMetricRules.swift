@@ -18,6 +18,12 @@ package struct LogMetricMatch: Sendable {
     package var regex: LinearRegex?
 
     package init() {}
+
+    func isSame(as other: LogMetricMatch) -> Bool {
+        source == other.source && unit == other.unit && service == other.service
+            && container == other.container && filename == other.filename && level == other.level
+            && fields == other.fields && regex?.pattern == other.regex?.pattern
+    }
 }
 
 /// A metric made of log lines.
@@ -48,6 +54,20 @@ package struct LogMetricRule: Sendable {
         self.match = match
         self.labels = labels
         self.value = value
+    }
+
+    /// Whether the one counts as the other does: their series can be one.
+    func counts(as other: LogMetricRule) -> Bool {
+        name == other.name && kind == other.kind && match.isSame(as: other.match)
+            && labels == other.labels && value == other.value
+    }
+
+    /// The name, and those that the series of a histogram have.
+    var seriesNames: [String] {
+        switch kind {
+        case .counter: [name]
+        case .histogram: [name, name + "_bucket", name + "_sum", name + "_count"]
+        }
     }
 }
 
@@ -88,8 +108,9 @@ package struct LogMetricsConfiguration: Sendable {
         }
         for var entry in entries {
             let rule = try Self.rule(&entry)
-            guard !rules.contains(where: { $0.name == rule.name }) else {
-                throw entry.error(at: "name", "there is a metric `\(rule.name)` already")
+            let taken = Set(rules.flatMap(\.seriesNames))
+            if let name = rule.seriesNames.first(where: taken.contains) {
+                throw entry.error(at: "name", "there is a metric `\(name)` already")
             }
             rules.append(rule)
         }
@@ -101,7 +122,7 @@ package struct LogMetricsConfiguration: Sendable {
         guard isName(name, colonAllowed: true) else {
             throw entry.error(at: "name", "expected the name of a metric, found `\(name)`")
         }
-        guard !reservedPrefixes.contains(where: { name.hasPrefix($0) }) else {
+        guard name != "up", !reservedPrefixes.contains(where: { name.hasPrefix($0) }) else {
             throw entry.error(at: "name", "`\(name)` is a name that the agent itself may have")
         }
         let type = try entry.choice("type", ["counter", "histogram"], default: "counter")
@@ -220,7 +241,7 @@ struct LogMetricSeries {
     }
 
     let name: String
-    let help: String
+    var help: String
     let kind: LogMetricRule.Kind
     private let labelNames: [String]
     private var known: [Set<String>]
@@ -232,6 +253,11 @@ struct LogMetricSeries {
         self.kind = kind
         labelNames = labels
         known = labels.map { _ in [] }
+    }
+
+    init(_ rule: LogMetricRule) {
+        self.init(
+            name: rule.name, help: rule.help, kind: rule.kind, labels: rule.labels.map(\.name))
     }
 
     /// Adds `value` to the counter, or observes it. `values` are those of the labels, empty where one is missing. Of the

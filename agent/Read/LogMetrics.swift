@@ -9,34 +9,53 @@ import Synchronization
 /// `LogMetricSeries.valuesMax` values each; those beyond are `_other`. Lines should be redacted before: label values leave
 /// the host.
 package final class LogMetrics: Sendable {
-    private let hasAuthentik: Bool
-    private let hasCaddy: Bool
-    private let rules: [CompiledRule]
     private let state: Mutex<State>
 
     private struct State {
-        var custom: [LogMetricSeries]
+        var hasAuthentik = false
+        var hasCaddy = false
+        var rules: [CompiledRule] = []
+        /// The series of each rule.
+        var custom: [LogMetricSeries] = []
+        /// Lines of each rule whose value is no number that it takes.
+        var unread: [UInt64] = []
         var caddy = CaddyLogMetrics()
         var authentik = AuthentikLogMetrics()
         var index = LineIndex()
+
+        mutating func change(to configuration: LogMetricsConfiguration) {
+            hasAuthentik = !configuration.disabled.contains(.authentik)
+            hasCaddy = !configuration.disabled.contains(.caddy)
+            if !hasAuthentik { authentik = AuthentikLogMetrics() }
+            if !hasCaddy { caddy = CaddyLogMetrics() }
+            let before = self
+            rules = configuration.rules.map(CompiledRule.init)
+            custom = []
+            unread = []
+            for rule in configuration.rules {
+                let old = before.rules.firstIndex { $0.rule.counts(as: rule) }
+                custom.append(old.map { before.custom[$0] } ?? LogMetricSeries(rule))
+                custom[custom.count - 1].help = rule.help
+                unread.append(old.map { before.unread[$0] } ?? 0)
+            }
+        }
     }
 
     package init(_ configuration: LogMetricsConfiguration = LogMetricsConfiguration()) {
-        hasAuthentik = !configuration.disabled.contains(.authentik)
-        hasCaddy = !configuration.disabled.contains(.caddy)
-        rules = configuration.rules.map(CompiledRule.init)
-        state = Mutex(
-            State(
-                custom: configuration.rules.map {
-                    LogMetricSeries(
-                        name: $0.name, help: $0.help, kind: $0.kind, labels: $0.labels.map(\.name))
-                }))
+        var state = State()
+        state.change(to: configuration)
+        self.state = Mutex(state)
+    }
+
+    /// Lines are counted so from now on. Rules that count as before, and groups that stay, go on from where they are.
+    package func change(to configuration: LogMetricsConfiguration) {
+        state.withLock { $0.change(to: configuration) }
     }
 
     /// Counts what `items` say. O(n) in their bytes for each rule that a line's stream is of.
     package func observe(_ items: [LogReadChunk.Item]) {
-        guard hasCaddy || hasAuthentik || !rules.isEmpty else { return }
         state.withLock { state in
+            guard state.hasCaddy || state.hasAuthentik || !state.rules.isEmpty else { return }
             for item in items { observe(item, &state) }
             state.index.removeAll()
         }
@@ -46,8 +65,21 @@ package final class LogMetrics: Sendable {
     package func families() -> [MetricFamily] {
         state.withLock { state in
             state.custom.compactMap { $0.family() } + state.caddy.families()
-                + state.authentik.families()
+                + state.authentik.families() + unreadFamily(state)
         }
+    }
+
+    private func unreadFamily(_ state: State) -> [MetricFamily] {
+        let points = zip(state.rules, state.unread).filter { $0.0.hasValue }.map {
+            MetricFamily.Point(["rule": $0.0.name], Double($0.1))
+        }
+        guard !points.isEmpty else { return [] }
+        return [
+            MetricFamily(
+                "petrel_agent_log_metric_unread_total", .counter,
+                help: "Lines that a rule matches and whose value is no number it takes, by rule.",
+                points: points.sorted { $0.labels < $1.labels })
+        ]
     }
 
     private func observe(_ item: LogReadChunk.Item, _ state: inout State) {
@@ -57,19 +89,24 @@ package final class LogMetrics: Sendable {
             isRead = true
         }
         let line = item.entry.line
-        if line.first == UInt8(ascii: "{") {
-            if hasCaddy, Self.contains(line, "http.log.access") {
+        let start = LineText.start(line, to: min(line.count, FieldExtractor.lineBytesMax))
+        if start < line.count, line[start] == UInt8(ascii: "{") {
+            if state.hasCaddy, Self.contains(line, "http.log.access") {
                 read(&state)
                 state.caddy.observe(state.index)
-            } else if hasAuthentik, Self.contains(line, "Created Event") {
+            }
+            if state.hasAuthentik, Self.contains(line, "Created Event") {
                 read(&state)
                 state.authentik.observe(state.index)
             }
         }
-        for (number, rule) in rules.enumerated() where rule.isOfStream(item) {
+        for (number, rule) in state.rules.enumerated() where rule.isOfStream(item) {
             read(&state)
-            guard let (value, labels) = rule.result(item.entry, state.index) else { continue }
-            state.custom[number].add(value, labels)
+            switch rule.result(item.entry, state.index) {
+            case .counts(let value, let labels): state.custom[number].add(value, labels)
+            case .isUnread: state.unread[number] &+= 1
+            case nil: break
+            }
         }
     }
 
@@ -93,17 +130,27 @@ package final class LogMetrics: Sendable {
 
 /// A rule with its names looked up.
 private struct CompiledRule: Sendable {
+    enum Result {
+        /// The number to add and the labels' values.
+        case counts(Double, [String])
+        /// The value is there and no number, or of a counter a negative one.
+        case isUnread
+    }
+
     private enum Source {
         case level
         case group(String)
         case field(name: String, path: FieldPath)
     }
 
-    private let rule: LogMetricRule
+    let rule: LogMetricRule
     private let conditions: [(Source, String)]
     private let labels: [Source]
     private let value: Source?
     private let needsGroups: Bool
+
+    var name: String { rule.name }
+    var hasValue: Bool { value != nil }
 
     init(_ rule: LogMetricRule) {
         self.rule = rule
@@ -132,8 +179,8 @@ private struct CompiledRule: Sendable {
             && (match.level == nil || match.level == item.entry.level)
     }
 
-    /// The number to add and the labels' values; nil where the line does not count.
-    func result(_ entry: LogEntry, _ index: LineIndex) -> (Double, [String])? {
+    /// Nil where the line does not count.
+    func result(_ entry: LogEntry, _ index: LineIndex) -> Result? {
         for (source, wanted) in conditions
         where text(source, entry, index, nil) != wanted { return nil }
         var match: RegexMatch?
@@ -147,12 +194,12 @@ private struct CompiledRule: Sendable {
         }
         var number = 1.0
         if let value {
-            guard let text = text(value, entry, index, match), let parsed = LogNumber.parse(text)
-            else { return nil }
+            guard let text = text(value, entry, index, match) else { return nil }
+            guard let parsed = LogNumber.parse(text) else { return .isUnread }
             number = parsed
         }
-        if case .counter = rule.kind, number < 0 { return nil }
-        return (number, labels.map { text($0, entry, index, match) ?? "" })
+        if case .counter = rule.kind, number < 0 { return .isUnread }
+        return .counts(number, labels.map { text($0, entry, index, match) ?? "" })
     }
 
     private func text(
@@ -170,19 +217,40 @@ private struct CompiledRule: Sendable {
 
 /// Numbers in lines.
 enum LogNumber {
-    /// A number, or a length of time with a unit in seconds; nil for other texts and for what is not finite.
+    /// A number, or a length of time in seconds: a number with a unit, or several as Go's `1m2.5s`; nil for other texts and
+    /// for what is not finite. Source: Go 1.24 `time.Duration.String`.
     static func parse(_ text: String) -> Double? {
         guard text.utf8.count <= 64 else { return nil }
-        let number = text.prefix { !$0.isLetter || $0 == "e" || $0 == "E" }
-        guard let value = Double(number), value.isFinite else { return nil }
-        switch text.dropFirst(number.count) {
-        case "", "s": return value
-        case "ms": return value / 1e3
-        case "us", "µs", "μs": return value / 1e6
-        case "ns": return value / 1e9
-        case "m", "min": return value * 60
-        case "h": return value * 3600
-        default: return nil
+        let isNegative = text.hasPrefix("-")
+        var rest = text.dropFirst(isNegative ? 1 : 0)
+        var sum = 0.0
+        var parts = 0
+        repeat {
+            let number = rest.prefix { !$0.isLetter || $0 == "e" || $0 == "E" }
+            rest.removeFirst(number.count)
+            let unit = rest.prefix { $0.isLetter }
+            rest.removeFirst(unit.count)
+            parts += 1
+            // A sign before the first alone; a number without a unit is the only part.
+            guard !unit.isEmpty || parts == 1 && rest.isEmpty, let value = Double(number),
+                value.sign == .plus,
+                let part = seconds(value, unit)
+            else { return nil }
+            sum += part
+        } while !rest.isEmpty
+        guard sum.isFinite else { return nil }
+        return isNegative ? -sum : sum
+    }
+
+    private static func seconds(_ value: Double, _ unit: Substring) -> Double? {
+        switch unit {
+        case "", "s": value
+        case "ms": value / 1e3
+        case "us", "µs", "μs": value / 1e6
+        case "ns": value / 1e9
+        case "m", "min": value * 60
+        case "h": value * 3600
+        default: nil
         }
     }
 }

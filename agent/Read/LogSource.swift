@@ -10,16 +10,20 @@ package protocol LogSource: AnyObject, Sendable {
     func next(max: Int, waitMilliseconds: Int) throws(ReadError) -> LogReadChunk?
     /// What of the source can't be read while the rest is, a sentence each; bounded. From any thread.
     var problems: [String] { get }
+    /// Gives back what the source holds, as the room that sources share. Nothing may be called afterwards.
+    func close()
 }
 
 extension LogSource {
     package var problems: [String] { [] }
+    package func close() {}
 }
 
 /// Limits that hold for every log source.
 package enum LogLimits {
     /// A chunk ends after the entry that passes this, whatever `max` says. Bytes.
-    /// With one longest line more it still fits one payload: a split chunk would be read again in part after a crash.
+    /// With one longest line more and what redaction adds it still fits one payload: a split chunk would be read again in
+    /// part after a crash.
     package static let chunkBytesMax = 384 << 10
     /// How many stream label sets a source keeps ready.
     static let streamsMax = 512
@@ -31,9 +35,14 @@ package final class LogSourceRunner: Sendable {
     private let thread: DedicatedThread
 
     /// Throws `system` where the host refuses a thread.
-    package init(_ log: any LogSource) throws(ReadError) {
+    package convenience init(_ log: any LogSource) throws(ReadError) {
+        self.init(log, thread: try DedicatedThread())
+    }
+
+    /// `thread` is the source's alone.
+    package init(_ log: any LogSource, thread: DedicatedThread) {
         self.log = log
-        thread = try DedicatedThread()
+        self.thread = thread
     }
 
     package var source: String { log.source }
@@ -50,5 +59,11 @@ package final class LogSourceRunner: Sendable {
             }
         }
         return try result.get()
+    }
+
+    /// `LogSource.close`, after what is under way.
+    package func close() async {
+        let log = log
+        await thread.run { log.close() }
     }
 }

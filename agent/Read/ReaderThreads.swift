@@ -7,17 +7,19 @@ final class ReaderThreads: Sendable {
     static let standing = 2
     private let queue = ThreadQueue()
     /// Threads that help out at the moment, and how many may.
-    private let helping = Mutex(0)
-    private let helpersMax: Int
+    private let helpers: Mutex<(count: Int, max: Int)>
 
     /// `helpersMax` is the number of readers: each may hang once. Throws `system` where the host refuses a thread.
     init(helpersMax: Int) throws(ReadError) {
-        self.helpersMax = helpersMax
+        helpers = Mutex((0, helpersMax))
         let queue = queue
         for _ in 0..<Self.standing { try DedicatedThread.spawn { queue.run() } }
     }
 
     deinit { queue.stop() }
+
+    /// There are more readers: that many may hang.
+    func allow(helpersMax: Int) { helpers.withLock { $0.max = max($0.max, helpersMax) } }
 
     func submit(_ work: @escaping @Sendable () -> Void) { queue.push(work) }
 
@@ -28,20 +30,20 @@ final class ReaderThreads: Sendable {
     func relieve(unlessBegunSince count: UInt64) -> UInt64 {
         let (begun, isWaiting) = queue.progress
         guard isWaiting, begun == count else { return begun }
-        let mayHelp = helping.withLock { helping in
-            guard helping < helpersMax else { return false }
-            helping += 1
+        let mayHelp = helpers.withLock { helpers in
+            guard helpers.count < helpers.max else { return false }
+            helpers.count += 1
             return true
         }
         guard mayHelp else { return begun }
         do throws(ReadError) {
             try DedicatedThread.spawn { [self] in
                 queue.drain()
-                helping.withLock { $0 -= 1 }
+                helpers.withLock { $0.count -= 1 }
             }
         } catch {
             // The host refuses threads: what waits has its deadline.
-            helping.withLock { $0 -= 1 }
+            helpers.withLock { $0.count -= 1 }
         }
         return begun
     }

@@ -83,10 +83,15 @@ package struct RedactionConfiguration: Sendable {
                 !builtIn.contains(where: { $0.name == name })
             else { throw entry.error(at: "name", "there is a rule `\(name)` already") }
             let pattern = try entry.requiredString("regex")
+            let regex: LinearRegex
             do throws(LinearRegexError) {
-                rules.append(
-                    RedactionRule(name: name, regex: try LinearRegex(pattern, anchored: false)))
+                regex = try LinearRegex(pattern, anchored: false)
             } catch { throw entry.error(at: "regex", "\(error)") }
+            guard !regex.matches(""), regex.firstMatch(in: "a")?.range.isEmpty != true else {
+                throw entry.error(
+                    at: "regex", "`\(pattern)` matches an empty text: every line has many of them")
+            }
+            rules.append(RedactionRule(name: name, regex: regex))
             try entry.finish()
         }
         try section.finish()
@@ -103,11 +108,13 @@ package struct RedactionConfiguration: Sendable {
 /// Takes secrets out of log lines before they leave the host: each match becomes `[redacted:NAME]`.
 ///
 /// A line without a match is left as it is, byte for byte. What stands bare as a value of JSON becomes a text, so that the
-/// line stays JSON. Matches that overlap are one, under the name of the first. Linear in the line.
+/// line stays JSON. Matches that overlap are one, under the name of the first. Linear in the line, in memory too.
 package final class LineRedactor: Sendable {
-    /// Matches that are marked singly in one line; from the next one on the rest of the line goes as one, so that a line
-    /// grows by no more than these marks.
-    package static let matchesMax = 100
+    /// Marks in one line. Secrets behind the last are taken out without one, and a bare value of JSON becomes 0: a line
+    /// grows by no more than these marks, and what stands behind the secrets stays.
+    package static let marksMax = 100
+    /// Matches of one rule of the user's own in a line; the last reaches to the end of a line that has more.
+    package static let ruleMatchesMax = 100
 
     private let isOn: [Bool]
     private let scans: Bool
@@ -115,9 +122,18 @@ package final class LineRedactor: Sendable {
     /// Names of all rules, the built-in ones first.
     private let names: [String]
     private let marks: [[UInt8]]
-    private let counts: Mutex<[UInt64]>
+    private let counts: RedactionCounts
 
-    package init(_ configuration: RedactionConfiguration = RedactionConfiguration()) {
+    package convenience init(_ configuration: RedactionConfiguration = RedactionConfiguration()) {
+        self.init(configuration, counts: RedactionCounts())
+    }
+
+    /// Goes on counting where `other` has got to, which may still be in use.
+    package convenience init(_ configuration: RedactionConfiguration, after other: LineRedactor) {
+        self.init(configuration, counts: other.counts)
+    }
+
+    private init(_ configuration: RedactionConfiguration, counts: RedactionCounts) {
         let builtIn = BuiltInRedaction.allCases
         let isOn = builtIn.map {
             configuration.isEnabled && !configuration.disabled.contains($0)
@@ -127,59 +143,80 @@ package final class LineRedactor: Sendable {
         rules = configuration.isEnabled ? configuration.rules : []
         names = builtIn.map(\.name) + rules.map(\.name)
         marks = names.map { Array("[redacted:\($0)]".utf8) }
-        counts = Mutex(Array(repeating: 0, count: names.count))
+        self.counts = counts
+        counts.keep(names)
     }
 
     /// Takes secrets out of `line`; false where it has none and is as it was.
-    package func redact(_ line: inout [UInt8]) -> Bool {
+    package func redact(_ line: inout [UInt8]) -> Bool { redact(&line, marks: Self.marksMax) }
+
+    private func redact(_ line: inout [UInt8], marks: Int) -> Bool {
         let matches = matches(in: line)
         guard !matches.isEmpty else { return false }
-        line = replacing(matches, in: line)
+        line = replacing(matches, in: line, marks: marks)
         return true
     }
 
     /// Takes secrets out of an entry: its line, and its metadata. A field that was lifted out of the line becomes what it
     /// is in the line now. A line that grows past `LogEntry.lineBytesMax` is cut there and marked `petrel_cut`.
-    package func redact(_ entry: inout LogEntry) {
-        guard scans || !rules.isEmpty else { return }
-        let matches = matches(in: entry.line)
-        if !matches.isEmpty {
-            let old = entry.line
-            entry.line = replacing(matches, in: old)
+    ///
+    /// Returns by how many bytes the entry has grown. Where `isTight` that is one mark and `petrel_cut` at most: secrets
+    /// behind the first, and those of fields, are taken out without a mark.
+    @discardableResult
+    package func redact(_ entry: inout LogEntry, isTight: Bool = false) -> Int {
+        guard scans || !rules.isEmpty else { return 0 }
+        var grown = 0
+        let old = entry.line
+        if redact(&entry.line, marks: isTight ? 1 : Self.marksMax) {
             if entry.line.count > LogEntry.lineBytesMax {
                 entry.line.removeSubrange(LogEntry.lineBytesMax...)
                 if entry.metadata["petrel_cut"].isEmpty {
-                    entry.metadata = entry.metadata.setting("petrel_cut", "\(old.count)")
+                    Self.set("petrel_cut", "\(old.count)", &entry, &grown)
                 }
             }
-            takeOver(old, &entry)
+            grown += entry.line.count - old.count
+            takeOver(old, &entry, &grown)
         }
-        redactMetadata(&entry)
+        redactMetadata(&entry, isTight: isTight, &grown)
+        return grown
     }
 
-    /// Fields of the line that hold what they held in `old` are read from the line anew.
-    private func takeOver(_ old: [UInt8], _ entry: inout LogEntry) {
+    private static func set(
+        _ name: String, _ value: String, _ entry: inout LogEntry, _ grown: inout Int
+    ) {
+        grown += value.utf8.count - entry.metadata[name].utf8.count
+        entry.metadata = entry.metadata.setting(name, value)
+    }
+
+    /// Fields of the line that hold what they held in `old` are read from the line anew. A `result` stays where a rule has
+    /// taken out more than its value: a failed login must not go unseen because of what was typed.
+    private func takeOver(_ old: [UInt8], _ entry: inout LogEntry, _ grown: inout Int) {
         let before = FieldExtractor.extract(old).fields
         guard !before.isEmpty else { return }
         let now = FieldExtractor.extract(entry.line).fields
         for field in before where !now.contains(field) {
             guard bytesEqual(entry.metadata[field.name], field.value) else { continue }
-            let value = now.first { $0.name == field.name }?.value ?? ""
-            entry.metadata = entry.metadata.setting(field.name, value)
+            let value = now.first { $0.name == field.name }?.value
+            if value == nil, field.name == "result" { continue }
+            Self.set(field.name, value ?? "", &entry, &grown)
         }
     }
 
-    private func redactMetadata(_ entry: inout LogEntry) {
-        for label in entry.metadata {
+    private func redactMetadata(_ entry: inout LogEntry, isTight: Bool, _ grown: inout Int) {
+        for label in entry.metadata where !Self.isReaders(label.name) {
             // Shorter texts hold no secret that a built-in rule finds by itself.
             guard label.value.utf8.count >= Self.metadataBytesMin || !rules.isEmpty else {
                 continue
             }
             var bytes = Array(label.value.utf8)
-            guard redact(&bytes) else { continue }
-            entry.metadata = entry.metadata.setting(
-                label.name, String(decoding: bytes, as: UTF8.self))
+            guard redact(&bytes, marks: isTight ? 0 : Self.marksMax) else { continue }
+            Self.set(label.name, String(decoding: bytes, as: UTF8.self), &entry, &grown)
         }
+    }
+
+    /// Whether a field is the reader's own, not the line's.
+    private static func isReaders(_ name: String) -> Bool {
+        name == "_PID" || name == "priority" || name.hasPrefix("petrel_")
     }
 
     private static let metadataBytesMin = 8
@@ -195,17 +232,19 @@ package final class LineRedactor: Sendable {
             found = scan.matches
         }
         for (index, rule) in rules.enumerated() where rule.regex.matches(bytes: line) {
-            found += Self.ranges(of: rule.regex, in: line).map {
-                RedactionScan.Match(range: $0, rule: BuiltInRedaction.allCases.count + index)
+            var places = JSONPlaces()
+            found += Self.ranges(of: rule.regex, in: line).map { range in
+                let (whole, isValue) = places.whole(line, range)
+                return RedactionScan.Match(
+                    range: whole, rule: BuiltInRedaction.allCases.count + index,
+                    isBareJSON: isValue)
             }
         }
         guard found.count > 1 else { return found }
-        return merged(found, lineCount: line.count)
+        return merged(found)
     }
 
-    private func merged(
-        _ matches: [RedactionScan.Match], lineCount: Int
-    ) -> [RedactionScan.Match] {
+    private func merged(_ matches: [RedactionScan.Match]) -> [RedactionScan.Match] {
         var merged: [RedactionScan.Match] = []
         for match in matches.sorted(by: Self.precedes) {
             if let last = merged.last, match.range.lowerBound < last.range.upperBound {
@@ -213,11 +252,6 @@ package final class LineRedactor: Sendable {
                 let grows = end > last.range.upperBound
                 merged[merged.count - 1].range = last.range.lowerBound..<end
                 if grows { merged[merged.count - 1].isBareJSON = false }
-            } else if merged.count == Self.matchesMax {
-                merged.append(
-                    RedactionScan.Match(
-                        range: match.range.lowerBound..<lineCount, rule: match.rule))
-                break
             } else {
                 merged.append(match)
             }
@@ -230,20 +264,22 @@ package final class LineRedactor: Sendable {
             < (b.range.lowerBound, a.range.upperBound, b.rule)
     }
 
-    /// What a user's rule matches: of patterns with groups the groups, else the whole. Bytes that are no UTF-8 are matched
-    /// as control characters, so that places stay. Where there are more than `matchesMax`, the last reaches to the end.
+    /// What a user's rule matches, ascending: of patterns with groups the groups, else the whole. Bytes that are no UTF-8
+    /// are matched as control characters, so that places stay.
     private static func ranges(of regex: LinearRegex, in line: [UInt8]) -> [Range<Int>] {
         let text = String(decoding: withoutInvalidBytes(line), as: UTF8.self)
-        let matches = regex.allMatches(in: text, max: matchesMax + 1)
+        let matches = regex.allMatches(in: text, max: ruleMatchesMax + 1)
         var ranges: [Range<Int>] = []
         for match in matches {
             let groups = match.groups.dropFirst().compactMap { $0 }
             ranges += (groups.isEmpty ? [match.range] : groups).filter { !$0.isEmpty }
         }
-        if matches.count > matchesMax, let last = ranges.popLast() {
-            ranges.append(last.lowerBound..<line.count)
+        if matches.count > ruleMatchesMax, let last = matches.last,
+            last.range.lowerBound < line.count
+        {
+            ranges.append(last.range.lowerBound..<line.count)
         }
-        return ranges
+        return ranges.sorted { $0.lowerBound < $1.lowerBound }
     }
 
     /// Each byte that is no part of a UTF-8 character as 0x1A.
@@ -285,35 +321,59 @@ package final class LineRedactor: Sendable {
 
     // MARK: - Replacing
 
-    private func replacing(_ matches: [RedactionScan.Match], in line: [UInt8]) -> [UInt8] {
+    /// With a mark for each of the first `marksMax` matches.
+    private func replacing(
+        _ matches: [RedactionScan.Match], in line: [UInt8], marks marksMax: Int
+    ) -> [UInt8] {
         var result: [UInt8] = []
-        result.reserveCapacity(line.count + 24 * matches.count)
+        result.reserveCapacity(line.count + 24 * min(matches.count, marksMax))
         var position = 0
-        for match in matches {
+        for (number, match) in matches.enumerated() {
             result += line[position..<match.range.lowerBound]
-            if match.isBareJSON { result.append(UInt8(ascii: "\"")) }
-            result += marks[match.rule]
-            if match.isBareJSON { result.append(UInt8(ascii: "\"")) }
+            if number < marksMax {
+                if match.isBareJSON { result.append(UInt8(ascii: "\"")) }
+                result += marks[match.rule]
+                if match.isBareJSON { result.append(UInt8(ascii: "\"")) }
+            } else if match.isBareJSON {
+                result.append(UInt8(ascii: "0"))
+            }
             position = match.range.upperBound
         }
         result += line[position...]
-        counts.withLock { counts in
-            for match in matches { counts[match.rule] &+= 1 }
-        }
+        counts.add(matches.lazy.map { [names] in names[$0.rule] })
         return result
     }
 
     /// How many secrets each rule has taken out since the start.
     package func families() -> [MetricFamily] {
-        let counts = counts.withLock { $0 }
+        let counts = counts.all
         return [
             MetricFamily(
                 "petrel_agent_log_redactions_total", .counter,
                 help: "Secrets taken out of log lines and their fields, by rule.",
                 points: names.indices
                     .filter { $0 >= isOn.count || isOn[$0] }
-                    .map { MetricFamily.Point(["rule": names[$0]], Double(counts[$0])) }
+                    .map { MetricFamily.Point(["rule": names[$0]], Double(counts[names[$0]] ?? 0)) }
                     .sorted { $0.labels < $1.labels })
         ]
+    }
+}
+
+/// How many secrets the rules have taken out, by their names: redactors that follow one another share it.
+private final class RedactionCounts: Sendable {
+    private let counts = Mutex<[String: UInt64]>([:])
+
+    var all: [String: UInt64] { counts.withLock { $0 } }
+
+    /// Forgets the rules that are not among `names`.
+    func keep(_ names: [String]) {
+        let names = Set(names)
+        counts.withLock { $0 = $0.filter { names.contains($0.key) } }
+    }
+
+    func add(_ rules: some Sequence<String>) {
+        counts.withLock { counts in
+            for rule in rules { counts[rule, default: 0] &+= 1 }
+        }
     }
 }

@@ -1,10 +1,11 @@
 /// Finds secrets in a line by what they look like, in one pass and without regular expressions.
 ///
-/// A table says of each byte whether a secret may begin or end there (`:`, `=`, a blank, `_`, `-`, the `J` of `eyJ`); at
-/// all others the pass goes on at once. At such a byte the few bytes before it decide: a key such as `password`, the word
-/// `Bearer`, a token's prefix. What was found is not looked at again, so that the pass stays linear: what is looked back
-/// at and ahead is bounded. Card numbers are found by leaps of 13 bytes, the length of the shortest.
-struct RedactionScan {
+/// A table says of each byte whether a secret may begin or end there (`:`, `=`, a blank, a quote, `$`, `_`, `-`, the `J`
+/// of `eyJ`); at all others the pass goes on at once. At such a byte the few bytes before it decide: a key such as
+/// `password`, the word `Bearer`, a token's prefix. What was found is not looked at again, so that the pass stays linear:
+/// what is looked back at and ahead is bounded. Card numbers are found by leaps of 13 bytes, the length of the shortest.
+/// Not copied, so that `matches` grows in place.
+struct RedactionScan: ~Copyable {
     /// What is to be taken out of a line.
     struct Match: Hashable {
         var range: Range<Int>
@@ -14,9 +15,13 @@ struct RedactionScan {
         var isBareJSON = false
     }
 
-    private let line: [UInt8]
+    let line: [UInt8]
     private let isOn: [Bool]
     private(set) var matches: [Match] = []
+    /// Read up to the last place that was asked for.
+    var quotes = QuoteLevels()
+    /// Up to here nothing ends the element of a list.
+    private var elementsEnd = 0
 
     /// Rules that find nothing where `isOn`, by `BuiltInRedaction.rawValue`, is false.
     init(_ line: [UInt8], isOn: [Bool]) {
@@ -27,8 +32,7 @@ struct RedactionScan {
     /// Finds all of a line, in ascending order; matches of cards may overlap others.
     mutating func run() {
         var index = nextTrigger(from: 1)
-        while index < line.count, !isFull { index = nextTrigger(from: visit(index, line[index])) }
-        if isFull { coverRest() }
+        while index < line.count { index = nextTrigger(from: visit(index, line[index])) }
         if isOn[BuiltInRedaction.card.rawValue] { findCards() }
     }
 
@@ -65,26 +69,20 @@ struct RedactionScan {
         }
     }
 
-    /// More than are marked one by one: what comes behind goes as a whole.
-    private var isFull: Bool { matches.count > LineRedactor.matchesMax }
-
-    private mutating func coverRest() {
-        guard let last = matches.popLast() else { return }
-        matches.append(Match(range: last.range.lowerBound..<line.count, rule: last.rule))
-    }
-
     /// What a byte may be the trigger of, as bits.
     private enum Trigger {
         static let separator: UInt8 = 1
         static let blank: UInt8 = 2
         static let webToken: UInt8 = 4
         static let prefix: UInt8 = 8
+        static let quote: UInt8 = 16
     }
 
     private static let triggers: [UInt8] = {
         var triggers = [UInt8](repeating: 0, count: 256)
         for byte in ":=".utf8 { triggers[Int(byte)] = Trigger.separator }
         for byte in "_-".utf8 { triggers[Int(byte)] = Trigger.prefix }
+        for byte in "\"'$".utf8 { triggers[Int(byte)] = Trigger.quote }
         triggers[32] = Trigger.blank
         triggers[Int(UInt8(ascii: "J"))] = Trigger.webToken
         return triggers
@@ -95,6 +93,8 @@ struct RedactionScan {
         var endings = [UInt8](repeating: 0, count: 256)
         for byte in "destynDESTYN \"'\\".utf8 { endings[Int(byte)] |= Trigger.separator }
         for byte in "rRcC".utf8 { endings[Int(byte)] |= Trigger.blank }
+        for byte in " EeNn\\".utf8 { endings[Int(byte)] |= Trigger.quote }
+        endings[Int(UInt8(ascii: "-"))] |= Trigger.prefix
         endings[Int(UInt8(ascii: "y"))] |= Trigger.webToken
         for (prefix, _) in prefixes {
             let start = prefix.utf8Start
@@ -120,6 +120,9 @@ struct RedactionScan {
                 line[index - 2] == UInt8(ascii: "e")
             else { return index + 1 }
             return visitJWT(index - 2)
+        case UInt8(ascii: "\""), UInt8(ascii: "'"), UInt8(ascii: "$"): return visitQuote(index)
+        case UInt8(ascii: "-") where line[index - 1] == UInt8(ascii: "-"):
+            return visitFlag(index + 1)
         default: return visitPrefix(index)
         }
     }
@@ -143,7 +146,7 @@ struct RedactionScan {
         guard start >= 0 else { return false }
         for offset in 0..<word.utf8CodeUnitCount
         where RedactionText.lower(line[start + offset]) != word.utf8Start[offset] { return false }
-        return start == 0 || !RedactionText.isAlphanumeric(line[start - 1])
+        return RedactionText.isBoundary(line, at: start)
     }
 
     // MARK: - Bearer, Basic, tokens
@@ -166,7 +169,9 @@ struct RedactionScan {
     /// `eyJ….….…`. Source: RFC 7519.
     private mutating func visitJWT(_ start: Int) -> Int {
         let next = start + 3
-        guard start == 0 || !RedactionText.isBase64URL(line[start - 1]) else { return next }
+        guard RedactionText.isBoundary(line, at: start, RedactionText.isBase64URL) else {
+            return next
+        }
         var end = start
         var parts = 0
         while true {
@@ -180,7 +185,6 @@ struct RedactionScan {
             end += 1
         }
         guard parts >= 2 else { return next }
-        if line[end - 1] == UInt8(ascii: ".") { end -= 1 }
         add(.jwt, start..<end)
         return end
     }
@@ -191,15 +195,15 @@ struct RedactionScan {
         where prefix.utf8Start[prefix.utf8CodeUnitCount - 1] == line[index] {
             let count = prefix.utf8CodeUnitCount
             let start = index + 1 - count
-            guard start >= 0, start == 0 || !RedactionText.isTokenByte(line[start - 1]) else {
-                continue
-            }
+            guard start >= 0,
+                RedactionText.isBoundary(line, at: start, RedactionText.isBase64URL)
+            else { continue }
             guard (0..<count).allSatisfy({ line[start + $0] == prefix.utf8Start[$0] }) else {
                 continue
             }
             var end = index + 1
             var hasDigit = false
-            while end < line.count, RedactionText.isTokenByte(line[end]) {
+            while end < line.count, RedactionText.isBase64URL(line[end]) {
                 if (48...57).contains(line[end]) { hasDigit = true }
                 end += 1
             }
@@ -276,97 +280,176 @@ struct RedactionScan {
             return index + 1
         }
         var start = index + 1
-        if line[index] == UInt8(ascii: "="), start < line.count, line[start] == UInt8(ascii: ">") {
-            start += 1
+        if start < line.count {
+            // `=>`, `:=`, `==`; with a blank before the last compares.
+            let isEqual = line[start] == UInt8(ascii: "=")
+            let isAssigned = line[index] == UInt8(ascii: "=")
+            if isEqual, isAssigned, key.hasBlank { return start + 1 }
+            if isEqual || isAssigned && line[start] == UInt8(ascii: ">") { start += 1 }
         }
         if key.hasBlank || line[index] == UInt8(ascii: ":") {
             while start < line.count, line[start] == 32 || line[start] == 9 { start += 1 }
         }
         guard start < line.count else { return index + 1 }
         if line[start] == UInt8(ascii: "["), !RedactionText.hasSafePrefix(line, start) {
-            return visitList(start, key)
+            return visitList(start, key, separator: index)
         }
-        var quote = start
-        while quote < line.count, line[quote] == UInt8(ascii: "\\"),
-            quote - start < RedactionText.backslashesMax
-        { quote += 1 }
-        if quote < line.count, line[quote] == UInt8(ascii: "\"") || line[quote] == UInt8(ascii: "'")
-        {
-            let (value, next) = quoted(from: quote, backslashes: quote - start)
-            add(key, value)
-            return next
+        if let (value, next) = quotedValue(at: behindWrapper(start), isOpening: key.isQuoted) {
+            let isPart = key.isHeader && next < line.count && line[next] == UInt8(ascii: ";")
+            if !isPart {
+                add(key, value)
+                return next
+            }
         }
         return visitBare(start, key, separator: index)
     }
 
-    /// The texts of a list, as headers are in JSON: `["…","…"]`.
-    private mutating func visitList(_ bracket: Int, _ key: RedactionKey) -> Int {
+    /// `PASSWORD 'value'`, as SQL has it; `quote` is at what opens the value, a dollar too.
+    private mutating func visitQuote(_ quote: Int) -> Int {
+        var before = quote
+        while before > 0, line[before - 1] == UInt8(ascii: "\\"),
+            quote - before < RedactionText.backslashesMax
+        { before -= 1 }
+        let backslashes = quote - before
+        // PostgreSQL's E'…', MySQL's N'…'.
+        if before > 1, let letter = lower(before - 1), letter == 101 || letter == 110 {
+            before -= 1
+        }
+        guard before > 1, line[before - 1] == 32 else { return quote + 1 }
+        let key = RedactionKey(line, before: before)
+        guard let rule = key.map({ $0.isQuoted ? nil : $0.rule }) ?? identifiedBy(before),
+            isOn[rule.rawValue], line[quote] == UInt8(ascii: "$") || opensText(quote)
+        else { return quote + 1 }
+        var (value, next) = (quote..<quote, quote + 1)
+        if line[quote] == UInt8(ascii: "$") {
+            guard let dollar = dollarQuoted(from: quote) else { return next }
+            (value, next) = dollar
+        } else {
+            if let key, next < line.count, key.isFolder(line[next]) { return next }
+            (value, next) = quoted(from: quote, backslashes: backslashes)
+            // SQL doubles a quote inside.
+            while backslashes == 0, next < line.count, line[next] == line[quote] {
+                let (more, end) = quoted(from: next, backslashes: backslashes)
+                (value, next) = (value.lowerBound..<more.upperBound, end)
+            }
+        }
+        // What is not plausible is short, so that reading it again is cheap.
+        if let key, !key.isPlausible(line, quoted: value) { return quote + 1 }
+        add(rule, value)
+        return next
+    }
+
+    /// The rule for what stands behind `IDENTIFIED BY`, or `IDENTIFIED WITH plugin BY`, which ends in blanks before `end`.
+    private func identifiedBy(_ end: Int) -> BuiltInRedaction? {
+        var end = end
+        while end > 0, line[end - 1] == 32 { end -= 1 }
+        guard isWord("by", endingAt: end) else { return nil }
+        let isIdentified = (max(0, end - 64)..<end).contains {
+            isWord("identified", endingAt: $0)
+        }
+        return isIdentified ? .password : nil
+    }
+
+    /// `--password value`, the name of the flag at `start`.
+    private mutating func visitFlag(_ start: Int) -> Int {
+        var end = start
+        while end < line.count, end - start < RedactionText.keyBytesMax,
+            RedactionText.isKeyByte(line[end]), line[start] != UInt8(ascii: "-")
+        { end += 1 }
+        guard end > start, end < line.count, line[end] == 32,
+            let key = RedactionKey(line, before: end), isOn[key.rule.rawValue]
+        else { return start }
+        var first = end
+        while first < line.count, line[first] == 32 { first += 1 }
+        guard first < line.count, line[first] != UInt8(ascii: "-") else { return end }
+        if let (value, next) = quotedValue(at: first, isOpening: false) {
+            add(key, value)
+            return next
+        }
+        end = RedactionText.endOfBare(line, from: first)
+        add(key.rule, first..<end)
+        return end
+    }
+
+    /// The elements of a list, as headers are in JSON and in Go: `["…","…"]`, `[… …]`.
+    private mutating func visitList(_ bracket: Int, _ key: RedactionKey, separator: Int) -> Int {
         var index = bracket + 1
         while index < line.count {
-            switch line[index] {
-            case 32, UInt8(ascii: ","): index += 1
-            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
-                var quote = index
-                while quote < line.count, line[quote] == UInt8(ascii: "\\"),
-                    quote - index < RedactionText.backslashesMax
-                { quote += 1 }
-                guard quote < line.count, line[quote] == UInt8(ascii: "\"") else { return quote }
-                let (value, next) = quoted(from: quote, backslashes: quote - index)
+            if line[index] == 32 || line[index] == UInt8(ascii: ",") {
+                index += 1
+            } else if let (value, next) = quotedValue(at: index, isOpening: true) {
                 add(key, value)
                 index = next
-            default: return index
+                // A quote here closes the text that the list is in.
+                guard index < line.count,
+                    line[index] == 32 || line[index] == UInt8(ascii: ",")
+                        || closesList(index)
+                else { return index }
+            } else if closesList(index) {
+                return index + 1
+            } else if key.isQuoted,
+                line[index] == UInt8(ascii: "{") || line[index] == UInt8(ascii: "[")
+            {
+                return index
+            } else if let end = endOfElement(index) {
+                let element = index..<end
+                if key.isPlausible(line, element, separator: separator) {
+                    add(key, element, isBare: key.isJSON)
+                }
+                index = end
+            } else {
+                // None closes it: the bracket is one of the value.
+                return visitBare(index == bracket + 1 ? bracket : index, key, separator: separator)
             }
         }
         return index
     }
 
-    /// What stands behind the quote at `quote`, up to the same quote with at most as many backslashes before it, and where
-    /// it goes on; up to the end of the line where there is none.
-    private func quoted(from quote: Int, backslashes: Int) -> (Range<Int>, Int) {
-        let mark = line[quote]
-        var index = quote + 1
-        var run = 0
-        while index < line.count {
-            let byte = line[index]
-            if byte == UInt8(ascii: "\\") {
-                run += 1
-            } else if byte == mark {
-                let isEnd = backslashes == 0 ? run.isMultiple(of: 2) : run <= backslashes
-                if isEnd {
-                    return ((quote + 1)..<(backslashes == 0 ? index : index - run), index + 1)
-                }
-                run = 0
-            } else {
-                run = 0
-            }
+    /// Where the element without quotes at `start` ends, before a comma or the list's end; nil where neither comes.
+    private mutating func endOfElement(_ start: Int) -> Int? {
+        guard start >= elementsEnd else { return nil }
+        var index = start
+        while index < line.count, line[index] != UInt8(ascii: "\""), line[index] != 10,
+            line[index] != 13
+        {
+            if line[index] == UInt8(ascii: ",") || closesList(index) { return index }
             index += 1
         }
-        return ((quote + 1)..<line.count, line.count)
+        elementsEnd = index
+        return nil
+    }
+
+    private func closesList(_ index: Int) -> Bool {
+        line[index] == UInt8(ascii: "]")
+            && (index + 1 == line.count || !RedactionText.isAlphanumeric(line[index + 1]))
     }
 
     /// A value without quotes, at `first`.
     private mutating func visitBare(_ first: Int, _ key: RedactionKey, separator: Int) -> Int {
         switch line[first] {
+        // An object; `password::hash` is a name.
+        case UInt8(ascii: "{") where key.isQuoted: return first
+        case UInt8(ascii: ":") where first == separator + 1 && line[separator] == line[first]:
+            return first
         case UInt8(ascii: "{"), UInt8(ascii: ":"), UInt8(ascii: "="), UInt8(ascii: "&"),
             UInt8(ascii: ","), UInt8(ascii: ";"), UInt8(ascii: ")"):
-            return first
+            if key.rule != .password { return first }
         default: break
         }
         guard !key.isFolder(line[first]) else { return first }
         var end = first
-        if key.isHeader, line[separator] == UInt8(ascii: ":") {
+        if key.isHeader, !key.isQuoted, line[separator] == UInt8(ascii: ":") {
             if key.isAuthorization, let token = bearerToken(first) {
                 add(.bearer, token)
                 return token.upperBound
             }
-            // A header's value goes to the end of the line, or of the quotes that it stands in.
-            while end < line.count, !RedactionText.endsHeader(line[end]) { end += 1 }
-            let behind = end
+            let behind = endOfHeader(first, key)
+            end = behind
             while end > first, line[end - 1] == 32 { end -= 1 }
             add(key, first..<end)
             return max(behind, first + 1)
         }
-        while end < line.count, !RedactionText.endsBare(line, end) { end += 1 }
+        end = RedactionText.endOfBare(line, from: first)
         guard end > first, key.isPlausible(line, first..<end, separator: separator) else {
             return first
         }
@@ -374,9 +457,41 @@ struct RedactionScan {
         return end
     }
 
+    /// Where the value of a header ends: with the line, or before the quote that the header as a whole stands in. A single
+    /// quote counts where the header begins behind it: others are apostrophes.
+    private mutating func endOfHeader(_ first: Int, _ key: RedactionKey) -> Int {
+        quotes.read(line, to: key.start)
+        var name = key.start
+        while name > 0, key.start - name < RedactionText.keyBytesMax,
+            RedactionText.isKeyByte(line[name - 1])
+        { name -= 1 }
+        let isSingle = name > 0 && line[name - 1] == UInt8(ascii: "'")
+        var backslashes = 0
+        var index = first
+        while index < line.count {
+            switch line[index] {
+            case 10, 13: return index
+            case UInt8(ascii: "\\"):
+                backslashes += 1
+                index += 1
+                continue
+            case UInt8(ascii: "n"), UInt8(ascii: "r"):
+                if backslashes > 0 { return index - backslashes }
+            case UInt8(ascii: "\""):
+                if quotes.isOpen(backslashes) { return index - backslashes }
+            case UInt8(ascii: "'"):
+                if isSingle { return index - backslashes }
+            default: break
+            }
+            backslashes = 0
+            index += 1
+        }
+        return index
+    }
+
     /// The value of `key` in quotes; of an `Authorization` what stands behind the scheme.
-    private mutating func add(_ key: RedactionKey, _ value: Range<Int>) {
-        guard key.isAuthorization else { return add(key.rule, value) }
+    private mutating func add(_ key: RedactionKey, _ value: Range<Int>, isBare: Bool = false) {
+        guard key.isAuthorization else { return add(key.rule, value, isBare: isBare) }
         if let token = bearerToken(value.lowerBound) {
             add(.bearer, token.lowerBound..<max(token.lowerBound, value.upperBound))
         } else {
@@ -394,10 +509,8 @@ struct RedactionScan {
             }
             while index < line.count, line[index] == 32 { index += 1 }
             var end = index
-            while end < line.count, !RedactionText.endsHeader(line[end]), line[end] != 32 {
-                end += 1
-            }
-            return index..<end
+            while end < line.count, !RedactionText.endsToken(line[end]) { end += 1 }
+            return end > index ? index..<end : nil
         }
         return nil
     }
@@ -407,15 +520,14 @@ struct RedactionScan {
     /// Runs of digits, blanks and dashes of 13 bytes and more.
     private mutating func findCards() {
         var start = 0
-        let others = matches.count
+        var places = JSONPlaces()
         while let run = nextRun(from: start) {
             start = run.upperBound
-            if matches.count > others + LineRedactor.matchesMax { return coverRest() }
             for range in CardNumber.find(line, in: run) {
                 matches.append(
                     Match(
                         range: range, rule: BuiltInRedaction.card.rawValue,
-                        isBareJSON: RedactionText.isJSONValue(line, range)))
+                        isBareJSON: places.isValue(line, range)))
             }
         }
     }

@@ -20,7 +20,37 @@ enum RedactionText {
         isAlphanumeric(byte) || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-")
     }
 
-    static func isTokenByte(_ byte: UInt8) -> Bool { isBase64URL(byte) }
+    /// Whether a word may begin at `index`: no part of one stands before it, or what looks like one ends an escape of
+    /// JSON, such as the `n` of `\n`.
+    static func isBoundary(
+        _ line: [UInt8], at index: Int, _ isPart: (UInt8) -> Bool = isAlphanumeric
+    ) -> Bool {
+        guard index > 0, isPart(line[index - 1]) else { return true }
+        if index > 1, line[index - 2] == UInt8(ascii: "\\") {
+            return "nrtbf".utf8.contains(line[index - 1])
+        }
+        return endOfEscape(line, around: index - 1) == index
+    }
+
+    /// Where the escape `\uXXXX` ends that one of whose digits is the byte at `index`; nil where it is in none.
+    static func endOfEscape(_ line: [UInt8], around index: Int) -> Int? {
+        for start in stride(from: index - 2, through: max(0, index - 5), by: -1)
+        where line[start] == UInt8(ascii: "\\") && line[start + 1] == UInt8(ascii: "u") {
+            let end = start + 6
+            guard end <= line.count, line[(start + 2)..<end].allSatisfy(isHexadecimal) else {
+                return nil
+            }
+            return end
+        }
+        return nil
+    }
+
+    private static func isHexadecimal(_ byte: UInt8) -> Bool {
+        switch byte {
+        case 48...57, 65...70, 97...102: true
+        default: false
+        }
+    }
 
     /// Source: RFC 7235, 2.1.
     static func isToken68(_ byte: UInt8) -> Bool {
@@ -67,9 +97,10 @@ enum RedactionText {
             && line[start...].starts(with: "[redacted:".utf8)
     }
 
-    /// Whether a header that stands in a text or a command ends before this byte.
-    static func endsHeader(_ byte: UInt8) -> Bool {
-        byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'") || byte == UInt8(ascii: "\\")
+    /// Whether the token behind a scheme ends before this byte.
+    static func endsToken(_ byte: UInt8) -> Bool {
+        byte <= 32 || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "'")
+            || byte == UInt8(ascii: "\\")
     }
 
     /// Where the credentials of an `Authorization` header begin: behind its scheme, a word of up to 20 bytes.
@@ -84,16 +115,30 @@ enum RedactionText {
         return start
     }
 
+    /// Where the value without quotes ends that begins at `first`. Backslashes stay with the quote or letter behind them,
+    /// so that no escape is broken. O(n) in the value.
+    static func endOfBare(_ line: [UInt8], from first: Int) -> Int {
+        var end = first
+        while end < line.count, !endsBare(line, end) {
+            guard line[end] == UInt8(ascii: "\\") else {
+                end += 1
+                continue
+            }
+            var behind = end
+            while behind < line.count, line[behind] == UInt8(ascii: "\\") { behind += 1 }
+            if behind < line.count, "nrtu\"'".utf8.contains(line[behind]) { return end }
+            end = behind
+        }
+        return end
+    }
+
     /// Whether a value without quotes ends before the byte at `index`. A comma, a semicolon or a closing bracket ends one
     /// where a blank, the end or the next key comes behind it: passwords have such bytes too.
-    static func endsBare(_ line: [UInt8], _ index: Int) -> Bool {
+    private static func endsBare(_ line: [UInt8], _ index: Int) -> Bool {
         switch line[index] {
         case 0...32, UInt8(ascii: "\""), UInt8(ascii: "'"), UInt8(ascii: "&"), UInt8(ascii: "<"),
             UInt8(ascii: ">"), UInt8(ascii: "`"):
             return true
-        case UInt8(ascii: "\\"):
-            guard index + 1 < line.count else { return false }
-            return "nrtu\"'".utf8.contains(line[index + 1])
         case UInt8(ascii: "]"), UInt8(ascii: "}"), UInt8(ascii: ")"):
             guard index + 1 < line.count else { return true }
             return !isAlphanumeric(line[index + 1])
@@ -114,21 +159,6 @@ enum RedactionText {
     }
 
     static func isKeyByte(_ byte: UInt8) -> Bool { isBase64URL(byte) || byte == UInt8(ascii: ".") }
-
-    /// Whether `range` is the bare value of a member of JSON: a key's quote and a colon before it, and an end behind it.
-    static func isJSONValue(_ line: [UInt8], _ range: Range<Int>) -> Bool {
-        var before = range.lowerBound - 1
-        while before >= 0, line[before] == 32 { before -= 1 }
-        guard before > 1, line[before] == UInt8(ascii: ":") else { return false }
-        before -= 1
-        while before > 0, line[before] == 32 { before -= 1 }
-        guard line[before] == UInt8(ascii: "\""), before > 0, line[before - 1] != UInt8(ascii: "\\")
-        else { return false }
-        var behind = range.upperBound
-        while behind < line.count, line[behind] == 32 { behind += 1 }
-        guard behind < line.count else { return false }
-        return line[behind] == UInt8(ascii: ",") || line[behind] == UInt8(ascii: "}")
-    }
 }
 
 /// A key that a secret stands behind.
@@ -138,8 +168,10 @@ struct RedactionKey {
     let isJSON: Bool
     /// Whether there is a blank before the separator.
     let hasBlank: Bool
-    private let isPassword: Bool
-    private let isQuoted: Bool
+    /// Whether the key stands in quotes.
+    let isQuoted: Bool
+    /// Where the word of the key begins.
+    let start: Int
     private let isWholeWord: Bool
     private let kind: Kind
 
@@ -177,7 +209,7 @@ struct RedactionKey {
             && line[end] == UInt8(ascii: "\"")
         kind = found.word.kind
         rule = found.word.rule
-        isPassword = rule == .password
+        start = found.start
         isWholeWord = found.isWhole
     }
 
@@ -187,12 +219,21 @@ struct RedactionKey {
         if isWholeWord, kind == .counter, line[value].allSatisfy({ (48...57).contains($0) }) {
             return false
         }
-        guard !isPassword, !isQuoted, line[separator] == UInt8(ascii: ":") else { return true }
         // "unexpected token: name".
-        return value.count >= 20 || line[value].contains { (48...57).contains($0) }
+        guard kind == .token, !isQuoted, line[separator] == UInt8(ascii: ":") else { return true }
+        return Self.isRandom(line, value)
     }
 
-    private enum Kind { case plain, authorization, cookie, folder, counter }
+    /// Whether what stands in quotes behind the key and a blank is its value: `secret "name" not found`.
+    func isPlausible(_ line: [UInt8], quoted value: Range<Int>) -> Bool {
+        rule == .password || Self.isRandom(line, value)
+    }
+
+    private static func isRandom(_ line: [UInt8], _ value: Range<Int>) -> Bool {
+        value.count >= 20 || line[value].contains { (48...57).contains($0) }
+    }
+
+    private enum Kind { case plain, authorization, cookie, folder, counter, token }
 
     private struct Word {
         let text: StaticString
@@ -241,25 +282,27 @@ struct RedactionKey {
         Word(text: "encryptionkey", rule: .secret), Word(text: "masterkey", rule: .secret),
     ]
     private static let wordsN = [
-        Word(text: "token", rule: .secret, isShort: true),
+        Word(text: "token", rule: .secret, isShort: true, kind: .token),
         Word(text: "authorization", rule: .secret, kind: .authorization),
     ]
 
     /// The word that the key which ends before `end` ends with.
-    private static func find(_ line: [UInt8], _ end: Int) -> (word: Word, isWhole: Bool)? {
+    private static func find(
+        _ line: [UInt8], _ end: Int
+    ) -> (word: Word, start: Int, isWhole: Bool)? {
         guard end > 1 else { return nil }
         let words = words(
             endingIn: RedactionText.lower(line[end - 1]),
             behind: RedactionText.lower(line[end - 2]))
         for word in words {
             guard let start = start(of: word.text, in: line, endingAt: end) else { continue }
-            let isFirst = start == 0 || !RedactionText.isAlphanumeric(line[start - 1])
+            let isFirst = RedactionText.isBoundary(line, at: start)
             // `dbPass`: a capital behind a small letter begins a word.
             let isCamel =
                 start > 0 && (65...90).contains(line[start]) && !(65...90).contains(line[start - 1])
             guard !word.isShort || isFirst || isCamel else { continue }
-            let isWhole = start == 0 || !RedactionText.isKeyByte(line[start - 1])
-            return (word, isWhole)
+            let isWhole = RedactionText.isBoundary(line, at: start, RedactionText.isKeyByte)
+            return (word, start, isWhole)
         }
         return nil
     }
@@ -306,6 +349,10 @@ enum CardNumber {
                 index += 1
                 continue
             }
+            if let end = RedactionText.endOfEscape(line, around: index) {
+                index = end
+                continue
+            }
             var end = index
             while end < run.upperBound, (48...57).contains(line[end]) { end += 1 }
             var candidate = index..<end
@@ -346,14 +393,10 @@ enum CardNumber {
 
     /// Whether the number stands for itself: part of no name, no decimal, no hexadecimal number.
     private static func isFree(_ line: [UInt8], _ range: Range<Int>) -> Bool {
-        if range.lowerBound > 0 {
-            let before = line[range.lowerBound - 1]
-            if RedactionText.isAlphanumeric(before) || before == UInt8(ascii: "_")
-                || before == UInt8(ascii: ".")
-            {
-                return false
-            }
+        let isFirst = RedactionText.isBoundary(line, at: range.lowerBound) {
+            RedactionText.isKeyByte($0) && $0 != UInt8(ascii: "-")
         }
+        guard isFirst else { return false }
         guard range.upperBound < line.count else { return true }
         let behind = line[range.upperBound]
         if RedactionText.isAlphanumeric(behind) || behind == UInt8(ascii: "_") { return false }

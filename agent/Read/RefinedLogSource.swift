@@ -1,23 +1,48 @@
 package import Model
+import Synchronization
 
 /// What happens to log lines between their source and the spool: secrets are taken out, then metrics are made.
 package final class LogRefinement: Sendable {
-    private let redactor: LineRedactor
+    private let redactor: Mutex<LineRedactor>
     private let metrics: LogMetrics
+    private let suppressed = JournalSuppressionMetrics()
 
-    package init(redactor: LineRedactor, metrics: LogMetrics) {
-        self.redactor = redactor
-        self.metrics = metrics
+    package init(
+        redaction: RedactionConfiguration = RedactionConfiguration(),
+        metrics: LogMetricsConfiguration = LogMetricsConfiguration()
+    ) {
+        redactor = Mutex(LineRedactor(redaction))
+        self.metrics = LogMetrics(metrics)
     }
+
+    /// Chunks that are read from now on are refined so. What was counted goes on for the rules that stay as they are.
+    package func change(
+        redaction: RedactionConfiguration, metrics: LogMetricsConfiguration
+    ) {
+        redactor.withLock { $0 = LineRedactor(redaction, after: $0) }
+        self.metrics.change(to: metrics)
+    }
+
+    /// When redaction has made a chunk grow by so much, each line with secrets behind that gets one mark alone. Bytes.
+    /// `LogLimits.chunkBytesMax`, one longest line and this fit one payload.
+    package static let growthBytesMax = 256 << 10
 
     /// Refines the entries of a chunk in place; gaps and the position are as they were. O(n) in their bytes.
     package func refine(_ chunk: inout LogReadChunk) {
-        for index in chunk.items.indices { redactor.redact(&chunk.items[index].entry) }
+        let redactor = redactor.withLock { $0 }
+        var grown = 0
+        for index in chunk.items.indices {
+            grown += redactor.redact(
+                &chunk.items[index].entry, isTight: grown >= Self.growthBytesMax)
+        }
         metrics.observe(chunk.items)
+        suppressed.observe(chunk.gaps)
     }
 
     /// What was taken out, and the metrics of the lines.
-    package func families() -> [MetricFamily] { redactor.families() + metrics.families() }
+    package func families() -> [MetricFamily] {
+        redactor.withLock { $0 }.families() + metrics.families() + suppressed.families()
+    }
 }
 
 /// A log source whose entries are refined on the thread that reads them: nothing else sees them as they were.
@@ -39,4 +64,6 @@ package final class RefinedLogSource: LogSource {
         refinement.refine(&chunk)
         return chunk
     }
+
+    package func close() { inner.close() }
 }

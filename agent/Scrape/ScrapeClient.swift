@@ -206,7 +206,7 @@ package final class ScrapeClient: Sendable {
         let isAddress = (try? SocketAddress(ipAddress: name, port: 1)) != nil
         ClientBootstrap(group: promise.futureResult.eventLoop)
             .connectTimeout(.nanoseconds(share))
-            .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     // A scrape that is over needs no connection, whichever came first.

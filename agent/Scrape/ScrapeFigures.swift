@@ -1,6 +1,14 @@
 package import Model
 import Synchronization
 
+/// What became of a target's last scrape.
+package struct LastScrape: Hashable, Sendable {
+    /// On the target's grid.
+    package var at: TimestampMS
+    /// Nil where it succeeded.
+    package var error: String?
+}
+
 /// What the agent tells of its scraping, beside what each target's own series tell.
 package final class ScrapeFigures: Sendable {
     private struct TargetFigures: Sendable {
@@ -24,6 +32,8 @@ package final class ScrapeFigures: Sendable {
 
     private struct State: Sendable {
         var targets: [ScrapeTarget]
+        /// What became of the last scrape of each, by key.
+        var last: [String: LastScrape] = [:]
         /// Those of a target that is scraped in another way go on, and one that is gone takes nothing from what was
         /// counted of its place while others are there.
         var figures: [Place: TargetFigures] = [:]
@@ -48,10 +58,23 @@ package final class ScrapeFigures: Sendable {
         state.withLock { state in
             state.targets = targets
             state.figures = state.figures.filter { places.contains($0.key) }
+            let keys = Set(targets.map(\.key))
+            state.last = state.last.filter { keys.contains($0.key) }
         }
     }
 
-    func note(_ target: ScrapeTarget, _ outcome: TargetStateMachine.Outcome) {
+    /// Every target and what became of its last scrape, nil where none has ended; in the order of the configuration.
+    package func lastScrapes() -> [(target: ScrapeTarget, last: LastScrape?)] {
+        state.withLock { state in state.targets.map { ($0, state.last[$0.key]) } }
+    }
+
+    func note(
+        _ target: ScrapeTarget, _ outcome: TargetStateMachine.Outcome, at time: TimestampMS
+    ) {
+        let last = LastScrape(at: time, error: outcome.failure.map { "\($0)" })
+        let key = target.key
+        // That of a target which is gone meanwhile stays until the next change.
+        state.withLock { $0.last[key] = last }
         change(target) { figures in
             if let failure = outcome.failure {
                 figures.failures[failure.reason, default: 0] += 1

@@ -54,12 +54,11 @@ package struct ScrapeTarget: Equatable, Sendable {
         Int64(fingerprint % UInt64(intervalMilliseconds))
     }
 
-    /// The first time on the target's grid after `time`.
-    package func next(after time: TimestampMS) -> TimestampMS {
-        let offset = offsetMilliseconds
-        let since = time.rawValue - offset
-        let steps = since >= 0 ? since / intervalMilliseconds + 1 : 0
-        return TimestampMS(steps * intervalMilliseconds + offset)
+    /// When the target is scraped, from `time` on.
+    package func grid(from time: TimestampMS) -> ScrapeGrid {
+        ScrapeGrid(
+            intervalMilliseconds: intervalMilliseconds, offsetMilliseconds: offsetMilliseconds,
+            startedAt: time)
     }
 }
 

@@ -8,8 +8,9 @@ package import World
 /// Scrapes every target on a grid of its own, each in a task of its own: none waits for another.
 ///
 /// Samples get the grid's time and not that of the answer, so that the series of a target align. A grid time that comes
-/// while the scrape before is under way is skipped and counted. Answers are read on the thread behind `compute`, one at a
-/// time; it says false where it can't take work, and the scrape is skipped.
+/// while the scrape before is under way is scraped when that ends; of several the newest is, and the others are skipped and
+/// counted (`ScrapeGrid`). Answers are read on the thread behind `compute`, one at a time; it says false where it can't take
+/// work, and the scrape is skipped.
 ///
 /// Targets may change while it runs. One that is scraped as before goes on untouched. One that goes ends with staleness
 /// markers. Of one that is scraped in another way the scrape under way is given up, and what the next one does not bring
@@ -240,27 +241,15 @@ package final class TargetScrapeService: Service {
 
     private func scrapeOnGrid(_ life: Life) async {
         let target = life.target
-        var last = clock.now.milliseconds
-        var next = target.next(after: last)
+        var grid = target.grid(from: clock.now.milliseconds)
         while !Task.isCancelled {
-            let wait = next.rawValue - clock.now.milliseconds.rawValue
-            // A clock set back must not stop the target for as long.
-            guard wait <= 2 * target.intervalMilliseconds else {
-                next = target.next(after: clock.now.milliseconds)
-                continue
+            switch grid.step(at: clock.now.milliseconds) {
+            case .wait(let milliseconds):
+                do { try await clock.sleep(nanoseconds: milliseconds * 1_000_000) } catch { return }
+            case .scrape(let time, let missed):
+                if missed > 0 { figures.noteSkipped(target, missed) }
+                await scrape(life, at: time)
             }
-            do { try await clock.sleep(nanoseconds: max(0, wait) * 1_000_000) } catch { return }
-            // The two clocks may differ by a little: a time that has not come is waited for again.
-            guard clock.now.milliseconds >= next else { continue }
-            // What the collector has of a time it does not get again.
-            if next > last || next.rawValue < last.rawValue - 10 * target.intervalMilliseconds {
-                last = next
-                await scrape(life, at: next)
-            }
-            let after = target.next(after: max(clock.now.milliseconds, next))
-            let skipped = (after.rawValue - next.rawValue) / target.intervalMilliseconds - 1
-            if skipped > 0 { figures.noteSkipped(target, skipped) }
-            next = after
         }
     }
 
@@ -284,7 +273,7 @@ package final class TargetScrapeService: Service {
             figures.noteSkipped(target, 1)
             return
         }
-        figures.note(target, outcome)
+        figures.note(target, outcome, at: time)
         say(outcome.notice, target)
         await deliver(outcome.scrape)
         if !gone.isEmpty { await deliver(end(of: gone, life, at: time, isLast: false)) }

@@ -7,6 +7,8 @@ package struct SetupReport: Sendable {
 
     package init(_ plan: SetupPlan) { self.plan = plan }
 
+    var subject: String { plan.subject }
+
     /// The whole plan, a line an element.
     package var lines: [String] {
         [plan.subject] + plan.steps.flatMap { self.lines(of: $0) } + [summary]
@@ -14,7 +16,16 @@ package struct SetupReport: Sendable {
 
     /// One line: what this service lacks.
     package var oneLine: String {
-        let missing = plan.steps.compactMap { step -> String? in
+        let missing = missing
+        return "\(plan.subject): "
+            + (missing.isEmpty
+                ? plan.hasChanges ? "to be reloaded" : "already set up"
+                : missing.joined(separator: "; "))
+    }
+
+    /// What this service lacks: the lines of its files, what is to be run, and what can't be done.
+    var missing: [String] {
+        plan.steps.compactMap { step in
             switch step {
             case .changeFile(let change): "\(change.path) lacks `\(change.missing)`"
             case .storeSecret(let secret): "\(secret.path) lacks the password"
@@ -23,12 +34,7 @@ package struct SetupReport: Sendable {
             case .cannot(let because, let remedy): "\(because): \(remedy)"
             case .alreadySo, .verify, .note: nil
             }
-        }
-        return masked(
-            "\(plan.subject): "
-                + (missing.isEmpty
-                    ? plan.hasChanges ? "to be reloaded" : "already set up"
-                    : missing.joined(separator: "; ")))
+        }.map(masked)
     }
 
     /// Shorter texts would be found inside other words; whatever prints one says so itself.

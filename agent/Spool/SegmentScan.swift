@@ -36,7 +36,7 @@ struct SegmentScan: Sendable {
             offset = at + SegmentFormat.padded(SegmentFormat.recordHeaderBytes + frame.body.count)
             if frame.type == SegmentFormat.snapshotType {
                 for position in PositionsFormat.decode(frame.body, from: 0) ?? [] {
-                    positions[position.source] = position.bytes
+                    positions.take(position)
                 }
                 continue
             }
@@ -55,7 +55,7 @@ struct SegmentScan: Sendable {
             }
         }
         if limit == nil { cutTornTail(after: durable, first: header.first, &updates) }
-        for update in updates.joined() { positions[update.source] = update.bytes }
+        for update in updates.joined() { positions.take(update) }
     }
 
     private mutating func cutTornTail(

@@ -63,6 +63,14 @@ package final class Spool: SpoolSource, SpoolSink {
     /// In memory mode: the disk refused, what is appended is not durable. For the metric `petrel_spool_degraded`.
     package var isDegraded: Bool { figures.withLock { $0.isDegraded } }
 
+    /// When the oldest record that the collector has not acknowledged was appended; nil where there is none, or it can't
+    /// be read. Waits for the disk.
+    package var oldestAt: TimestampNS? { update { $0.oldestAt() } }
+
+    /// The spool has reached its bound, or the disk its own: of metrics the oldest are dropped, logs wait. Waits for the
+    /// disk.
+    package var isAtBound: Bool { state.withLock { $0.store.isOverBounds } }
+
     /// Records whose content the collector has acknowledged.
     package var acknowledgedRecords: UInt64 {
         state.withLock {
@@ -113,7 +121,10 @@ package final class Spool: SpoolSource, SpoolSink {
             throw .payloadTooLarge(bytes: payload.count, maximum: WireLimits.payloadBytesMax)
         }
         let moved = PositionsFormat.encode(positions).count
-        let held = store.positions.reduce(moved) { $0 + $1.key.utf8.count + $1.value.count + 6 }
+        let sources = Set(positions.map(\.source))
+        let held = store.positions.reduce(moved) {
+            sources.contains($1.key) ? $0 : $0 + $1.key.utf8.count + $1.value.count + 6
+        }
         guard held <= SegmentFormat.positionsBytesMax else {
             throw .positionsTooLarge(bytes: held, maximum: SegmentFormat.positionsBytesMax)
         }

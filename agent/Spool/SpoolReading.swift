@@ -84,6 +84,14 @@ extension SpoolStore {
         return ledger.loss(at: sequence)?.first ?? sequence
     }
 
+    /// When the first record that is neither acknowledged nor lost was appended.
+    mutating func oldestAt() -> TimestampNS? {
+        var next = ledger.acknowledged + 1
+        while let loss = ledger.loss(at: next) { next = loss.last + 1 }
+        guard next <= last else { return nil }
+        return record(at: next).map { TimestampNS($0.timestamp) }
+    }
+
     func segment(of sequence: UInt64) -> SealedSegment? {
         sealed.last { $0.header.first <= sequence && sequence <= $0.last }
     }

@@ -96,7 +96,7 @@ struct SpoolStore: Sendable {
         let record = SegmentRecord(
             kind: kind, sequence: last, timestamp: clock.now.rawValue, recordCount: recordCount,
             through: through, durable: durable, positions: moved, payload: payload)
-        for position in moved { positions[position.source] = position.bytes }
+        for position in moved { positions.take(position) }
         pending.append(record)
         pendingBytes += payload.count
         guard active != nil else { return }
@@ -157,7 +157,7 @@ struct SpoolStore: Sendable {
         let count = pending.firstIndex { $0.sequence > sequence } ?? pending.count
         for record in pending.prefix(count) {
             pendingBytes -= record.payload.count
-            for position in record.positions { durablePositions[position.source] = position.bytes }
+            for position in record.positions { durablePositions.take(position) }
         }
         pending.removeFirst(count)
     }
@@ -295,6 +295,13 @@ struct SpoolStore: Sendable {
 
     func list(_ positions: [String: [UInt8]]) -> [SourcePosition] {
         positions.sorted { $0.key < $1.key }.map { SourcePosition(source: $0.key, bytes: $0.value) }
+    }
+}
+
+extension [String: [UInt8]] {
+    /// Moves a source's position; an empty one ends it, so that sources that are gone leave nothing behind.
+    mutating func take(_ position: SourcePosition) {
+        self[position.source] = position.bytes.isEmpty ? nil : position.bytes
     }
 }
 

@@ -70,11 +70,11 @@ package struct RenewalService: Service {
     private func renewOnce(_ identity: HostIdentity) async -> Bool {
         do {
             try await renew(identity)
-            metrics.renewal(succeeded: true)
+            metrics.renewal(nil)
             log.notice("certificate renewed")
             return true
         } catch {
-            metrics.renewal(succeeded: false)
+            metrics.renewal(NotedError(text: "\(error)", at: clock.now))
             log.warning(
                 "certificate not renewed, it ends at \(identity.leaf.notAfter.seconds): \(error)")
             return false

@@ -220,7 +220,7 @@ final class StreamConnection: Sendable {
             perform(actions)
             // A second welcome on one stream says nothing new.
             guard isStreaming, !wasWelcomed.exchange(true, ordering: .relaxed) else { return }
-            parts.metrics.connected(kind)
+            parts.metrics.connected(kind, at: parts.clock.now)
             parts.complaints.settle()
             parts.log.info(
                 "the \(kind.name) stream goes on after \(welcome.lastSequence)",
@@ -263,6 +263,7 @@ final class StreamConnection: Sendable {
             case .note(let text):
                 parts.log.info("\(kind.name) stream: \(text)", metadata: place(nil))
             case .warn(let text):
+                parts.metrics.failed(kind, text, at: parts.clock.now)
                 guard parts.complaints.isNews(text, now: parts.clock.monotonicNanoseconds) else {
                     continue
                 }

@@ -1,6 +1,22 @@
 package import Model
 internal import Synchronization
 
+/// What went wrong last, and when.
+package struct NotedError: Hashable, Sendable {
+    package var text: String
+    package var at: TimestampNS
+}
+
+/// How a stream stands, for a person.
+package struct StreamStanding: Hashable, Sendable {
+    /// When the collector welcomed the connection that lives; nil while there is none.
+    package var connectedAt: TimestampNS?
+    /// Why a connection did not come about or broke, or what the collector refused; it stays when all is well again.
+    package var lastError: NotedError?
+
+    package init() {}
+}
+
 /// Counters of the agent's sending side. Safe from any thread.
 package final class StreamMetrics: Sendable {
     private struct Figures {
@@ -9,6 +25,7 @@ package final class StreamMetrics: Sendable {
         var acknowledged: UInt64 = 0
         var connections: UInt64 = 0
         var refusals: [String: UInt64] = [:]
+        var standing = StreamStanding()
     }
 
     private struct State {
@@ -16,6 +33,7 @@ package final class StreamMetrics: Sendable {
         var certificateNotAfter: TimestampMS?
         var renewals: UInt64 = 0
         var renewalFailures: UInt64 = 0
+        var renewalError: NotedError?
     }
 
     private let state = Mutex(State())
@@ -23,13 +41,22 @@ package final class StreamMetrics: Sendable {
     /// All counters at zero.
     package init() {}
 
-    func connected(_ kind: StreamKind) {
+    func connected(_ kind: StreamKind, at time: TimestampNS) {
         change(kind) {
             $0.live += 1
             $0.connections += 1
+            $0.standing.connectedAt = time
         }
     }
-    func disconnected(_ kind: StreamKind) { change(kind) { $0.live -= 1 } }
+    func disconnected(_ kind: StreamKind) {
+        change(kind) {
+            $0.live -= 1
+            if $0.live == 0 { $0.standing.connectedAt = nil }
+        }
+    }
+    func failed(_ kind: StreamKind, _ text: String, at time: TimestampNS) {
+        change(kind) { $0.standing.lastError = NotedError(text: text, at: time) }
+    }
     func acknowledged(_ kind: StreamKind, _ sequence: UInt64) {
         change(kind) { $0.acknowledged = sequence }
     }
@@ -39,15 +66,26 @@ package final class StreamMetrics: Sendable {
     func certificate(notAfter: TimestampMS) {
         state.withLock { $0.certificateNotAfter = notAfter }
     }
-    func renewal(succeeded: Bool) {
+    /// `error` is nil where the certificate was renewed.
+    func renewal(_ error: NotedError?) {
         state.withLock { state in
-            if succeeded { state.renewals += 1 } else { state.renewalFailures += 1 }
+            if error == nil { state.renewals += 1 } else { state.renewalFailures += 1 }
+            state.renewalError = error
         }
     }
 
     /// Whether the stream has a connection that the collector welcomed.
     package func isConnected(_ kind: StreamKind) -> Bool {
         state.withLock { ($0.streams[kind]?.live ?? 0) > 0 }
+    }
+
+    package func standing(_ kind: StreamKind) -> StreamStanding {
+        state.withLock { $0.streams[kind]?.standing ?? StreamStanding() }
+    }
+
+    /// Certificates renewed since the start, and why the last attempt failed, where it did.
+    package var renewals: (count: UInt64, lastError: NotedError?) {
+        state.withLock { ($0.renewals, $0.renewalError) }
     }
 
     /// Every counter as families for `/metrics`.

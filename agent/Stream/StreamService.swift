@@ -56,13 +56,16 @@ package struct StreamService: Service {
                 guard !Task.isCancelled else { return }
                 generation = ended.storageGeneration
                 if ended.didStream { backoff.succeeded() }
-                if let error = ended.error,
-                    parts.complaints.isNews("\(error)", now: parts.clock.monotonicNanoseconds)
-                {
-                    parts.log.warning("\(parts.spool.kind.name) stream: \(error)")
-                }
+                if let error = ended.error { note(error) }
                 await rest(pause(after: ended.end, &backoff), unlessRenewed: version)
             }
+        }
+    }
+
+    private func note(_ error: StreamError) {
+        parts.metrics.failed(parts.spool.kind, "\(error)", at: parts.clock.now)
+        if parts.complaints.isNews("\(error)", now: parts.clock.monotonicNanoseconds) {
+            parts.log.warning("\(parts.spool.kind.name) stream: \(error)")
         }
     }
 

@@ -7,8 +7,6 @@ programs=$1
 failed=0
 check() { if [ "$2" -gt "$3" ]; then echo "check-release: $1 is $2, at most $3 allowed" >&2; failed=1; else echo "check-release: $1 $2 (at most $3)"; fi; }
 
-icu=$(nm -C "$programs/petrel-agent" 2>/dev/null | grep -ciE 'ucol_|ubrk_|icu::' || true)
-check "ICU symbols in petrel-agent" "$icu" 20
 shared=$(ldd "$programs/petrel-agent" | grep -cE 'libswift|libFoundation|libpq|libcurl' || true)
 check "forbidden shared libraries in petrel-agent" "$shared" 0
 for program in petrel-agent petrel-collector petrel; do

@@ -2,4 +2,5 @@
 #pragma once
 
 #include "bus.h"
+#include "fault.h"
 #include "journal.h"

@@ -27,10 +27,15 @@ int petrel_journal_test_cursor(void *handle, const char *cursor);
 int petrel_journal_get_cursor(void *handle, char **cursor);
 int petrel_journal_get_realtime(void *handle, uint64_t *microseconds);
 void petrel_journal_restart_data(void *handle);
-// 1 and the next field as `NAME=value`, valid until the next call; 0 after the last.
+// 1 and the next field as `NAME=value`, valid until the next call; 0 after the last. Passes over fields that can't be
+// decompressed where libsystemd can (version 246 and later).
 int petrel_journal_enumerate_data(void *handle, const void **data, size_t *length);
 // 0: nothing happened, 1: entries were appended, 2: files came or went.
 int petrel_journal_wait(void *handle, uint64_t microseconds);
+
+// Writes the paths of journal files that exist and may not be read by this process to `paths`, a line each, as many as
+// fit `size` bytes with the end; the rest are left out. `directory` as in `petrel_journal_open`.
+void petrel_journal_unreadable(const char *directory, char *paths, size_t size);
 
 // Gives the pages of all mapped *.journal files back to the kernel. libsystemd maps windows of 8 MiB and keeps them:
 // reading 90 MB of journal without this ends at 75 MiB resident, with it at 10. The mappings are shared and read-only,

@@ -72,7 +72,7 @@ package enum AgentChecks {
             results.append(
                 .warn(
                     "readers", "failed under the service: \(failed.joined(separator: ", "))",
-                    remedy: "petrel-agent status   # says why, as this user"))
+                    remedy: "sudo petrel-agent status   # says why"))
         } else if !readers.isEmpty {
             results.append(.ok("readers", "\(readers.count) succeed under the service"))
         }

@@ -43,6 +43,11 @@ package enum PostureFact: String, CaseIterable, Sendable {
     case sshKeyboard = "sshd.kbd_interactive_authentication"
     case sshEmptyPasswords = "sshd.permit_empty_passwords"
     case sshPublicKey = "sshd.pubkey_authentication"
+    case sshPort = "sshd.port"
+    case sshMatchRootLogin = "sshd.match_permit_root_login"
+    case sshMatchPassword = "sshd.match_password_authentication"
+    case sshMatchKeyboard = "sshd.match_kbd_interactive_authentication"
+    case sshMatchEmptyPasswords = "sshd.match_permit_empty_passwords"
     case sshMatchOverrides = "sshd.match_overrides"
     case sshFiles = "sshd.files"
 
@@ -72,7 +77,8 @@ package enum PostureFact: String, CaseIterable, Sendable {
         case .auditRules, .auditRuleFiles, .auditImmutable: .audit
         case .sudoNoPassword, .sudoNoPasswordAll, .sudoNoAuthentication, .sudoFiles: .sudo
         case .sshRootLogin, .sshPassword, .sshKeyboard, .sshEmptyPasswords, .sshPublicKey,
-            .sshMatchOverrides, .sshFiles:
+            .sshPort, .sshMatchRootLogin, .sshMatchPassword, .sshMatchKeyboard,
+            .sshMatchEmptyPasswords, .sshMatchOverrides, .sshFiles:
             .sshd
         case .accountsEmptyPassword, .accountsPassword, .accountsWeakHash, .rootPassword: .accounts
         case .rootKeys: .rootKeys
@@ -86,7 +92,8 @@ package enum PostureFact: String, CaseIterable, Sendable {
         switch self {
         case .ufwInput, .ufwOutput, .ufwForward, .firewallInput, .firewallInputV6,
             .firewallForward, .sshRootLogin, .sshPassword, .sshKeyboard, .sshEmptyPasswords,
-            .sshPublicKey, .rootPassword, .fail2banJail:
+            .sshPublicKey, .sshPort, .sshMatchRootLogin, .sshMatchPassword, .sshMatchKeyboard,
+            .sshMatchEmptyPasswords, .rootPassword, .fail2banJail:
             true
         case .bpfJITHarden, .bpfJITHardenConfigured, .ufwEnabled, .ufwRules, .ufwRulesV6,
             .ufwAnySourceRules,

@@ -9,13 +9,18 @@ enum SSHPosture {
     /// sshd's own limit of includes inside each other, and ours of files in all.
     static let depthMax = 16
     static let filesMax = 256
+    /// Ports, the first; sshd has a limit of its own, 256.
+    static let portsMax = 16
 
     /// What the files say outside of `Match` blocks, keywords in lower case.
     struct Settings: Hashable {
         var values: [String: Value] = [:]
         var fileCount = 0
-        /// Lines inside `Match` blocks that set a reported keyword.
-        var overrideCount = 0
+        /// Of `Port` every line counts, not the first alone.
+        var ports: [Value] = []
+        /// What lines inside `Match` blocks set of the reported keywords.
+        var overrides: [String: [Value]] = [:]
+        var overrideCount: Int { overrides.values.reduce(0) { $0 + $1.count } }
     }
 
     struct Value: Hashable {
@@ -23,38 +28,70 @@ enum SSHPosture {
         var path: String
     }
 
-    /// Keyword, fact, default, and the words it may have.
-    private static let reported:
-        [(keyword: String, fact: PostureFact, standard: String, words: Set<String>)] = [
-            (
-                "permitrootlogin", .sshRootLogin, "prohibit-password",
-                ["yes", "no", "prohibit-password", "forced-commands-only"]
-            ),
-            ("passwordauthentication", .sshPassword, "yes", ["yes", "no"]),
-            ("kbdinteractiveauthentication", .sshKeyboard, "yes", ["yes", "no"]),
-            ("permitemptypasswords", .sshEmptyPasswords, "no", ["yes", "no"]),
-            ("pubkeyauthentication", .sshPublicKey, "yes", ["yes", "no"]),
-        ]
+    /// A keyword that is reported.
+    private struct Reported {
+        var keyword: String
+        var fact: PostureFact
+        /// What `Match` blocks set it to.
+        var matchFact: PostureFact?
+        var standard: String
+        var words: Set<String> = ["yes", "no"]
+    }
+
+    private static let reported = [
+        Reported(
+            keyword: "permitrootlogin", fact: .sshRootLogin, matchFact: .sshMatchRootLogin,
+            standard: "prohibit-password",
+            words: ["yes", "no", "prohibit-password", "forced-commands-only"]),
+        Reported(
+            keyword: "passwordauthentication", fact: .sshPassword, matchFact: .sshMatchPassword,
+            standard: "yes"),
+        Reported(
+            keyword: "kbdinteractiveauthentication", fact: .sshKeyboard,
+            matchFact: .sshMatchKeyboard, standard: "yes"),
+        Reported(
+            keyword: "permitemptypasswords", fact: .sshEmptyPasswords,
+            matchFact: .sshMatchEmptyPasswords, standard: "no"),
+        Reported(keyword: "pubkeyauthentication", fact: .sshPublicKey, standard: "yes"),
+    ]
 
     static func read(_ host: PostureHost) -> PostureReading {
         var reading = PostureReading()
         guard let settings = settings(host, &reading) else { return reading }
-        for (keyword, fact, standard, words) in reported {
-            guard let value = settings.values[keyword] else {
-                reading.add(fact, word: standard)
-                continue
-            }
-            let word = (value.arguments.first ?? "").lowercased()
-            let modern = word == "without-password" ? "prohibit-password" : word
-            if words.contains(modern) {
-                reading.add(fact, word: modern, from: value.path)
+        for item in reported {
+            if let value = settings.values[item.keyword] {
+                add(item.fact, value, of: item, &reading)
             } else {
-                reading.fail(value.path, "malformed: \(keyword)")
+                reading.add(item.fact, word: item.standard)
+            }
+            guard let fact = item.matchFact else { continue }
+            let overrides = settings.overrides[item.keyword] ?? []
+            if overrides.isEmpty { reading.add(fact, word: "none") }
+            for value in overrides { add(fact, value, of: item, &reading) }
+        }
+        if settings.ports.isEmpty { reading.add(.sshPort, word: "22") }
+        for port in settings.ports {
+            if let number = port.arguments.first.flatMap({ UInt16($0) }), number > 0 {
+                reading.add(.sshPort, word: String(number), from: port.path)
+            } else {
+                reading.fail(port.path, "malformed: port")
             }
         }
         reading.set(.sshMatchOverrides, settings.overrideCount)
         reading.set(.sshFiles, settings.fileCount)
         return reading
+    }
+
+    private static func add(
+        _ fact: PostureFact, _ value: Value, of item: Reported, _ reading: inout PostureReading
+    ) {
+        let word = (value.arguments.first ?? "").lowercased()
+        let modern = word == "without-password" ? "prohibit-password" : word
+        if item.words.contains(modern) {
+            reading.add(fact, word: modern, from: value.path)
+        } else {
+            reading.fail(value.path, "malformed: \(item.keyword)")
+        }
     }
 
     /// All settings; nil where the main file can't be read.
@@ -102,10 +139,14 @@ enum SSHPosture {
     ) {
         let name =
             keyword == "challengeresponseauthentication" ? "kbdinteractiveauthentication" : keyword
+        let value = Value(arguments: arguments, path: path)
         if isInMatch {
-            if reported.contains(where: { $0.keyword == name }) { settings.overrideCount += 1 }
+            guard reported.contains(where: { $0.keyword == name }) else { return }
+            settings.overrides[name, default: []].append(value)
+        } else if name == "port" {
+            if settings.ports.count < portsMax { settings.ports.append(value) }
         } else if settings.values[name] == nil {
-            settings.values[name] = Value(arguments: arguments, path: path)
+            settings.values[name] = value
         }
     }
 

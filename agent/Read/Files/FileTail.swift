@@ -1,40 +1,6 @@
 package import Model
 package import World
 
-/// What of a log file becomes stream labels, and how patient its reader is.
-package struct FileTailConfiguration: Sendable {
-    /// Where reading a file begins that exists when it is first seen; a file that appears later is read from its start.
-    package enum Start: Hashable, Sendable {
-        case head
-        case tail
-    }
-
-    package var path: String
-    /// Empty: the label is left out.
-    package var serviceName: String
-    package var start: Start
-    /// After how many nanoseconds without growth a line without end counts as ended.
-    package var partialLineNanoseconds: Int64
-    /// How long a renamed file must not grow until it is left for the new one. Nanoseconds.
-    package var rotationGraceNanoseconds: Int64
-    /// Nil: every line is a record.
-    package var multiline: MultilineConfiguration?
-
-    package init(
-        path: String, serviceName: String = "", start: Start = .head,
-        partialLineNanoseconds: Int64 = 5_000_000_000,
-        rotationGraceNanoseconds: Int64 = 2_000_000_000,
-        multiline: MultilineConfiguration? = nil
-    ) {
-        self.path = path
-        self.serviceName = serviceName
-        self.start = start
-        self.partialLineNanoseconds = partialLineNanoseconds
-        self.rotationGraceNanoseconds = rotationGraceNanoseconds
-        self.multiline = multiline
-    }
-}
-
 /// The reading of one log file by name: a state machine over a file tree, with the time as an argument.
 ///
 /// It follows the name through rotation by rename (the old file to its end, then those rotated since, compressed or
@@ -43,7 +9,7 @@ package struct FileTailConfiguration: Sendable {
 /// bytes are the writer's. Lines past `LogEntry.lineBytesMax` are cut and marked `petrel_cut=<length>`; a line whose
 /// end was given up waiting for is marked `petrel_partial`, what goes on with an entry before `petrel_continued`.
 package struct FileTail: Sendable {
-    private struct Current: Sendable {
+    struct Current: Sendable {
         var file: any WorldFile
         var path: String
         var position: FilePosition
@@ -54,20 +20,34 @@ package struct FileTail: Sendable {
         var isCompressed = false
     }
 
-    let configuration: FileTailConfiguration
-    private let labels: Labels
-    private var resume: FilePosition?
-    private var hasLooked = false
-    private var current: Current?
-    private var assembler: LineAssembler
+    private(set) var configuration: FileTailConfiguration
+    /// Stream labels of what is read from now on.
+    var labels: Labels
+    var resume: FilePosition?
+    var hasLooked = false
+    var current: Current?
+    var assembler: LineAssembler
     private var lastGrowth = TimestampNS(0)
     private var lastTimestamp = TimestampNS(.min)
     /// The end of the file that was left last: what was rotated after it comes next.
-    private var left: FilePosition?
+    var left: FilePosition?
+    /// Behind the file that was left files are missing, as it looks, since this time: names may just be shifted.
+    var missingSince: TimestampNS?
+    /// The file whose rest, or what came behind it, is noted as lost.
+    var noted: FileIdentity?
     /// Ends of files that were left since `takeLeft`, the newest last.
     private var leftFiles: [FilePosition] = []
     /// What the name was when everything had been read.
     private var seen: FileStatus?
+    /// There may be more in the file to resume than was read: nobody saw it idle at its end.
+    var isRestWritten = true
+    /// What the name and its folder were when there was nothing to open.
+    private var vain: Look?
+    private var docker = DockerLines()
+    /// Bytes of the current file behind its position that wait for a line's end in `docker`.
+    private var heldBytes: Int64 = 0
+    /// Where the lines that wait begin, if that is in a file that was left.
+    private var heldPosition: FilePosition?
     /// The file was truncated: a writer that keeps its offset leaves a hole of NULs at its start.
     private var skipsHole = false
 
@@ -86,19 +66,20 @@ package struct FileTail: Sendable {
                 signature: FileSignature(head: []), modified: appearedSince, isFinished: true)
         }
         assembler = LineAssembler(configuration.multiline)
-        labels = Labels([
-            "source": "file", "filename": configuration.path,
-            "service_name": configuration.serviceName,
-        ])
+        labels = configuration.labels
     }
 
     /// Where reading goes on after the entries that were returned; nil before a file was found.
     package var position: FilePosition? {
-        current?.position ?? resume ?? (left?.isBlank == true ? nil : left)
+        heldPosition ?? current?.position ?? resume ?? (left?.isBlank == true ? nil : left)
     }
 
     /// The last call ended at one of its bounds: there is more to read at once.
     package private(set) var hasMore = false
+
+    /// The last call moved the position, with or without entries: a file was left, or is read from its end. It is to be
+    /// kept even where no entry came with it.
+    package internal(set) var hasMoved = false
 
     /// Whether a file is held open.
     package var isOpen: Bool { current != nil }
@@ -107,11 +88,34 @@ package struct FileTail: Sendable {
     var identity: FileIdentity? { (current?.position ?? resume)?.identity }
 
     /// Up to `max` entries that are there now, and losses found on the way. Throws where a file can't be read.
-    /// Reads at most `scannedBytesMax` beyond one record.
+    /// Reads at most `scannedBytesMax` beyond one record. Of Docker's lines those that waited for another come with it,
+    /// `DockerLines.waitingMax` more at most.
     package mutating func poll(
         _ tree: any WorldFileTree, now: TimestampNS, max: Int
     ) throws(FileError) -> (items: [LogReadChunk.Item], gaps: [GapRecord]) {
-        var reading = Reading(tree: tree, now: now, max: max)
+        try poll(tree, now: now, max: max, others: Others())
+    }
+
+    /// Files that are followed by other names: what has this one's name may be one of them.
+    struct Others: Sendable {
+        /// They are read on there, and not here.
+        var held: Set<FileIdentity> = []
+        /// They were read to here.
+        var left: [FileIdentity: FilePosition] = [:]
+        /// Both, and the ends of files that were left: what was compressed may be of them.
+        var known: [FilePosition] = []
+        /// The file will be followed by another name: it is not left.
+        var keepsFile = false
+    }
+
+    mutating func poll(
+        _ tree: any WorldFileTree, now: TimestampNS, max: Int, others: Others
+    ) throws(FileError) -> (items: [LogReadChunk.Item], gaps: [GapRecord]) {
+        var reading = Reading(tree: tree, now: now, max: max, others: others)
+        hasMoved = false
+        // Before the reading: what changes meanwhile is seen at the next call.
+        let look = hasNoFile ? look(tree, now) : nil
+        vain = nil
         do throws(FileError) {
             try fill(&reading)
         } catch {
@@ -121,45 +125,88 @@ package struct FileTail: Sendable {
         hasMore = reading.isFull
         if reading.items.isEmpty, reading.gaps.isEmpty, !hasMore {
             seen = try? tree.status(configuration.path)
+            if hasNoFile, !reading.isHeldUp { vain = look }
         } else {
             seen = nil
         }
         return (reading.items, reading.gaps)
     }
 
-    /// Whether a look at the name alone says that there is nothing to do. One call of the file system.
-    func hasNothingNew(_ tree: any WorldFileTree, now: TimestampNS) -> Bool {
+    /// Neither reads a file nor knows which to read on.
+    private var hasNoFile: Bool { current == nil && resume == nil }
+
+    /// What a name and its folder are.
+    private struct Look: Hashable, Sendable {
+        /// Nil where there is no such name.
+        let name: FileStatus?
+        let folder: FileStatus
+    }
+
+    /// Nil where the times are too young to say whether something changes, or not kept.
+    private func look(_ tree: any WorldFileTree, _ now: TimestampNS) -> Look? {
+        guard let folder = try? tree.status(RotatedFiles.folder(of: configuration.path)),
+            Self.isSettled(folder, now)
+        else { return nil }
+        let name = try? tree.status(configuration.path)
+        if let name, !Self.isSettled(name, now) { return nil }
+        return Look(name: name, folder: folder)
+    }
+
+    /// A time that is young may stay the same at another change; a tree without times says nothing.
+    private static func isSettled(_ status: FileStatus, _ now: TimestampNS) -> Bool {
+        status.modified.rawValue != 0
+            && now.rawValue &- status.modified.rawValue > settledNanoseconds
+    }
+
+    /// Whether a look at the name alone, or at it and its folder, says that there is nothing to do. Two calls of the file
+    /// system.
+    mutating func hasNothingNew(_ tree: any WorldFileTree, now: TimestampNS) -> Bool {
+        if docker.isOpen { return false }
+        if hasNoFile { return vain != nil && vain == look(tree, now) }
         guard assembler.pendingBytes == 0, current?.awaySince == nil,
-            current?.isFinished != true, let status = try? tree.status(configuration.path)
+            current?.isFinished != true, let status = try? tree.status(configuration.path),
+            Self.isSettled(status, now)
         else { return false }
-        // A time that is young may stay the same at another change; a tree without times says nothing.
-        let age = now.rawValue &- status.modified.rawValue
-        guard status.modified.rawValue != 0, age > Self.settledNanoseconds else { return false }
         if let current {
             return status == seen && status.identity == current.position.identity
                 && status.size == current.position.offset
         }
         guard let resume else { return false }
-        return status.identity == resume.identity && status.size == resume.offset
+        let isSame =
+            status.identity == resume.identity && status.size == resume.offset
             && status.modified == resume.modified
+        let age = now.rawValue &- status.modified.rawValue
+        isRestWritten = !isSame || age < Self.idleNanoseconds
+        return isSame
     }
 
     /// Lets go of the file, to make room for another: reading goes on from its position.
     mutating func suspend() {
-        guard let current else { return }
-        resume = current.position
+        guard current != nil else { return }
+        resume = position
+        isRestWritten = true
+        dropJoins()
         close()
     }
 
-    /// The position of a file that another name has now, and that is not open: it is read on under that name.
-    mutating func surrender() -> FilePosition? {
-        guard current == nil, let position = resume else { return nil }
-        left = position
-        left?.isFinished = true
-        resume = nil
+    /// The file has another name now and is read on under that.
+    mutating func rename(_ configuration: FileTailConfiguration) {
+        if current == nil { resume = position }
+        self.configuration = configuration
+        labels = configuration.labels
+        current?.path = configuration.path
+        current?.awaySince = nil
+        left = nil
         hasLooked = true
-        return position
+        seen = nil
+        vain = nil
     }
+
+    /// The name was seen to have another file, or none.
+    var isAway: Bool { current?.awaySince != nil }
+
+    /// The next call may open a file by its name.
+    var mayOpen: Bool { current == nil || isAway || current?.isFinished == true }
 
     /// Ends of the files that were left since the last call.
     mutating func takeLeft() -> [FilePosition] {
@@ -168,10 +215,13 @@ package struct FileTail: Sendable {
     }
 
     /// What one call reads, and how much of its bounds is used up.
-    private struct Reading {
+    struct Reading {
         let tree: any WorldFileTree
         let now: TimestampNS
         let max: Int
+        let others: Others
+        /// The name has a file that is read under another one.
+        var isHeldUp = false
         var items: [LogReadChunk.Item] = []
         var gaps: [GapRecord] = []
         var bytes = 0
@@ -184,6 +234,7 @@ package struct FileTail: Sendable {
     }
 
     private mutating func fill(_ reading: inout Reading) throws(FileError) {
+        if isOld(docker, reading.now) { endJoins(&reading) }
         // Before reading: past the old offset an emptied and regrown file holds the middle of other lines.
         if let current, !current.isFinished, try wasTruncated() { try restart(&reading) }
         while !reading.isFull {
@@ -211,7 +262,7 @@ package struct FileTail: Sendable {
         guard var current else { return true }
         defer { self.current = current }
         while !reading.isFull {
-            let start = current.position.offset + assembler.pendingBytes
+            let start = current.position.offset + unreadBytes
             let chunk = try current.file.read(at: start, count: Self.readBytes)
             guard !chunk.isEmpty else { return true }
             try extendSignature(&current)
@@ -237,26 +288,81 @@ package struct FileTail: Sendable {
         return length
     }
 
-    /// Makes a record an entry. Timestamps of entries ascend strictly.
+    /// Makes a record an entry, or Docker's lines entries where none of them is incomplete.
     private mutating func emit(
         _ record: LineAssembler.Record, _ current: inout Current, _ reading: inout Reading
     ) {
-        lastTimestamp = max(reading.now, lastTimestamp.advanced(byNanoseconds: 1))
-        let extracted = FieldExtractor.extract(record.bytes)
-        var metadata = Labels(sortedUnchecked: extracted.fields)
-        if record.length > Int64(record.bytes.count) {
-            metadata = metadata.setting("petrel_cut", "\(record.length)")
+        guard configuration.decoding.isDocker else {
+            let line = DockerLines.Line(
+                bytes: record.bytes, length: record.length, isPartial: record.isPartial,
+                isContinuation: record.isContinuation)
+            add(line, &reading)
+            current.position.offset += record.consumed
+            return
         }
-        if record.isPartial { metadata = metadata.setting("petrel_partial", "true") }
-        if record.isContinuation { metadata = metadata.setting("petrel_continued", "true") }
+        heldBytes += record.consumed
+        docker.add(record, now: reading.now)
+        if isOld(docker, reading.now) { docker.close() }
+        current.position.offset += release(&reading)
+    }
+
+    /// Times of reading ascend strictly.
+    private mutating func add(_ line: DockerLines.Line, _ reading: inout Reading) {
+        var timestamp = line.time
+        if timestamp == nil {
+            lastTimestamp = max(reading.now, lastTimestamp.advanced(byNanoseconds: 1))
+            timestamp = lastTimestamp
+        }
+        let extracted = FieldExtractor.extract(line.bytes)
+        var metadata = Labels(sortedUnchecked: extracted.fields)
+        if line.length > Int64(line.bytes.count) {
+            metadata = metadata.setting("petrel_cut", "\(line.length)")
+        }
+        if line.isPartial { metadata = metadata.setting("petrel_partial", "true") }
+        if line.isContinuation { metadata = metadata.setting("petrel_continued", "true") }
+        if let stream = line.stream { metadata = metadata.setting("stream", stream.rawValue) }
         reading.items.append(
             LogReadChunk.Item(
                 stream: labels,
                 entry: LogEntry(
-                    timestamp: lastTimestamp, line: record.bytes, level: extracted.level,
-                    metadata: metadata)))
-        reading.bytes += record.bytes.count
-        current.position.offset += record.consumed
+                    timestamp: timestamp ?? reading.now, line: line.bytes,
+                    level: extracted.level, metadata: metadata)))
+        reading.bytes += line.bytes.count
+    }
+
+    // MARK: lines in parts
+
+    /// Bytes of the current file behind its position that were read.
+    private var unreadBytes: Int64 { heldBytes + assembler.pendingBytes }
+
+    private func isOld(_ docker: DockerLines, _ now: TimestampNS) -> Bool {
+        let age = now.rawValue &- docker.openedAt.rawValue
+        return docker.isOpen && (age >= configuration.partialLineNanoseconds || age < 0)
+    }
+
+    /// Hands over the lines that wait, where none of them is incomplete. The bytes of the current file that are done
+    /// with by that.
+    private mutating func release(_ reading: inout Reading) -> Int64 {
+        guard !docker.isOpen else { return 0 }
+        for line in docker.take() { add(line, &reading) }
+        heldPosition = nil
+        defer { heldBytes = 0 }
+        return heldBytes
+    }
+
+    /// Hands over the lines that wait as they are.
+    private mutating func endJoins(_ reading: inout Reading) {
+        guard docker.isOpen else { return }
+        docker.close()
+        let done = release(&reading)
+        current?.position.offset += done
+    }
+
+    /// Forgets the lines that wait: they are read again.
+    private mutating func dropJoins() {
+        docker = DockerLines()
+        heldBytes = 0
+        heldPosition = nil
     }
 
     /// A file that was short when it was opened gets its full signature as it grows.
@@ -321,10 +427,14 @@ package struct FileTail: Sendable {
             flushWhenOld(&reading)
             return false
         }
+        guard !reading.others.keepsFile else {
+            flushWhenOld(&reading)
+            return false
+        }
         // The name may be gone for a moment, and the writer may not have taken the new file yet: while that is empty
         // the old one is read on, but not for ever, as a deleted file keeps its place on the disk.
         if (status?.size ?? 0) == 0, (0..<Self.heldNanoseconds).contains(age),
-            files(reading.tree).newer(than: current.position).isEmpty
+            files(reading).newer(than: current.position).files.isEmpty
         {
             flushWhenOld(&reading)
             return false
@@ -333,22 +443,30 @@ package struct FileTail: Sendable {
         return true
     }
 
-    private func files(_ tree: any WorldFileTree) -> RotatedFiles {
-        RotatedFiles(tree: tree, path: configuration.path)
+    func files(_ reading: Reading) -> RotatedFiles {
+        RotatedFiles(
+            tree: reading.tree, path: configuration.path,
+            countsFromNewest: configuration.decoding.isDocker,
+            isFollowed: configuration.isFollowed, known: reading.others.known)
     }
 
+    /// Lines in parts go on in the file that comes next.
     private mutating func leave(_ reading: inout Reading) {
         flush(&reading)
         if var end = current?.position {
+            if docker.isOpen, heldPosition == nil { heldPosition = end }
+            end.offset += heldBytes
+            heldBytes = 0
             end.isFinished = true
             left = end
             leftFiles = leftFiles.suffix(Self.leftMax - 1) + [end]
+            hasMoved = true
         }
         resume = nil
         close()
     }
 
-    private mutating func close() {
+    mutating func close() {
         assembler.reset()
         current?.file.close()
         current = nil
@@ -359,7 +477,7 @@ package struct FileTail: Sendable {
     private mutating func wasTruncated() throws(FileError) -> Bool {
         guard let current else { return false }
         let status = try current.file.status()
-        if status.size < current.position.offset + assembler.pendingBytes { return true }
+        if status.size < current.position.offset + unreadBytes { return true }
         guard try current.position.signature.matches(current.file) else { return true }
         self.current?.position.modified = status.modified
         return false
@@ -367,18 +485,19 @@ package struct FileTail: Sendable {
 
     /// The file was emptied: what was not read yet may stand in a copy; then the file is read from its start.
     private mutating func restart(_ reading: inout Reading) throws(FileError) {
+        if heldPosition != nil { endJoins(&reading) }
         guard let old = current else { return }
         skipsHole = true
-        if let copy = files(reading.tree).copy(of: old.position) {
+        if let copy = files(reading).copy(of: old.position) {
+            dropJoins()
             close()
             begin(copy)
             return
         }
         flush(&reading)
-        reading.gaps.append(
-            lost(
-                "was truncated after byte \(old.position.offset); what was written after the last "
-                    + "read may be lost"))
+        lose(
+            "was truncated after byte \(old.position.offset); what was written after the last read may be "
+                + "lost", &reading)
         assembler.reset()
         current?.position = FilePosition(
             identity: old.position.identity, offset: 0, signature: FileSignature(head: []))
@@ -387,168 +506,31 @@ package struct FileTail: Sendable {
     /// A compressed file that can't be unpacked further.
     private mutating func abandon(_ reading: inout Reading) {
         let position = current?.position
-        reading.gaps.append(
-            lost(
-                "went on in \(current?.path ?? "a compressed file"), which can't be unpacked past "
-                    + "byte \((position?.offset ?? 0) + assembler.pendingBytes) of its content"))
+        let reached = (position?.offset ?? 0) + unreadBytes
+        lose(
+            "went on in \(current?.path ?? "a compressed file"), which can't be unpacked past byte "
+                + "\(reached) of its content", &reading)
         leave(&reading)
     }
 
-    // MARK: opening
-
-    /// Opens what is to be read next: the file of the stored position, then what was rotated after the file that was
-    /// left, then the name. False where there is nothing to open now.
-    private mutating func open(_ reading: inout Reading) throws(FileError) -> Bool {
-        if let resume {
-            guard !isStillBlank(resume, reading.tree) else { return false }
-            if !wasCopiedAway(resume, reading.tree),
-                let found = files(reading.tree).locate(resume)
-            {
-                begin(found)
-                return true
-            }
-            if !resume.isFinished, !resume.isBlank {
-                reading.gaps.append(
-                    lost(
-                        "was replaced while it was not read; its rest after byte \(resume.offset) "
-                            + "is gone"))
-            }
-            self.resume = nil
-            left = resume
-            left?.isFinished = true
-            hasLooked = true
-        }
-        // Rotation goes on meanwhile: each step starts from the file that was left.
-        for _ in 0..<Self.stepsMax {
-            if openRotated(&reading) { return true }
-            let isOpened = try openName(reading.tree)
-            guard isOpened, let reached = identity else { return isOpened }
-            // Had the name's file been rotated before it was opened, another one would come between.
-            guard let left, let next = files(reading.tree).newer(than: left).first,
-                next.identity != reached
-            else { return true }
-            close()
-        }
-        return false
-    }
-
-    /// Opens the oldest file that was rotated after the one that was left. False where there is none.
-    private mutating func openRotated(_ reading: inout Reading) -> Bool {
-        let files = files(reading.tree)
-        for _ in 0..<Self.stepsMax {
-            let newer = left.map { files.newer(than: $0) } ?? []
-            guard let next = newer.first else { return false }
-            let content = files.content(of: next)
-            let head = content.flatMap { try? $0.read(at: 0, count: FileSignature.bytesMax) }
-            var position = FilePosition(
-                identity: next.identity, offset: 0, signature: FileSignature(head: head ?? []),
-                modified: next.modified)
-            if let content, let head, !head.isEmpty {
-                // The newest may be written to for a moment yet; its writer has left the others.
-                let isNewest = newer.count == 1 && next.form == .plain
-                begin(
-                    LocatedFile(
-                        file: content, path: next.path,
-                        kind: isNewest ? .own : .copy(isCompressed: next.form == .gzip),
-                        position: position))
-                return true
-            }
-            content?.close()
-            // It may just have been given another name.
-            guard (try? reading.tree.status(next.path))?.identity == next.identity else { continue }
-            if head == nil {
-                reading.gaps.append(lost("was rotated to \(next.path), which can't be read"))
-            }
-            position.isFinished = true
-            self.left = position
-        }
-        return false
-    }
-
-    /// Opens the file that has the name. False where there is none, or nothing in it yet.
-    private mutating func openName(_ tree: any WorldFileTree) throws(FileError) -> Bool {
-        let isFirst = !hasLooked
-        hasLooked = true
-        let file: any WorldFile
-        var status: FileStatus
-        do throws(FileError) {
-            status = try tree.status(configuration.path)
-            // Nothing to read; and what is no regular file has no size either, and a FIFO would wait for its writer.
-            guard status.size > 0 else {
-                // The first file of all is known by this, should it be rotated before the next look; any other by the
-                // one that was left before it.
-                if left == nil {
-                    resume = FilePosition(
-                        identity: status.identity, offset: 0, signature: FileSignature(head: []),
-                        modified: status.modified)
-                }
-                return false
-            }
-            file = try tree.open(configuration.path, .read)
-        } catch {
-            guard error.errno == Self.noEntry else { throw error }
-            return false
-        }
-        do throws(FileError) {
-            status = try file.status()
-            let head = try file.read(at: 0, count: FileSignature.bytesMax)
-            let isFromEnd = isFirst && configuration.start == .tail
-            begin(
-                LocatedFile(
-                    file: file, path: configuration.path, kind: .own,
-                    position: FilePosition(
-                        identity: status.identity, offset: isFromEnd ? status.size : 0,
-                        signature: FileSignature(head: head), modified: status.modified)))
-            return true
-        } catch {
-            file.close()
-            throw error
-        }
-    }
-
-    private func isStillBlank(_ position: FilePosition, _ tree: any WorldFileTree) -> Bool {
-        guard position.isBlank, let status = try? tree.status(configuration.path) else {
-            return false
-        }
-        return status.identity == position.identity && status.size == 0
-    }
-
-    /// What was written to a file that was empty when it was seen is in a copy of it.
-    private func wasCopiedAway(_ position: FilePosition, _ tree: any WorldFileTree) -> Bool {
-        guard position.isBlank,
-            (try? tree.status(configuration.path))?.identity == position.identity
-        else { return false }
-        return !files(tree).newer(than: position).isEmpty
-    }
-
-    private mutating func begin(_ found: LocatedFile) {
-        assembler.reset()
-        var position = found.position
-        // A file that was left can grow all the same.
-        position.isFinished = false
-        current = Current(file: found.file, path: found.path, position: position)
-        if case .copy(let isCompressed) = found.kind {
-            current?.isFinished = true
-            current?.isCompressed = isCompressed
-        }
-        resume = nil
-    }
-
-    private func lost(_ detail: String) -> GapRecord {
-        GapRecord(
-            reason: .fileLost, count: 0, source: "file:\(configuration.path)",
-            detail: "\(configuration.path) \(detail)")
+    /// Notes a loss, behind the lines before it.
+    mutating func lose(_ detail: String, _ reading: inout Reading) {
+        endJoins(&reading)
+        reading.gaps.append(
+            GapRecord(
+                reason: .fileLost, count: 0, source: "file:\(configuration.path)",
+                detail: "\(configuration.path) \(detail)"))
     }
 
     /// A call reads at most this beyond what it returns. Bytes.
     static let scannedBytesMax = 4 << 20
     private static let readBytes = 64 * 1024
-    private static let noEntry: Int32 = 2
+    static let noEntry: Int32 = 2
     /// How long a file is held whose name is gone or belongs to an empty file.
     private static let heldNanoseconds: Int64 = 600_000_000_000
     /// From this age on a file's time says whether it changed.
     private static let settledNanoseconds: Int64 = 2_000_000_000
     private static let leftMax = 16
-    /// Rotated files that one call passes over, and tries against rotation going on.
-    private static let stepsMax = 16
+    /// A file that has not grown for so long and is gone had no more to read.
+    private static let idleNanoseconds: Int64 = 60_000_000_000
 }

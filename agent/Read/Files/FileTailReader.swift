@@ -13,8 +13,8 @@ package final class FileTailReader: LogSource {
     private let files: Mutex<FileSet>
     private let faults = Mutex<[String]>([])
 
-    /// `positions` are those that this reader returned before, and may be others' too. Throws `position` where one
-    /// can't be understood.
+    /// `positions` are those that this reader returned before, and those of no entry of the configuration any more.
+    /// Throws `position` where one of its own can't be understood.
     package init(
         _ configuration: FileSetConfiguration, tree: any WorldFileTree, clock: any WorldClock,
         positions: [SourcePosition] = [], budget: LogFileBudget = LogFileBudget()
@@ -48,6 +48,8 @@ package final class FileTailReader: LogSource {
             }
         }
     }
+
+    package func close() { files.withLock { $0.retire() } }
 
     /// How often a waiting reader looks at its files.
     private static let pollMilliseconds = 250

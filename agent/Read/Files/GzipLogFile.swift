@@ -19,6 +19,8 @@ final class GzipLogFile: WorldFile {
         var window: [UInt8] = []
         var windowStart: Int64 = 0
         var isAtEnd = false
+        /// What stands in the way of the rest.
+        var failure: FileError?
         /// What the content begins with: heads are asked for again and again.
         var head: [UInt8] = []
     }
@@ -40,7 +42,16 @@ final class GzipLogFile: WorldFile {
             while !state.isAtEnd,
                 state.windowStart + Int64(state.window.count) < offset + Int64(count)
             {
-                try unpack(&state)
+                do throws(FileError) {
+                    try unpack(&state)
+                } catch {
+                    state.failure = error
+                    // What was unpacked before it comes first.
+                    guard offset < state.windowStart + Int64(state.window.count) else {
+                        throw error
+                    }
+                    break
+                }
                 let passed = min(offset - state.windowStart, Int64(state.window.count))
                 if passed > 0 {
                     state.window.removeFirst(Int(passed))
@@ -64,6 +75,7 @@ final class GzipLogFile: WorldFile {
 
     /// Adds the next piece of content to the window.
     private func unpack(_ state: inout State) throws(FileError) {
+        if let failure = state.failure { throw failure }
         while let reader = state.reader {
             let piece: [UInt8]
             do throws(GzipError) {

@@ -65,8 +65,6 @@ struct LineAssembler: Sendable {
     var pendingBytes: Int64 { recordLength + lineLength }
     /// A line has begun and has not ended.
     var hasPartialLine: Bool { lineLength > 0 }
-    /// Whole lines wait for what comes after them.
-    var hasOpenRecord: Bool { recordLines > 0 }
 
     /// Adds bytes of a line, without line ends.
     mutating func add(_ bytes: ArraySlice<UInt8>) {

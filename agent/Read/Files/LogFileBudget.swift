@@ -5,8 +5,7 @@ package final class LogFileBudget: Sendable {
     /// At most this many log files are open at a time; the rest take turns. Every source may have one, whatever others
     /// have.
     package static let openFilesMax = 256
-    /// Bytes for positions, names included: some 250 files. The spool has 60 KiB for all, and counts those that a batch
-    /// moves twice.
+    /// Bytes for positions, names included: some 250 files. The spool has 60 KiB for all.
     package static let positionBytesMax = 28 << 10
 
     private struct State {
@@ -18,13 +17,12 @@ package final class LogFileBudget: Sendable {
     private let bytesMax: Int
     private let state = Mutex(State())
 
-    /// `positionBytesTaken`: what positions of sources that are not followed any more take up.
     package init(
-        positionBytesTaken: Int = 0, openFilesMax: Int = LogFileBudget.openFilesMax,
+        openFilesMax: Int = LogFileBudget.openFilesMax,
         positionBytesMax: Int = LogFileBudget.positionBytesMax
     ) {
         openMax = openFilesMax
-        bytesMax = max(0, positionBytesMax - positionBytesTaken)
+        bytesMax = positionBytesMax
     }
 
     /// Notes an open file. False where there are enough and `isForced` is not.

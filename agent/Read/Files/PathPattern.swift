@@ -27,37 +27,73 @@ package struct PathPattern: Hashable, Sendable {
             && zip(parts, names).allSatisfy { Self.matches($0, $1) }
     }
 
-    /// The folder in which all of its files are, where only the last part has special characters; nil otherwise.
-    var singleFolder: String? {
-        guard !parts.dropLast().contains(where: Self.isWild) else { return nil }
-        return "/"
-            + parts.dropLast().map { String(decoding: $0, as: UTF8.self) }.joined(separator: "/")
+    /// The folder beneath which all of its files are: what comes before the first part with special characters.
+    var baseFolder: String {
+        "/"
+            + parts.prefix { !Self.isWild($0) }.map { String(decoding: $0, as: UTF8.self) }
+            .joined(separator: "/")
     }
 
-    /// Paths of what is there now, sorted, at most `max`. Folders that can't be listed count as empty; of each folder
-    /// `namesMax` names are looked at.
-    func paths(in tree: any WorldFileTree, max: Int, namesMax: Int = 20_000) -> [String] {
+    /// The folder in which all of its files are, where only the last part has special characters; nil otherwise.
+    var singleFolder: String? {
+        parts.dropLast().contains(where: Self.isWild) ? nil : baseFolder
+    }
+
+    /// What there is of a pattern.
+    struct Found: Sendable {
+        /// Sorted.
+        var paths: [String] = []
+        /// How many names were not looked at, as there are too many.
+        var leftOut = 0
+        /// Folders that are there and can't be listed; the first `refusedMax`.
+        var refused: [FileError] = []
+    }
+
+    /// Paths of what is there now: of each folder, and of all folders of one level, `namesMax` names are looked at.
+    func find(in tree: any WorldFileTree, namesMax: Int = 20_000) -> Found {
+        var result = Found()
         var found = [""]
-        for (index, part) in parts.enumerated() {
+        for part in parts {
             var next: [String] = []
-            for folder in found {
+            for (index, folder) in found.enumerated() {
                 if !Self.isWild(part) {
                     let name = String(decoding: part, as: UTF8.self)
                     next.append(folder + "/" + name)
                 } else {
-                    let names = (try? tree.list(folder.isEmpty ? "/" : folder)) ?? []
+                    let names = list(folder.isEmpty ? "/" : folder, tree, &result)
                     next += names.prefix(namesMax).filter { Self.matches(part, Array($0.utf8)) }
                         .map { folder + "/" + $0 }
+                    result.leftOut += max(0, names.count - namesMax)
                 }
-                // Too many folders: those that are looked at stay the same from look to look.
-                if next.count > namesMax { break }
+                // Too many: the folders that are looked at stay the same from look to look.
+                if next.count > namesMax {
+                    result.leftOut += found.count - index - 1
+                    break
+                }
             }
             next.sort(by: bytesPrecede)
-            let isLast = index == parts.count - 1
-            found = Array(next.prefix(isLast ? max : namesMax))
+            found = Array(next.prefix(namesMax))
+            result.leftOut += next.count - found.count
         }
-        return parts.isEmpty ? [] : found
+        result.paths = parts.isEmpty ? [] : found
+        return result
     }
+
+    private func list(
+        _ folder: String, _ tree: any WorldFileTree, _ result: inout Found
+    ) -> [String] {
+        do throws(FileError) {
+            return try tree.list(folder)
+        } catch {
+            let isThere = error.errno != Self.noEntry && error.errno != Self.notFolder
+            if isThere, result.refused.count < Self.refusedMax { result.refused.append(error) }
+            return []
+        }
+    }
+
+    static let refusedMax = 8
+    private static let noEntry: Int32 = 2
+    private static let notFolder: Int32 = 20
 
     private static func isWild(_ part: [UInt8]) -> Bool {
         part.contains {

@@ -19,7 +19,7 @@ struct JournalStreams: Sendable {
         return LogReadChunk.Item(
             stream: labels(for: record),
             entry: LogEntry(
-                timestamp: TimestampNS(Int64(clamping: record.realtimeMicroseconds) &* 1000),
+                timestamp: JournalReader.time(record.realtimeMicroseconds),
                 line: line,
                 level: extracted.level ?? priority.flatMap(FieldExtractor.level(priority:)),
                 metadata: metadata(record, extracted.fields)))
@@ -27,7 +27,7 @@ struct JournalStreams: Sendable {
 
     private mutating func metadata(_ record: JournalRecord, _ fields: [Label]) -> Labels {
         var labels: [Label] = []
-        labels.reserveCapacity(4 + fields.count)
+        labels.reserveCapacity(5 + fields.count)
         if !record.pid.isEmpty { labels.append(Label("_PID", ProcText.string(record.pid[...]))) }
         labels += fields
         if !record.identifier.isEmpty {
@@ -36,6 +36,7 @@ struct JournalStreams: Sendable {
         if record.messageBytes > record.message.count {
             insert("petrel_cut", "\(record.messageBytes)", &labels)
         }
+        if record.isFragment { insert("petrel_partial", "true", &labels) }
         if !record.priority.isEmpty {
             insert("priority", ProcText.string(record.priority[...]), &labels)
         }

@@ -4,9 +4,21 @@ import Model
 import Synchronization
 
 /// The journal of this machine, or of a directory, through libsystemd.
+///
+/// journald empties files that it removes while they are mapped here. What is read of them after that is zeros where
+/// the filesystem can punch holes, and a fault where it truncates (`MappedRead`). Either ends the call with an error,
+/// and what it read is not used; a journal opened anew has no such file.
 package final class SystemdJournal: JournalAccess {
     private struct Handle {
         var pointer: UnsafeMutableRawPointer?
+
+        mutating func close() {
+            guard let opened = pointer else { return }
+            pointer = nil
+            MappedRead.begin()
+            petrel_journal_close(opened)
+            _ = MappedRead.end()
+        }
     }
 
     private let directory: String?
@@ -17,7 +29,7 @@ package final class SystemdJournal: JournalAccess {
     package init(directory: String? = nil) { self.directory = directory }
 
     deinit {
-        handle.withLock { if let pointer = $0.pointer { petrel_journal_close(pointer) } }
+        handle.withLock { $0.close() }
     }
 
     package func open() throws(ReadError) {
@@ -26,16 +38,20 @@ package final class SystemdJournal: JournalAccess {
                 detail: "\(String(cString: reason)); install libsystemd0, or list log files instead"
             )
         }
+        MappedRead.prepare()
         try handle.withLock { (handle) throws(ReadError) in
-            if let pointer = handle.pointer { petrel_journal_close(pointer) }
-            handle.pointer = nil
+            handle.close()
+            MappedRead.begin()
             var opened: UnsafeMutableRawPointer?
             let code = petrel_journal_open(&opened, directory)
-            guard code >= 0, let opened else {
-                throw .journal(operation: "open \(directory ?? "")", errno: -code)
-            }
-            petrel_journal_set_data_threshold(opened, 0)
+            if let opened { petrel_journal_set_data_threshold(opened, 0) }
             handle.pointer = opened
+            let isWhole = MappedRead.end()
+            guard isWhole, code >= 0, opened != nil else {
+                handle.close()
+                throw .journal(
+                    operation: "open \(directory ?? "")", errno: isWhole ? -code : EIO)
+            }
         }
     }
 
@@ -44,9 +60,10 @@ package final class SystemdJournal: JournalAccess {
     }
 
     /// After seek_tail alone, next returns older entries of each file (systemd issue 9934): stepping back once settles it.
-    package func seekTail() throws(ReadError) {
+    package func seekTail() throws(ReadError) -> JournalCursor? {
         _ = try call("seek_tail") { petrel_journal_seek_tail($0) }
-        _ = try call("previous") { petrel_journal_previous($0) }
+        guard try call("previous", { petrel_journal_previous($0) }) > 0 else { return nil }
+        return try cursor()
     }
 
     package func seek(realtimeMicroseconds: UInt64) throws(ReadError) {
@@ -54,10 +71,7 @@ package final class SystemdJournal: JournalAccess {
     }
 
     package func seek(cursor: String) throws(ReadError) -> Bool {
-        let code = try handle.withLock { (handle) throws(ReadError) in
-            guard let pointer = handle.pointer else { throw Self.closed }
-            return petrel_journal_seek_cursor(pointer, cursor)
-        }
+        let code = try code("seek_cursor") { petrel_journal_seek_cursor($0, cursor) }
         if code == -EINVAL { return false }
         guard code >= 0 else { throw .journal(operation: "seek_cursor", errno: -code) }
         return true
@@ -79,27 +93,43 @@ package final class SystemdJournal: JournalAccess {
         }
     }
 
+    package func unreadableFiles() -> [String] {
+        var paths = [CChar](repeating: 0, count: Self.unreadableBytesMax)
+        petrel_journal_unreadable(directory, &paths, paths.count)
+        return paths.prefix { $0 != 0 }.split(separator: CChar(10)).map {
+            String(decoding: $0.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        }
+    }
+
     package func releaseMemory() { petrel_journal_release_mappings() }
 
     package func read(into record: inout JournalRecord) throws(ReadError) {
         record.removeAll()
         record.realtimeMicroseconds = try realtime()
         record.cursor = try cursor()
-        try handle.withLock { (handle) throws(ReadError) in
-            guard let pointer = handle.pointer else { throw Self.closed }
-            petrel_journal_restart_data(pointer)
-            while true {
-                var data: UnsafeRawPointer?
-                var length = 0
-                let code = petrel_journal_enumerate_data(pointer, &data, &length)
-                // A field that can't be decompressed is left out; the entry counts all the same.
-                if code == -EBADMSG || code == -E2BIG || code == -EPROTONOSUPPORT { break }
-                guard code >= 0 else {
-                    throw .journal(operation: "enumerate_data", errno: -code)
-                }
-                guard code > 0, let data else { break }
-                Self.keep(UnsafeRawBufferPointer(start: data, count: length), in: &record)
-            }
+        record.isDamaged = true
+        // The fields lie in the mapped file until they are copied.
+        _ = try call("enumerate_data") { Self.readFields($0, into: &record) }
+        // Emptied files read as zeros from their first page to their last at once: where the entry is still there, what
+        // was read before it was too.
+        guard try realtime() == record.realtimeMicroseconds else {
+            throw .journal(operation: "get_realtime", errno: EBADMSG)
+        }
+    }
+
+    private static func readFields(
+        _ pointer: UnsafeMutableRawPointer, into record: inout JournalRecord
+    ) -> Int32 {
+        petrel_journal_restart_data(pointer)
+        while true {
+            var data: UnsafeRawPointer?
+            var length = 0
+            let code = petrel_journal_enumerate_data(pointer, &data, &length)
+            // Before version 246 a field that can't be decompressed ends the reading of the entry, which counts
+            // all the same; later ones pass over it.
+            if [-EBADMSG, -E2BIG, -ENOBUFS, -EPROTONOSUPPORT].contains(code) { return 0 }
+            guard code > 0, let data else { return code }
+            keep(UnsafeRawBufferPointer(start: data, count: length), in: &record)
         }
     }
 
@@ -114,9 +144,15 @@ package final class SystemdJournal: JournalAccess {
         }
         switch field.first {
         case UInt8(ascii: "M"):
-            guard record.messageBytes == 0, let text = value(of: "MESSAGE") else { return }
-            record.messageBytes = text.count
-            record.message += text.prefix(LogEntry.lineBytesMax)
+            if let text = value(of: "MESSAGE") {
+                record.isDamaged = false
+                guard record.messageBytes == 0 else { return }
+                record.messageBytes = text.count
+                record.message += text.prefix(LogEntry.lineBytesMax)
+            } else if let text = value(of: "MESSAGE_ID") {
+                record.suppression.isSuppression = text.elementsEqual(
+                    JournalSuppression.messageID.utf8)
+            }
         case UInt8(ascii: "_"):
             if let text = value(of: "_PID") {
                 record.pid = Array(text.prefix(shortBytesMax))
@@ -124,6 +160,14 @@ package final class SystemdJournal: JournalAccess {
                 record.command = Array(text.prefix(shortBytesMax))
             } else if let text = value(of: "_SYSTEMD_UNIT") {
                 record.unit = Array(text.prefix(shortBytesMax))
+            } else if let text = value(of: "_STREAM_ID") {
+                record.parting.streamID = Array(text.prefix(shortBytesMax))
+            } else if let text = value(of: "_LINE_BREAK") {
+                record.parting.isLineCut = text.elementsEqual("line-max".utf8)
+            } else if let text = value(of: "_TRANSPORT") {
+                record.suppression.isOfJournald = text.elementsEqual("driver".utf8)
+                // What programs write with journald's own protocol need have no message.
+                if text.elementsEqual("journal".utf8) { record.isDamaged = false }
             }
         case UInt8(ascii: "S"):
             if let text = value(of: "SYSLOG_IDENTIFIER") {
@@ -132,8 +176,10 @@ package final class SystemdJournal: JournalAccess {
                 keepCommon(field, in: &record)
             }
         case UInt8(ascii: "C"):
-            if let text = value(of: "CONTAINER_NAME") {
-                record.container = Array(text.prefix(shortBytesMax))
+            keepContainer(field, value, in: &record)
+        case UInt8(ascii: "N"):
+            if let text = value(of: "N_DROPPED") {
+                record.suppression.droppedCount = number(text)
             }
         case UInt8(ascii: "P"):
             if let text = value(of: "PRIORITY") {
@@ -143,6 +189,35 @@ package final class SystemdJournal: JournalAccess {
             keepCommon(field, in: &record)
         default: break
         }
+    }
+
+    /// Stores a field of a container, or of a part of one of its lines.
+    private static func keepContainer(
+        _ field: UnsafeRawBufferPointer,
+        _ value: (StaticString) -> UnsafeRawBufferPointer.SubSequence?,
+        in record: inout JournalRecord
+    ) {
+        if let text = value("CONTAINER_NAME") {
+            record.container = Array(text.prefix(shortBytesMax))
+        } else if let text = value("CONTAINER_ID_FULL") {
+            record.parting.containerID = Array(text.prefix(shortBytesMax))
+        } else if let text = value("CONTAINER_ID") {
+            guard record.parting.containerID.isEmpty else { return }
+            record.parting.containerID = Array(text.prefix(shortBytesMax))
+        } else if let text = value("CONTAINER_PARTIAL_MESSAGE") {
+            record.parting.isPartial = text.elementsEqual("true".utf8)
+        } else if let text = value("CONTAINER_PARTIAL_ID") {
+            record.parting.partialID = Array(text.prefix(shortBytesMax))
+        } else if let text = value("CONTAINER_PARTIAL_ORDINAL") {
+            record.parting.partialOrdinal = number(text) ?? 0
+        } else if let text = value("CONTAINER_PARTIAL_LAST") {
+            record.parting.isPartialLast = text.elementsEqual("true".utf8)
+        }
+    }
+
+    /// A number in decimal text; nil where it is none, or longer than one can be.
+    private static func number(_ text: UnsafeRawBufferPointer.SubSequence) -> UInt64? {
+        text.count <= 20 ? UInt64(String(decoding: text, as: UTF8.self)) : nil
     }
 
     private static func keepCommon(
@@ -164,24 +239,40 @@ package final class SystemdJournal: JournalAccess {
 
     private func cursor() throws(ReadError) -> JournalCursor {
         var text: UnsafeMutablePointer<CChar>?
+        defer { free(text) }
         _ = try call("get_cursor") { petrel_journal_get_cursor($0, &text) }
         guard let text else { throw .journal(operation: "get_cursor", errno: EBADMSG) }
-        defer { free(text) }
         return JournalCursor(String(cString: text))
     }
 
     private func call(
         _ operation: String, _ body: (UnsafeMutableRawPointer) -> Int32
     ) throws(ReadError) -> Int32 {
-        let code = try handle.withLock { (handle) throws(ReadError) in
-            guard let pointer = handle.pointer else { throw Self.closed }
-            return body(pointer)
-        }
+        let code = try code(operation, body)
         guard code >= 0 else { throw .journal(operation: operation, errno: -code) }
         return code
     }
 
+    /// What a function of libsystemd returned. After a fault the journal is closed: its next reads would find zeros.
+    private func code(
+        _ operation: String, _ body: (UnsafeMutableRawPointer) -> Int32
+    ) throws(ReadError) -> Int32 {
+        try handle.withLock { (handle) throws(ReadError) in
+            guard let pointer = handle.pointer else { throw Self.closed }
+            MappedRead.begin()
+            let code = body(pointer)
+            guard MappedRead.end() else {
+                handle.close()
+                // What libsystemd returns to systemd's own programs.
+                throw .journal(operation: operation, errno: EIO)
+            }
+            return code
+        }
+    }
+
     private static let closed = ReadError.journal(operation: "use before open", errno: EBADF)
+    /// A few paths; the rest are not named.
+    private static let unreadableBytesMax = 2048
     /// Longer values of the short fields are cut: they become labels.
     private static let shortBytesMax = 256
 }

@@ -37,33 +37,36 @@ package struct CPUFrequencyReader: NodeReader {
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
         let folder = paths.sys("devices/system/cpu")
         let offline = Set(
-            ProcText.list(Array((tree.sysText(folder + "/offline") ?? "").utf8)[...]))
+            ProcText.list(Array((try tree.firstLine(folder + "/offline") ?? "").utf8)[...]))
         var families = Self.frequencies.map {
             MetricFamily("node_cpu_\($0.name)_hertz", .gauge, help: $0.help)
         }
         var governors = MetricFamily(
             "node_cpu_scaling_governor", .gauge,
             help: "Current enabled CPU frequency governor.")
-        for entry in ((try? tree.list(folder)) ?? []).sorted(by: bytesPrecede) {
+        for entry in try tree.presentEntries(folder) {
             guard let cpu = entry.numbered("cpu"), let number = UInt64(cpu),
                 !offline.contains(number)
             else { continue }
             let path = folder + "/" + entry + "/cpufreq"
             // One listing spares an attempt at each of the files that most drivers lack.
-            guard let files = try? Set(tree.list(path)), !files.isEmpty else { continue }
+            let files = Set(try tree.presentEntries(path))
+            guard !files.isEmpty else { continue }
             for (index, frequency) in Self.frequencies.enumerated()
             where files.contains(frequency.file) {
                 guard let hertz = try hertz(path + "/" + frequency.file) else { continue }
                 families[index].points.append(.init(.one("cpu", cpu), hertz))
             }
-            governors.points += self.governors(cpu, path)
+            governors.points += try self.governors(cpu, path)
         }
         return (families + [governors]).filter { !$0.points.isEmpty }
     }
 
     /// The frequency in a file, which has kilohertz; nil where the driver does not know it now.
     private func hertz(_ path: String) throws(ReadError) -> Double? {
-        guard let text = tree.sysText(path), !text.isEmpty, text != "<unknown>" else { return nil }
+        guard let text = try tree.sysText(path), !text.isEmpty, text != "<unknown>" else {
+            return nil
+        }
         guard let kilohertz = UInt64(text) else {
             throw .malformed(path: path, detail: "no frequency: \(text)")
         }
@@ -71,9 +74,11 @@ package struct CPUFrequencyReader: NodeReader {
     }
 
     /// A point per governor that there is: 1 of the one that reigns, else 0.
-    private func governors(_ cpu: String, _ path: String) -> [MetricFamily.Point] {
-        guard let governor = tree.sysText(path + "/scaling_governor"), !governor.isEmpty,
-            let available = tree.sysText(path + "/scaling_available_governors")
+    private func governors(
+        _ cpu: String, _ path: String
+    ) throws(ReadError) -> [MetricFamily.Point] {
+        guard let governor = try tree.sysText(path + "/scaling_governor"), !governor.isEmpty,
+            let available = try tree.sysText(path + "/scaling_available_governors")
         else { return [] }
         return ProcText.fields(Array(available.utf8)[...]).map(ProcText.string).map {
             .init(.two("cpu", cpu, "governor", $0), $0 == governor ? 1 : 0)

@@ -30,6 +30,8 @@ package struct CPUReader: NodeReader {
     private let paths: NodePaths
     private let options: Options
     private let memory = CPUTimes()
+    /// Where each CPU that was ever on line is: it stays there.
+    private let places = KeptReadings<CPUPlace>()
 
     package init(tree: any WorldFileTree, paths: NodePaths, options: Options = Options()) {
         self.tree = tree
@@ -40,8 +42,8 @@ package struct CPUReader: NodeReader {
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
         var families = try times()
         if options.hasInfo { families += try information() }
-        if let isolated = isolated() { families.append(isolated) }
-        families += throttles()
+        if let isolated = try isolated() { families.append(isolated) }
+        families += try throttles()
         return families
     }
 
@@ -82,8 +84,8 @@ package struct CPUReader: NodeReader {
         return [seconds, guest]
     }
 
-    private func isolated() -> MetricFamily? {
-        guard let text = tree.firstLine(paths.sys("devices/system/cpu/isolated")) else {
+    private func isolated() throws(ReadError) -> MetricFamily? {
+        guard let text = try tree.firstLine(paths.sys("devices/system/cpu/isolated")) else {
             return nil
         }
         return MetricFamily(
@@ -94,7 +96,7 @@ package struct CPUReader: NodeReader {
     }
 
     /// Packages and cores are read once each: their CPUs share the counter.
-    private func throttles() -> [MetricFamily] {
+    private func throttles() throws(ReadError) -> [MetricFamily] {
         let folder = paths.sys("devices/system/cpu")
         var cores = MetricFamily(
             "node_cpu_core_throttles_total", .counter,
@@ -102,31 +104,37 @@ package struct CPUReader: NodeReader {
         var packages = MetricFamily(
             "node_cpu_package_throttles_total", .counter,
             help: "Number of times this CPU package has been throttled.")
-        var seenCores: Set<[UInt64]> = []
+        var seenCores: Set<CPUPlace> = []
         var seenPackages: Set<UInt64> = []
-        let names = ((try? tree.list(folder)) ?? []).filter {
-            $0.hasPrefix("cpu") && $0.utf8.dropFirst(3).first.map { (48...57).contains($0) } == true
-        }
-        for name in names.sorted(by: bytesPrecede) {
+        for name in try tree.presentEntries(folder) where name.numbered("cpu") != nil {
             let cpu = folder + "/" + name
-            guard let package = tree.number(cpu + "/topology/physical_package_id"),
-                let core = tree.number(cpu + "/topology/core_id")
-            else { continue }
-            if !seenCores.contains([package, core]),
-                let count = tree.number(cpu + "/thermal_throttle/core_throttle_count")
+            let place = try places.value(name) { () throws(ReadError) in try self.place(of: cpu) }
+            guard let place else { continue }
+            if !seenCores.contains(place),
+                let count = try tree.number(cpu + "/thermal_throttle/core_throttle_count")
             {
-                seenCores.insert([package, core])
+                seenCores.insert(place)
                 cores.points.append(
-                    .init(.two("core", "\(core)", "package", "\(package)"), Double(count)))
+                    .init(
+                        .two("core", "\(place.core)", "package", "\(place.package)"),
+                        Double(count)))
             }
-            if !seenPackages.contains(package),
-                let count = tree.number(cpu + "/thermal_throttle/package_throttle_count")
+            if !seenPackages.contains(place.package),
+                let count = try tree.number(cpu + "/thermal_throttle/package_throttle_count")
             {
-                seenPackages.insert(package)
-                packages.points.append(.init(.one("package", "\(package)"), Double(count)))
+                seenPackages.insert(place.package)
+                packages.points.append(.init(.one("package", "\(place.package)"), Double(count)))
             }
         }
         return [cores, packages]
+    }
+
+    /// nil where the CPU is off.
+    private func place(of cpu: String) throws(ReadError) -> CPUPlace? {
+        guard let package = try tree.number(cpu + "/topology/physical_package_id"),
+            let core = try tree.number(cpu + "/topology/core_id")
+        else { return nil }
+        return CPUPlace(package: package, core: core)
     }
 
     private func information() throws(ReadError) -> [MetricFamily] {
@@ -192,6 +200,12 @@ package struct CPUReader: NodeReader {
         "model name": "model_name", "stepping": "stepping", "microcode": "microcode",
         "cache size": "cachesize", "physical id": "package", "core id": "core",
     ]
+}
+
+/// The package of a CPU and its core in that.
+private struct CPUPlace: Hashable {
+    var package: UInt64
+    var core: UInt64
 }
 
 /// The highest ticks seen per CPU: the kernel's idle and iowait may step back a little, and a counter must not.

@@ -149,15 +149,9 @@ package struct ConntrackReader: NodeReader {
 /// `tcpstat_linux.go`, off by default there.
 package struct TCPStatReader: NodeReader {
     package let name = "tcpstat"
-    private let tree: any WorldFileTree
-    private let paths: NodePaths
     private let host: any HostCalls
 
-    package init(tree: any WorldFileTree, paths: NodePaths, host: any HostCalls) {
-        self.tree = tree
-        self.paths = paths
-        self.host = host
-    }
+    package init(host: any HostCalls) { self.host = host }
 
     /// By the kernel's numbers, from 1.
     private static let states = [
@@ -166,10 +160,15 @@ package struct TCPStatReader: NodeReader {
     ]
 
     /// States without a socket have no point, and without any socket there is none for the queues: so it is there. A
-    /// listening socket counts its waiting connections as received bytes and its backlog's bound as bytes to send.
+    /// listening socket counts its waiting connections as received bytes and its backlog's bound as bytes to send. No
+    /// families where the kernel has nothing that answers.
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
-        let hasIPv6 = (try? tree.status(paths.proc("net/tcp6"))) != nil
-        let counts = try host.tcpCounts(includesIPv6: hasIPv6)
+        let counts: TCPCounts
+        do throws(ReadError) { counts = try host.tcpCounts() } catch {
+            guard case .system(_, let errno) = error, SocketDiagnostics.absences.contains(errno)
+            else { throw error }
+            return []
+        }
         var points: [(state: String, value: UInt64)] = []
         for (state, count) in zip(Self.states, counts.states.dropFirst()) where count > 0 {
             points.append((state, count))

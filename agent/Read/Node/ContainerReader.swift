@@ -18,17 +18,26 @@ package struct ContainerFacts: Hashable, Sendable {
     }
 }
 
-/// Who knows the names of containers. Asked in each reading for each container, from the reader's thread: answers come
-/// from memory.
+/// Who knows the names of containers. Asked in each reading for each container, from the reader's thread, which it may
+/// keep for a second in all.
 package protocol ContainerNames: Sendable {
     /// The facts of a container by its id of 64 hex digits; nil where it isn't known (yet).
     func facts(_ containerID: String) -> ContainerFacts?
+    /// What keeps it from knowing, with what to do.
+    var problem: String? { get }
+    /// Containers that run, as they are known now, in no order; for who can't see them otherwise. Asked every few seconds.
+    var ids: [String] { get }
+}
+
+extension ContainerNames {
+    package var ids: [String] { [] }
 }
 
 /// Knows no container: each is named by the first 12 digits of its id, as in `docker ps`.
 package struct NoContainerNames: ContainerNames {
     package init() {}
     package func facts(_ containerID: String) -> ContainerFacts? { nil }
+    package var problem: String? { nil }
 }
 
 /// The resources of systemd's units and Docker's containers from the cgroup file system, under cAdvisor's names.
@@ -45,8 +54,10 @@ package struct NoContainerNames: ContainerNames {
 package struct ContainerReader: NodeReader {
     /// Cgroups of one reading; `petrel_agent_cgroups_left_out` tells how many more there are.
     package static let cgroupsMax = 512
-    /// How long it is believed what limits are, that a file isn't there, and what a cgroup that does not run has.
-    private static let factsAgeMaxNanoseconds: Int64 = 60_000_000_000
+    /// For a minute it is believed what limits are, that a file isn't there, and what a cgroup that does not run has.
+    /// Cgroups that come together are looked at again in so many turns of that minute, not all at once.
+    private static let turnCount = 4
+    private static let turnNanoseconds: Int64 = 15_000_000_000
 
     package let name = "container"
     private let tree: any WorldFileTree
@@ -56,9 +67,11 @@ package struct ContainerReader: NodeReader {
     private let tellsAllOfUnits: Bool
     private let excludesDevice: @Sendable (String) -> Bool
     private let memory = SeenControlGroups()
+    private let faults = ReaderProblems()
 
     /// Without `tellsAllOfUnits` a unit has CPU time, memory, kills, bytes of disks, threads and what limits them, and no
-    /// more; a container always has everything. `cgroupsMax` is cut at `ContainerReader.cgroupsMax`; `excludesDevice` is asked with a block device's name
+    /// more; a container always has everything. `cgroupsMax` is cut at `ContainerReader.cgroupsMax`; `excludesDevice` is
+    /// asked with a block device's name
     /// without `/dev/`.
     package init(
         tree: any WorldFileTree, paths: NodePaths, names: any ContainerNames = NoContainerNames(),
@@ -73,51 +86,76 @@ package struct ContainerReader: NodeReader {
         self.excludesDevice = excludesDevice
     }
 
+    /// Which cgroups could not be read whole, and why names are not known; of the last reading.
+    package var problems: [String] { faults.all }
+
     /// Reads at most 30 files of a cgroup; on version 2 about 11, and 4 of one that has not run since the last reading.
-    /// A cgroup that ends meanwhile is left out.
+    /// A cgroup that ends meanwhile is left out, and so is what follows a malformed file of one.
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
-        guard let groups = ControlGroups.detect(tree: tree, paths: paths) else { return [] }
-        let (found, leftOut) = groups.groups(tree: tree, countMax: cgroupsMax)
+        guard let groups = try ControlGroups.detect(tree: tree, paths: paths) else { return [] }
+        let (found, leftOut) = try groups.groups(tree: tree, countMax: cgroupsMax)
         let before = memory.all
         var after: [String: SeenControlGroup] = [:]
         after.reserveCapacity(found.count)
         var points = ContainerPoints()
         var devices = BlockDeviceNames(tree: tree, path: paths.proc("diskstats"))
-        for group in found {
+        var problems: [String] = []
+        for (index, group) in found.enumerated() {
             guard var seen = sighting(of: group, groups, before: before[group.id]) else {
                 continue
             }
-            let isFull = group.isContainer || tellsAllOfUnits
-            var files = ControlGroupFiles(
-                tree: tree, id: group.id, missing: seen.isFresh(at: now) ? seen.missing : [])
-            if !seen.isFresh(at: now) {
-                seen.last = nil
-                seen.limits = try ControlGroupLimits.read(groups, &files)
-                seen.refreshAt = TimestampNS(now.rawValue &+ Self.factsAgeMaxNanoseconds)
-                seen.refreshedAt = now
+            do throws(ReadError) {
+                try add(
+                    group, groups, now: now, turn: index % Self.turnCount, &seen, &devices,
+                    &points)
+            } catch {
+                guard case .malformed = error else { throw error }
+                problems.append("\(error)")
             }
-            let statistics = try ControlGroupStatistics.read(
-                groups, isContainer: group.isContainer, isFull: isFull, last: seen.last, &files)
-            seen.missing = files.missing
-            seen.last = statistics
             after[group.id] = seen
-            points.isShort = !isFull
-            let labels = labels(of: group)
-            add(seen, now: now, labels, &points)
-            add(seen.limits, statistics, labels, isContainer: group.isContainer, &points)
-            add(statistics.memory, labels, &points)
-            add(pressure: statistics, labels, &points)
-            add(statistics.devices, labels, &devices, &points)
-            if group.isContainer, let pid = statistics.firstProcess {
-                try addNetwork(of: pid, labels, &points)
-            }
         }
         memory.all = after
+        if let problem = names.problem { problems.insert(problem, at: 0) }
+        faults.all = problems
         return points.families + [
             .gauge(
                 "petrel_agent_cgroups_left_out",
                 help: "Cgroups that were not read because there are too many.", Double(leftOut))
-        ] + machine()
+        ] + (try machine())
+    }
+
+    /// Reads one cgroup. `turn` says when it is looked at again.
+    private func add(
+        _ group: ControlGroup, _ groups: ControlGroups, now: TimestampNS, turn: Int,
+        _ seen: inout SeenControlGroup, _ devices: inout BlockDeviceNames,
+        _ points: inout ContainerPoints
+    ) throws(ReadError) {
+        let isFull = group.isContainer || tellsAllOfUnits
+        let isFresh = seen.isFresh(at: now)
+        var files = ControlGroupFiles(
+            tree: tree, id: group.id, missing: isFresh ? seen.missing : [])
+        let limits = try isFresh ? seen.limits : ControlGroupLimits.read(groups, &files)
+        let statistics = try ControlGroupStatistics.read(
+            groups, isContainer: group.isContainer, isFull: isFull,
+            last: isFresh ? seen.last : nil, &files)
+        if !isFresh {
+            let turns = seen.refreshedAt == nil ? Self.turnCount - turn : Self.turnCount
+            seen.refreshAt = now.advanced(byNanoseconds: Int64(turns) * Self.turnNanoseconds)
+            seen.refreshedAt = now
+        }
+        seen.limits = limits
+        seen.last = statistics
+        seen.missing = files.missing
+        points.isShort = !isFull
+        let labels = labels(of: group)
+        add(seen, now: now, labels, &points)
+        add(limits, statistics, labels, isContainer: group.isContainer, &points)
+        add(statistics.memory, labels, &points)
+        add(pressure: statistics, labels, &points)
+        try add(statistics.devices, labels, &devices, &points)
+        if group.isContainer, let pid = statistics.firstProcess {
+            try addNetwork(of: pid, labels, &points)
+        }
     }
 
     /// The cgroup's identity and start in the first tree that has it; nil where it has ended.
@@ -180,15 +218,15 @@ package struct ContainerReader: NodeReader {
         return name
     }
 
-    private func machine() -> [MetricFamily] {
+    private func machine() throws(ReadError) -> [MetricFamily] {
         var families: [MetricFamily] = []
-        if let line = tree.firstLine(paths.sys("devices/system/cpu/online")) {
+        if let line = try tree.firstLine(paths.sys("devices/system/cpu/online")) {
             families.append(
                 .gauge(
                     "machine_cpu_cores", help: "Number of logical CPU cores.",
                     Double(ProcText.list(Array(line.utf8)[...]).count)))
         }
-        if let line = tree.firstLine(paths.proc("meminfo")) {
+        if let line = try tree.firstLine(paths.proc("meminfo")) {
             let fields = ProcText.fields(Array(line.utf8)[...])
             if fields.count >= 2, ProcText.equals(fields[0], "MemTotal:"),
                 let kilobytes = ProcText.number(fields[1])
@@ -273,9 +311,9 @@ extension ContainerReader {
     private func add(
         _ devices: [ControlGroupStatistics.Device], _ labels: Labels,
         _ names: inout BlockDeviceNames, _ points: inout ContainerPoints
-    ) {
+    ) throws(ReadError) {
         for device in devices {
-            let name = names[device.number]
+            let name = try names[device.number]
             if let name, excludesDevice(name) { continue }
             let labels = labels.setting("device", name.map { "/dev/" + $0 } ?? device.number)
             points.add(.fsReadBytes, labels, device.readBytes)
@@ -291,7 +329,7 @@ extension ContainerReader {
     ) throws(ReadError) {
         let path = paths.proc("\(pid)/net/dev")
         // The process may have ended meanwhile.
-        guard let bytes = try? tree.contents(path, bytesMax: 1 << 20) else { return }
+        guard let bytes = try tree.bytesIfReadable(path, bytesMax: 1 << 20) else { return }
         let columns: [(Int, ContainerMetric)] = [
             (0, .receivedBytes), (1, .receivedPackets), (2, .receiveErrors),
             (3, .receivedDropped), (8, .sentBytes), (9, .sentPackets), (10, .sendErrors),
@@ -365,15 +403,17 @@ private struct BlockDeviceNames {
 
     /// The name of `8:0`, without `/dev/`.
     subscript(number: String) -> String? {
-        mutating get {
-            if names == nil { names = read() }
-            return names?[number]
+        mutating get throws(ReadError) {
+            if let names { return names[number] }
+            let read = try read()
+            names = read
+            return read[number]
         }
     }
 
-    private func read() -> [String: String] {
+    private func read() throws(ReadError) -> [String: String] {
         var names: [String: String] = [:]
-        guard let bytes = try? tree.contents(path) else { return names }
+        guard let bytes = try tree.bytesIfReadable(path, bytesMax: 16 << 20) else { return names }
         ProcText.forEachLine(bytes) { line in
             let fields = line.split(separator: 32, maxSplits: 3)
             guard fields.count >= 3 else { return }

@@ -6,8 +6,10 @@ import World
 /// A file that the kernel lacks, or that may not be read, is not opened again while `missing` is kept: a failed open
 /// costs nearly what a reading does.
 struct ControlGroupFiles {
-    /// Most of these files have less than 4 KiB.
-    private static let stepBytes = 16 << 10
+    /// Most of these files have less, and come in one piece. Lists of processes come by the page: what is shorter than
+    /// a page by more than a number is all there is.
+    private static let pieceBytes = 4096
+    private static let numberBytesMax = 16
     private static let fileBytesMax = 1 << 20
     /// ENOENT, EACCES and EOPNOTSUPP stay as they are; ENODEV and the like are of the moment.
     private static let lasting: Set<Int32> = [2, 13, 95]
@@ -24,18 +26,20 @@ struct ControlGroupFiles {
 
     func path(_ root: String, _ name: String) -> String { "\(root)\(id)/\(name)" }
 
-    /// The content; nil without a root, without the file, or where the cgroup ended meanwhile.
-    mutating func bytes(_ root: String?, _ name: String) -> [UInt8]? {
+    /// The content; nil without a root, without the file, or where the cgroup ended meanwhile. Throws a lack of the
+    /// agent's own.
+    mutating func bytes(_ root: String?, _ name: String) throws(ReadError) -> [UInt8]? {
         guard let root else { return nil }
         let path = path(root, name)
         guard !missing.contains(path) else { return nil }
         do {
             let file = try tree.open(path, .read)
             defer { file.close() }
-            let bytes = try file.read(at: 0, count: Self.stepBytes)
-            guard bytes.count == Self.stepBytes else { return bytes }
+            let bytes = try file.readOnce(count: Self.pieceBytes)
+            guard bytes.count >= Self.pieceBytes - Self.numberBytesMax else { return bytes }
             return try file.contents(path, bytesMax: Self.fileBytesMax)
         } catch {
+            try error.throwIfLack()
             if Self.lasting.contains(error.errno) { missing.insert(path) }
             return nil
         }
@@ -43,7 +47,7 @@ struct ControlGroupFiles {
 
     /// The whole number of a file, `UInt64.max` where it says `max` or, as version 1's quota may, less than nothing.
     mutating func number(_ root: String?, _ name: String) throws(ReadError) -> UInt64? {
-        guard let root, let bytes = bytes(root, name) else { return nil }
+        guard let root, let bytes = try bytes(root, name) else { return nil }
         let text = bytes.prefix { $0 != 10 }
         if ProcText.equals(text, "max") || text.first == UInt8(ascii: "-") { return .max }
         guard let value = ProcText.unsigned(text) else {
@@ -56,7 +60,7 @@ struct ControlGroupFiles {
     mutating func values(
         _ root: String?, _ name: String, _ keys: [StaticString]
     ) throws(ReadError) -> [UInt64?]? {
-        guard let root, let bytes = bytes(root, name) else { return nil }
+        guard let root, let bytes = try bytes(root, name) else { return nil }
         var values = [UInt64?](repeating: nil, count: keys.count)
         var isMalformed = false
         ProcText.forEachLine(bytes) { line in
@@ -161,7 +165,7 @@ struct ControlGroupLimits {
                 bounded)
         }
         if let root = groups.root(.cpu) {
-            guard let bytes = files.bytes(root, "cpu.max") else { return limits }
+            guard let bytes = try files.bytes(root, "cpu.max") else { return limits }
             let fields = ProcText.fields(bytes[...])
             guard fields.count == 2, let period = ProcText.unsigned(fields[1]) else {
                 throw .malformed(path: files.path(root, "cpu.max"), detail: "no period")

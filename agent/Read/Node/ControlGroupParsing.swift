@@ -39,7 +39,7 @@ extension ControlGroupStatistics {
                 groups.root(.pids) ?? groups.legacyRoot("pids"), "pids.current")
         }
         if isFull, last == nil {
-            statistics.readProcesses(groups, isContainer: isContainer, &files)
+            try statistics.readProcesses(groups, isContainer: isContainer, &files)
             statistics.processorPressure = try pressure(groups.unified, "cpu.pressure", &files)
             statistics.memoryPressure = try pressure(groups.unified, "memory.pressure", &files)
         }
@@ -141,7 +141,7 @@ extension ControlGroupStatistics {
     private mutating func readDevices(
         _ root: String, _ files: inout ControlGroupFiles
     ) throws(ReadError) {
-        guard let bytes = files.bytes(root, "io.stat") else { return }
+        guard let bytes = try files.bytes(root, "io.stat") else { return }
         var found: [Device] = []
         var isMalformed = false
         ProcText.forEachLine(bytes) { line in
@@ -210,7 +210,7 @@ extension ControlGroupStatistics {
         _ write: WritableKeyPath<Device, UInt64?>, to found: inout [String: Device],
         _ files: inout ControlGroupFiles
     ) throws(ReadError) {
-        guard let bytes = files.bytes(root, name) else { return }
+        guard let bytes = try files.bytes(root, name) else { return }
         var devices = found
         var isMalformed = false
         ProcText.forEachLine(bytes) { line in
@@ -241,15 +241,15 @@ extension ControlGroupStatistics {
     /// level below, where they give the network alone.
     private mutating func readProcesses(
         _ groups: ControlGroups, isContainer: Bool, _ files: inout ControlGroupFiles
-    ) {
+    ) throws(ReadError) {
         for root in [groups.legacyRoot("cpu"), groups.legacyRoot("systemd"), groups.unified] {
-            guard let own = files.bytes(root, "cgroup.procs") else { continue }
+            guard let own = try files.bytes(root, "cgroup.procs") else { continue }
             let (count, first) = Self.processes(own)
             processes = count
             firstProcess = first
             guard first == nil, isContainer else { return }
             for child in ["init.scope", "init"] where firstProcess == nil {
-                let below = files.bytes(root, child + "/cgroup.procs")
+                let below = try files.bytes(root, child + "/cgroup.procs")
                 firstProcess = below.flatMap { Self.processes($0).first }
             }
             return
@@ -270,7 +270,7 @@ extension ControlGroupStatistics {
     private static func pressure(
         _ root: String?, _ name: String, _ files: inout ControlGroupFiles
     ) throws(ReadError) -> Pressure? {
-        guard let root, let bytes = files.bytes(root, name) else { return nil }
+        guard let root, let bytes = try files.bytes(root, name) else { return nil }
         var pressure = Pressure()
         var isMalformed = false
         ProcText.forEachLine(bytes) { line in

@@ -40,18 +40,20 @@ struct ControlGroups: Sendable {
     private let legacy: [String: String]
 
     /// What is mounted below `fs/cgroup`; nil where there is no hierarchy.
-    static func detect(tree: any WorldFileTree, paths: NodePaths) -> ControlGroups? {
+    static func detect(
+        tree: any WorldFileTree, paths: NodePaths
+    ) throws(ReadError) -> ControlGroups? {
         let folder = paths.sys("fs/cgroup")
-        if tree.firstLine(folder + "/cgroup.controllers") != nil {
+        if try tree.firstLine(folder + "/cgroup.controllers") != nil {
             return ControlGroups(unified: folder, unifiedControllers: [], legacy: [:])
         }
         var legacy: [String: String] = [:]
         var unified: String?
         var unifiedControllers: Set<String> = []
-        for entry in ((try? tree.list(folder)) ?? []).sorted(by: bytesPrecede) {
+        for entry in try tree.entriesIfReadable(folder).sorted(by: bytesPrecede) {
             let path = folder + "/" + entry
             if entry == "unified" {
-                guard let line = tree.firstLine(path + "/cgroup.controllers") else { continue }
+                guard let line = try tree.firstLine(path + "/cgroup.controllers") else { continue }
                 unified = path
                 unifiedControllers = Set(line.split(separator: " ").map(String.init))
                 continue
@@ -97,22 +99,22 @@ struct ControlGroups: Sendable {
     /// `init.scope`, and Docker's containers under both of its cgroup drivers.
     func groups(
         tree: any WorldFileTree, countMax: Int
-    ) -> (groups: [ControlGroup], leftOut: Int) {
+    ) throws(ReadError) -> (groups: [ControlGroup], leftOut: Int) {
         var found: [String: ControlGroup] = [:]
         for root in listedRoots {
-            for entry in (try? tree.list(root)) ?? [] {
+            for entry in try tree.entriesIfReadable(root) {
                 switch entry {
                 case "user.slice", "init.scope":
                     found["/" + entry] = ControlGroup(id: "/" + entry, kind: .unit(entry))
                 case "docker":
-                    for name in (try? tree.list(root + "/docker")) ?? [] {
+                    for name in try tree.entriesIfReadable(root + "/docker") {
                         guard Self.isContainerID(name) else { continue }
                         let id = "/docker/" + name
                         found[id] = ControlGroup(id: id, kind: .container(name))
                     }
                 default:
                     guard entry.hasSuffix(".slice") else { continue }
-                    walk(slice: "/" + entry, root: root, tree: tree, depthLeft: 1, into: &found)
+                    try walk(slice: "/" + entry, root: root, tree: tree, depthLeft: 1, into: &found)
                 }
             }
         }
@@ -132,10 +134,10 @@ struct ControlGroups: Sendable {
     private func walk(
         slice: String, root: String, tree: any WorldFileTree, depthLeft: Int,
         into found: inout [String: ControlGroup]
-    ) {
-        for entry in (try? tree.list(root + slice)) ?? [] {
+    ) throws(ReadError) {
+        for entry in try tree.entriesIfReadable(root + slice) {
             if entry.hasSuffix(".slice"), depthLeft > 0 {
-                walk(
+                try walk(
                     slice: slice + "/" + entry, root: root, tree: tree, depthLeft: depthLeft - 1,
                     into: &found)
             } else if entry.hasSuffix(".service") || entry.hasSuffix(".scope") {

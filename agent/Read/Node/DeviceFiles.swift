@@ -1,4 +1,5 @@
 import Model
+import Synchronization
 import World
 
 /// Directories and files of one value as sysfs has them: what a host lacks is absent and no error.
@@ -8,15 +9,8 @@ struct DeviceFiles: Sendable {
     /// sysfs shows a page per file; more is no file of sysfs.
     static let bytesMax = 64 * 1024
 
-    /// The names in a directory by their bytes; none where there is no such directory.
-    func entries(_ path: String) throws(ReadError) -> [String] {
-        do {
-            return try tree.list(path).sorted(by: bytesPrecede)
-        } catch {
-            guard Self.isAbsent(error.errno) else { throw .file(error) }
-            return []
-        }
-    }
+    /// `presentEntries` of the tree.
+    func entries(_ path: String) throws(ReadError) -> [String] { try tree.presentEntries(path) }
 
     /// The content without white space at its ends; nil where the host lacks the file or its driver the value.
     func bytes(_ path: String) throws(ReadError) -> ArraySlice<UInt8>? {
@@ -53,4 +47,41 @@ struct DeviceFiles: Sendable {
 
     /// ENOENT, ENXIO, ENODEV, ENOTDIR, EINVAL, ENODATA and EOPNOTSUPP: how the kernel says that there is no value.
     static func isAbsent(_ errno: Int32) -> Bool { [2, 6, 19, 20, 22, 61, 95].contains(errno) }
+}
+
+extension WorldFileTree {
+    /// The names in a folder by their bytes; none where there is no such folder, or where listing fails with one of
+    /// `codes`.
+    func presentEntries(
+        _ path: String, orErrors codes: Set<Int32> = []
+    ) throws(ReadError) -> [String] {
+        do { return try list(path).sorted(by: bytesPrecede) } catch {
+            guard DeviceFiles.isAbsent(error.errno) || codes.contains(error.errno) else {
+                throw .file(error)
+            }
+            return []
+        }
+    }
+}
+
+/// What was read of things with names, where reading it again would find the same.
+final class KeptReadings<Value: Sendable>: Sendable {
+    private let kept = Mutex<[String: Value]>([:])
+
+    /// What is kept under the name where it is still valid; otherwise what `body` reads, which is kept unless it is nil.
+    /// `body` is called outside of any lock.
+    func value(
+        _ name: String, where isValid: (Value) -> Bool = { _ in true },
+        read body: () throws(ReadError) -> Value?
+    ) throws(ReadError) -> Value? {
+        if let value = kept.withLock({ $0[name] }), isValid(value) { return value }
+        let value = try body()
+        kept.withLock { $0[name] = value }
+        return value
+    }
+
+    /// Forgets the things that are gone, as each reading must where names come and go.
+    func keep(only names: Set<String>) {
+        kept.withLock { kept in kept = kept.filter { names.contains($0.key) } }
+    }
 }

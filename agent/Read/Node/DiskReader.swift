@@ -79,17 +79,17 @@ package struct DiskReader: NodeReader {
             MetricFamily("node_disk_\($0.name)", $0.type, help: $0.help)
         }
         var identities = DiskIdentities()
-        ProcText.forEachLine(bytes) { line in
+        for line in bytes.split(separator: 10) {
             let fields = ProcText.fields(line)
-            guard fields.count >= 14 else { return }
+            guard fields.count >= 14 else { continue }
             let device = ProcText.string(fields[2])
-            guard !excludes(device) else { return }
+            guard !excludes(device) else { continue }
             let labels = Labels.one("device", device)
             for (index, statistic) in Self.statistics.enumerated() where index + 3 < fields.count {
                 guard let value = ProcText.number(fields[index + 3]) else { continue }
                 families[index].points.append(.init(labels, value * statistic.factor))
             }
-            identities.add(
+            try identities.add(
                 device, major: ProcText.string(fields[0]), minor: ProcText.string(fields[1]),
                 tree: tree, paths: paths)
         }
@@ -139,11 +139,11 @@ private struct DiskIdentities {
 
     mutating func add(
         _ device: String, major: String, minor: String, tree: any WorldFileTree, paths: NodePaths
-    ) {
-        let udev = properties(tree, "\(paths.udevData)/b\(major):\(minor)")
+    ) throws(ReadError) {
+        let udev = try properties(tree, "\(paths.udevData)/b\(major):\(minor)")
         let serial =
             udev["SCSI_IDENT_SERIAL"] ?? udev["ID_SERIAL_SHORT"] ?? udev["ID_SERIAL"] ?? ""
-        let rotational = tree.number(paths.sys("block/\(device)/queue/rotational")) ?? 0
+        let rotational = try tree.number(paths.sys("block/\(device)/queue/rotational")) ?? 0
         info.points.append(
             .init(
                 [
@@ -184,8 +184,10 @@ private struct DiskIdentities {
     }
 
     /// The `E:KEY=value` lines of a udev database file that are used here; empty where there is no file.
-    private func properties(_ tree: any WorldFileTree, _ path: String) -> [String: String] {
-        guard let bytes = try? tree.contents(path, bytesMax: 1 << 20) else { return [:] }
+    private func properties(
+        _ tree: any WorldFileTree, _ path: String
+    ) throws(ReadError) -> [String: String] {
+        guard let bytes = try tree.bytesIfReadable(path, bytesMax: 1 << 20) else { return [:] }
         var found: [String: String] = [:]
         ProcText.forEachLine(bytes) { line in
             guard ProcText.hasPrefix(line, "E:"),

@@ -42,7 +42,7 @@ package struct FileSystemReader: NodeReader {
     /// The mounts of process 1, the host's own; of this process where process 1 is hidden (hidepid).
     private func table() throws(ReadError) -> [Mount] {
         let first = paths.proc("1/mountinfo")
-        if let bytes = try? tree.contents(first) {
+        if let bytes = try tree.bytesIfReadable(first, bytesMax: 16 << 20) {
             return try MountTable.parse(bytes, path: first, rootfs: paths.rootfs)
         }
         let own = paths.proc("self/mountinfo")

@@ -40,7 +40,7 @@ package struct HardwareMonitorReader: NodeReader {
                     help: "Annotation metric for human-readable chip names",
                     .two("chip", label, "chip_name", title), 1)
             }
-            for sensor in sensors(chip) where !excludesSensor(label + ";" + sensor.name) {
+            for sensor in try sensors(chip) where !excludesSensor(label + ";" + sensor.name) {
                 metrics.add(sensor, chip: label)
             }
         }
@@ -53,8 +53,8 @@ package struct HardwareMonitorReader: NodeReader {
         /// The folder of the chip, and the names in it.
         var path: String
         var files: [String]
-        /// The names in the folder of its device; nil where it has none.
-        var deviceFiles: [String]?
+        /// The names in the folder of its device; none where it has no such folder.
+        var deviceFiles: [String]
         /// What its `name` file says.
         var title: String?
         /// The label `chip`.
@@ -64,20 +64,16 @@ package struct HardwareMonitorReader: NodeReader {
     /// By the folders' names; labels are made different where they would be the same.
     private func chips() throws(ReadError) -> [Chip] {
         let folder = paths.sys("class/hwmon")
-        let entries: [String]
-        do { entries = try tree.list(folder).sorted(by: bytesPrecede) } catch {
-            guard error.errno == 2 else { throw .file(error) }
-            return []
-        }
         var chips: [(entry: String, chip: Chip)] = []
-        for entry in entries {
+        for entry in try tree.presentEntries(folder) {
             let path = folder + "/" + entry
-            guard let files = try? tree.list(path) else { continue }
-            let title = files.contains("name") ? tree.sysText(path + "/name") : nil
+            let files = try tree.presentEntries(path)
+            guard !files.isEmpty else { continue }
+            let title = files.contains("name") ? try tree.sysText(path + "/name") : nil
             let deviceFiles =
-                files.contains("device") ? try? tree.list(path + "/device") : nil
+                files.contains("device") ? try tree.presentEntries(path + "/device") : []
             let label =
-                deviceFiles.flatMap { _ in deviceName(path) }
+                (deviceFiles.isEmpty ? nil : deviceName(path))
                 ?? title.map(Self.cleaned).flatMap { $0.isEmpty ? nil : $0 }
                 ?? resolved(path)?.last.map(Self.cleaned) ?? ""
             guard !label.isEmpty else { continue }
@@ -164,11 +160,12 @@ package struct HardwareMonitorReader: NodeReader {
     // MARK: - Sensors
 
     /// The sensors of a chip by name; a file of the device goes before one of the chip.
-    private func sensors(_ chip: Chip) -> [HardwareSensor] {
+    private func sensors(_ chip: Chip) throws(ReadError) -> [HardwareSensor] {
         var sensors: [String: HardwareSensor] = [:]
         for (path, files) in [(chip.path, chip.files), (chip.path + "/device", chip.deviceFiles)] {
-            for file in (files ?? []).sorted(by: bytesPrecede) {
-                guard let part = SensorFile(file), let bytes = tree.sysAttribute(path + "/" + file)
+            for file in files {
+                guard let part = SensorFile(file),
+                    let bytes = try tree.sysAttribute(path + "/" + file)
                 else { continue }
                 let text = ProcText.string(SensorFile.withoutLineEnds(bytes))
                 sensors[part.sensor, default: HardwareSensor(name: part.sensor, type: part.type)]

@@ -95,8 +95,10 @@ package protocol HostCalls: Sendable {
     func zone(at time: TimestampNS) -> (name: String, offsetSeconds: Int)
     /// `adjtimex` with no mode; needs no capability.
     func clockAdjustment() throws(ReadError) -> ClockAdjustment
-    /// The sockets of TCP over IPv4 and, where `includesIPv6`, IPv6.
-    func tcpCounts(includesIPv6: Bool) throws(ReadError) -> TCPCounts
+    /// The sockets of TCP over IPv4 and IPv6.
+    func tcpCounts() throws(ReadError) -> TCPCounts
+    /// The ports of TCP on which a program listens at a loopback or at every address, over IPv4 or IPv6.
+    func listeningPorts() throws(ReadError) -> Set<UInt16>
 }
 
 /// The calls through glibc. They stand here and not in the world's protocols because no other target asks for them.
@@ -158,8 +160,10 @@ package struct GlibcHostCalls: HostCalls {
         return clock
     }
 
-    package func tcpCounts(includesIPv6: Bool) throws(ReadError) -> TCPCounts {
-        try SocketDiagnostics.tcpCounts(includesIPv6: includesIPv6)
+    package func tcpCounts() throws(ReadError) -> TCPCounts { try SocketDiagnostics.tcpCounts() }
+
+    package func listeningPorts() throws(ReadError) -> Set<UInt16> {
+        try SocketDiagnostics.listeningPorts()
     }
 
     /// The text of a fixed array of C characters, up to its zero.

@@ -7,37 +7,16 @@ package struct IPVSReader: NodeReader {
     package let name = "ipvs"
     private let tree: any WorldFileTree
     private let paths: NodePaths
-    private let backendLabels: Set<BackendLabel>
 
-    /// The labels of a real server's series, by their names.
-    package enum BackendLabel: String, CaseIterable, Sendable {
-        case localAddress = "local_address"
-        case localPort = "local_port"
-        case remoteAddress = "remote_address"
-        case remotePort = "remote_port"
-        case proto
-        case localMark = "local_mark"
-    }
-
-    /// `backendLabels` is node_exporter's `--collector.ipvs.backend-labels`, all by default: servers that the labels
-    /// left do not tell apart are added up.
-    package init(
-        tree: any WorldFileTree, paths: NodePaths,
-        backendLabels: Set<BackendLabel> = Set(BackendLabel.allCases)
-    ) {
+    package init(tree: any WorldFileTree, paths: NodePaths) {
         self.tree = tree
         self.paths = paths
-        self.backendLabels = backendLabels
     }
 
     /// No families where the kernel has no IPVS. Tables past 16 MiB throw `file` with EFBIG.
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
         let path = paths.proc("net/ip_vs_stats")
-        let stats: [UInt8]
-        do { stats = try tree.contents(path) } catch {
-            guard DeviceFiles.isAbsent(error.errno) else { throw .file(error) }
-            return []
-        }
+        guard let stats = try tree.bytesIfPresent(path) else { return [] }
         return try totals(stats, path: path) + backends()
     }
 
@@ -45,7 +24,7 @@ package struct IPVSReader: NodeReader {
     private func totals(_ bytes: [UInt8], path: String) throws(ReadError) -> [MetricFamily] {
         let lines = bytes.split(separator: 10)
         let fields = lines.count > 2 ? ProcText.fields(lines[2]) : []
-        let numbers = fields.compactMap { Self.hexadecimal($0) }
+        let numbers = fields.compactMap(ProcText.hexadecimal)
         guard numbers.count == 5, fields.count == 5 else {
             throw .malformed(path: path, detail: "no five numbers in the third line")
         }
@@ -71,7 +50,7 @@ package struct IPVSReader: NodeReader {
     private func backends() throws(ReadError) -> [MetricFamily] {
         let path = paths.proc("net/ip_vs")
         let bytes = try tree.bytes(path)
-        var service: [BackendLabel: String] = [:]
+        var service: [String: String] = [:]
         var counts: [Labels: Counts] = [:]
         for line in bytes.split(separator: 10) {
             let fields = ProcText.fields(line)
@@ -82,12 +61,12 @@ package struct IPVSReader: NodeReader {
             case "TCP", "UDP", "SCTP":
                 let (address, port) = try Self.endpoint(fields[1], path: path)
                 service = [
-                    .proto: ProcText.string(fields[0]), .localAddress: address,
-                    .localPort: "\(port)",
+                    "proto": ProcText.string(fields[0]), "local_address": address,
+                    "local_port": "\(port)",
                 ]
             case "FWM":
                 service = [
-                    .proto: "FWM", .localMark: ProcText.string(fields[1]), .localPort: "0",
+                    "proto": "FWM", "local_mark": ProcText.string(fields[1]), "local_port": "0",
                 ]
             case "->":
                 let numbers = fields.dropFirst(3).prefix(3).compactMap(ProcText.unsigned)
@@ -95,10 +74,9 @@ package struct IPVSReader: NodeReader {
                     throw .malformed(path: path, detail: "no server: \(ProcText.string(line))")
                 }
                 let (address, port) = try Self.endpoint(fields[1], path: path)
-                service[.remoteAddress] = address
-                service[.remotePort] = "\(port)"
-                let labels = Labels(
-                    backendLabels.map { Label($0.rawValue, service[$0] ?? "") })
+                service["remote_address"] = address
+                service["remote_port"] = "\(port)"
+                let labels = Labels(service)
                 counts[labels, default: Counts()].active &+= numbers[1]
                 counts[labels, default: Counts()].inactive &+= numbers[2]
                 counts[labels, default: Counts()].weight &+= numbers[0]
@@ -132,7 +110,7 @@ package struct IPVSReader: NodeReader {
         _ field: ArraySlice<UInt8>, path: String
     ) throws(ReadError) -> (address: String, port: UInt64) {
         guard let colon = field.lastIndex(of: UInt8(ascii: ":")),
-            let port = hexadecimal(field[(colon + 1)...]), port <= 65_535,
+            let port = ProcText.hexadecimal(field[(colon + 1)...]), port <= 65_535,
             let address = address(field[..<colon])
         else {
             throw .malformed(path: path, detail: "no address: \(ProcText.string(field))")
@@ -141,13 +119,13 @@ package struct IPVSReader: NodeReader {
     }
 
     private static func address(_ text: ArraySlice<UInt8>) -> String? {
-        if text.count == 8, let value = hexadecimal(text) {
+        if text.count == 8, let value = ProcText.hexadecimal(text) {
             return [24, 16, 8, 0].map { "\((value >> UInt64($0)) & 255)" }.joined(separator: ".")
         }
         guard text.first == UInt8(ascii: "["), text.last == UInt8(ascii: "]") else { return nil }
         let groups = text.dropFirst().dropLast().split(
             separator: UInt8(ascii: ":"), omittingEmptySubsequences: false)
-        let numbers = groups.compactMap { $0.count <= 4 ? hexadecimal($0) : nil }
+        let numbers = groups.compactMap { $0.count <= 4 ? ProcText.hexadecimal($0) : nil }
         guard groups.count == 8, numbers.count == 8 else { return nil }
         return shortest(numbers)
     }
@@ -172,12 +150,5 @@ package struct IPVSReader: NodeReader {
         guard !longest.isEmpty else { return texts.joined(separator: ":") }
         return texts[..<longest.lowerBound].joined(separator: ":") + "::"
             + texts[longest.upperBound...].joined(separator: ":")
-    }
-
-    private static func hexadecimal(_ text: ArraySlice<UInt8>) -> UInt64? {
-        guard let first = text.first, first != UInt8(ascii: "+"), first != UInt8(ascii: "-") else {
-            return nil
-        }
-        return UInt64(ProcText.string(text), radix: 16)
     }
 }

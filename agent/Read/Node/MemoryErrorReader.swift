@@ -19,7 +19,7 @@ package struct MemoryErrorReader: NodeReader {
         var families = MemoryErrorFamilies()
         let root = paths.sys("devices/system/edac/mc")
         for entry in try files.entries(root) {
-            guard let controller = Self.number(of: entry, after: "mc") else { continue }
+            guard let controller = entry.numbered("mc") else { continue }
             let path = "\(root)/\(entry)"
             let labels = Labels.one("controller", controller)
             // Errors that no row is known of.
@@ -29,7 +29,7 @@ package struct MemoryErrorReader: NodeReader {
             try add(path + "/ce_noinfo_count", unknown, to: &families.rowCorrected)
             try add(path + "/ue_noinfo_count", unknown, to: &families.rowUncorrected)
             for row in try files.entries(path) {
-                guard let number = Self.number(of: row, after: "csrow") else { continue }
+                guard let number = row.numbered("csrow") else { continue }
                 let labels = Labels.two("controller", controller, "csrow", number)
                 try addRow("\(path)/\(row)", labels, to: &families)
             }
@@ -44,9 +44,7 @@ package struct MemoryErrorReader: NodeReader {
         try add(path + "/ue_count", labels, to: &families.rowUncorrected)
         for entry in try files.entries(path) where entry.hasSuffix("_ce_count") {
             let stem = String(entry.dropLast("_ce_count".count))
-            guard let channel = Self.number(of: stem, after: "ch"),
-                stem.utf8.count == channel.utf8.count + 2
-            else { continue }
+            guard let channel = stem.numbered("ch") else { continue }
             let module = try files.text("\(path)/ch\(channel)_dimm_label").map(Self.moduleLabel)
             let labels = labels.setting("channel", channel)
                 .setting("dimm_label", module ?? "unknown")
@@ -61,13 +59,6 @@ package struct MemoryErrorReader: NodeReader {
     ) throws(ReadError) {
         guard let count = try files.unsigned(path) else { return }
         family.points.append(.init(labels, Double(count)))
-    }
-
-    /// The digits after `prefix`: `mc0` → `0`; nil where there are none.
-    private static func number(of entry: String, after prefix: String) -> String? {
-        guard entry.hasPrefix(prefix) else { return nil }
-        let digits = entry.utf8.dropFirst(prefix.utf8.count).prefix { (48...57).contains($0) }
-        return digits.isEmpty ? nil : String(Substring(digits))
     }
 
     /// `mc#0csrow#1channel#2` → `mc0_csrow1_channel2`.

@@ -56,11 +56,7 @@ struct RPCStatistics {
     /// nil where there is no such file. Lines whose names are not known are kept and never asked for.
     init?(tree: any WorldFileTree, path: String) throws(ReadError) {
         self.path = path
-        let bytes: [UInt8]
-        do { bytes = try tree.contents(path) } catch {
-            guard DeviceFiles.isAbsent(error.errno) else { throw .file(error) }
-            return nil
-        }
+        guard let bytes = try tree.bytesIfPresent(path) else { return nil }
         for line in bytes.split(separator: 10) {
             let fields = ProcText.fields(line)
             guard let name = fields.first else { continue }

@@ -47,7 +47,8 @@ package struct NVMeReader: NodeReader {
         let labels = Labels.two("device", device, "nsid", id)
         let state = try files.text(path + "/ana_state") ?? "unknown"
         families.namespace.points.append(.init(labels.setting("ana_state", state), 1))
-        // node_exporter takes `size` for logical blocks; its capacity and its size are the same number.
+        // `size` counts sectors of 512 bytes, which node_exporter takes for logical blocks: on a drive with blocks of
+        // 4 KiB both are 8 times too large. They are node_exporter's numbers all the same (docs/node.md).
         let bytes = Double(blocks &* blockBytes)
         families.capacity.points.append(.init(labels, bytes))
         families.size.points.append(.init(labels, bytes))

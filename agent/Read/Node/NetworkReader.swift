@@ -35,6 +35,7 @@ package struct NetworkReader: NodeReader {
         }
         var headLines = 2
         var malformed: String?
+        var devices: [String] = []
         ProcText.forEachLine(bytes) { line in
             guard headLines == 0 else {
                 headLines -= 1
@@ -54,13 +55,16 @@ package struct NetworkReader: NodeReader {
                 guard let value = ProcText.number(values[index]) else { continue }
                 families[index].points.append(.init(labels, value))
             }
-            let path = paths.sys("class/net/\(device)/statistics/rx_nohandler")
-            if let count = tree.number(path) {
-                families[Self.statistics.count].points.append(.init(labels, Double(count)))
-            }
+            devices.append(device)
         }
         if let malformed {
             throw .malformed(path: paths.proc("net/dev"), detail: "too few columns: \(malformed)")
+        }
+        for device in devices {
+            let path = paths.sys("class/net/\(device)/statistics/rx_nohandler")
+            guard let count = try tree.number(path) else { continue }
+            families[Self.statistics.count].points.append(
+                .init(.one("device", device), Double(count)))
         }
         return families
     }

@@ -27,13 +27,15 @@ package enum NodeOptionError: Error, Hashable, Sendable, CustomStringConvertible
 package struct NodeOptions: Sendable {
     private var turned: [String: Bool] = [:]
     private var values: [String: [String]] = [:]
+    private var defaultsAreOff = false
 
     package init() {}
 
     // MARK: - Setting
 
     /// One flag as node_exporter takes it: `--collector.arp`, `--no-collector.arp`, `--collector.cpu.info`,
-    /// `--no-collector.arp.netlink` or `--collector.diskstats.device-exclude=REGEX`.
+    /// `--no-collector.stat.softirq`, `--collector.diskstats.device-exclude=REGEX` or, for no reader but those that
+    /// other flags turn on, `--collector.disable-defaults`.
     package mutating func apply(flag: String) throws(NodeOptionError) {
         var name = flag[...]
         while name.first == "-" { name.removeFirst() }
@@ -44,6 +46,10 @@ package struct NodeOptions: Sendable {
         let parts = name.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
         let option = String(parts[0])
         guard parts.count < 2 else { return try set(option, to: String(parts[1])) }
+        guard option != "disable-defaults" else {
+            defaultsAreOff = isOn
+            return
+        }
         guard option.contains(".") else { return try turn(option, on: isOn) }
         try set(option, to: isOn ? "true" : "false")
     }
@@ -124,7 +130,18 @@ package struct NodeOptions: Sendable {
 
     /// Whether the reader `name` runs.
     package func isOn(_ name: String) -> Bool {
-        turned[name] ?? Self.readers[name] ?? false
+        turned[name] ?? (defaultsAreOff ? false : Self.readers[name] ?? false)
+    }
+
+    /// Whether `reader` runs, and how, as under `other`.
+    package func isSame(_ reader: String, as other: NodeOptions) -> Bool {
+        let prefix = (reader == "powersupplyclass" ? "powersupply" : reader) + "."
+        func own(_ options: NodeOptions) -> [String: [String]] {
+            options.values.filter { $0.key.hasPrefix(prefix) }
+        }
+        // The CPU's reader leaves frequencies out where their own reader is off.
+        return isOn(reader) == other.isOn(reader) && own(self) == own(other)
+            && (reader != "cpu" || isOn("cpufreq") == other.isOn("cpufreq"))
     }
 
     func flag(_ option: String, default value: Bool = false) -> Bool {
@@ -173,7 +190,7 @@ package struct NodeOptions: Sendable {
     }()
 
     private static let options: [String: Kind] = [
-        "arp.device-include": .regex, "arp.device-exclude": .regex, "arp.netlink": .flag,
+        "arp.device-include": .regex, "arp.device-exclude": .regex,
         "container.all-of-units": .flag, "cpu.info": .flag, "cpu.info.flags-include": .regex,
         "cpu.info.bugs-include": .regex,
         "diskstats.device-include": .regex, "diskstats.device-exclude": .regex,
@@ -205,7 +222,7 @@ package struct NodeOptions: Sendable {
 
     /// Options of node_exporter 1.12 that this program has not, of readers that it has.
     private static let othersOptions: Set<String> = [
-        "cpu.guest", "filesystem.mount-timeout", "filesystem.stat-workers",
+        "arp.netlink", "cpu.guest", "filesystem.mount-timeout", "filesystem.stat-workers",
         "ipvs.backend-labels", "netclass.netlink", "netdev.address-info",
         "netdev.enable-detailed-metrics", "netdev.label-ifalias", "netdev.netlink",
         "systemd.private",

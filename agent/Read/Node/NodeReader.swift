@@ -1,4 +1,5 @@
 package import Model
+import Synchronization
 import World
 
 /// One source of a host's metrics. The name is the `collector` label of `node_scrape_collector_success`.
@@ -15,6 +16,18 @@ package protocol NodeReader: Sendable {
 extension NodeReader {
     package var job: String { "node" }
     package var problems: [String] { [] }
+}
+
+/// The problems of a reader's last reading.
+final class ReaderProblems: Sendable {
+    /// Problems that are kept, the first.
+    static let countMax = 20
+    private let kept = Mutex<[String]>([])
+
+    var all: [String] {
+        get { kept.withLock { $0 } }
+        set { kept.withLock { $0 = Array(newValue.prefix(Self.countMax)) } }
+    }
 }
 
 extension MetricFamily {
@@ -61,15 +74,45 @@ extension WorldFileTree {
         }
     }
 
-    /// The first line of a small file without its line end; nil where the file can't be read, as sysfs files often can't.
-    func firstLine(_ path: String) -> String? {
-        guard let bytes = try? contents(path, bytesMax: 64 * 1024) else { return nil }
-        return ProcText.string(bytes.prefix { $0 != 10 })
+    /// The first line of a file, or 4 KiB of it, without its line end; nil where the file can't be read, as sysfs files
+    /// often can't. Throws a lack of the agent's own.
+    func firstLine(_ path: String) throws(ReadError) -> String? {
+        do { return ProcText.string(try piece(path).prefix { $0 != 10 }) } catch {
+            try error.throwIfLack()
+            return nil
+        }
     }
 
-    /// The whole number in a small file; nil where there is none.
-    func number(_ path: String) -> UInt64? {
-        guard let bytes = try? contents(path, bytesMax: 64 * 1024) else { return nil }
-        return ProcText.fields(bytes[...]).first.flatMap(ProcText.unsigned)
+    /// The whole number in a small file; nil where there is none. Throws a lack of the agent's own.
+    func number(_ path: String) throws(ReadError) -> UInt64? {
+        do {
+            return ProcText.fields(try piece(path)[...]).first.flatMap(ProcText.unsigned)
+        } catch {
+            try error.throwIfLack()
+            return nil
+        }
+    }
+
+    /// The whole content; nil where the file can't be read. Throws a lack of the agent's own.
+    func bytesIfReadable(_ path: String, bytesMax: Int) throws(ReadError) -> [UInt8]? {
+        do { return try contents(path, bytesMax: bytesMax) } catch {
+            try error.throwIfLack()
+            return nil
+        }
+    }
+
+    /// The names in a folder in no order; none where it can't be listed. Throws a lack of the agent's own.
+    func entriesIfReadable(_ path: String) throws(ReadError) -> [String] {
+        do { return try list(path) } catch {
+            try error.throwIfLack()
+            return []
+        }
+    }
+}
+
+extension FileError {
+    /// Throws ENOMEM, ENFILE and EMFILE: they say that the agent lacks something, and nothing of the file.
+    func throwIfLack() throws(ReadError) {
+        guard ![12, 23, 24].contains(errno) else { throw .file(self) }
     }
 }

@@ -84,7 +84,7 @@ package struct ReaderOutcome: Sendable {
 package final class NodeReaderSet: Sendable {
     /// How long nothing may go on before another thread is started.
     package static let reliefNanoseconds: Int64 = 50_000_000
-    private let slots: [ReaderSlot]
+    private let slots: Mutex<[ReaderSlot]>
     private let threads: ReaderThreads
     private let clock: any WorldClock
 
@@ -95,14 +95,34 @@ package final class NodeReaderSet: Sendable {
         deadlineNanoseconds: Int64 = 5_000_000_000
     ) throws(ReadError) {
         let threads = try ReaderThreads(helpersMax: readers.count)
-        slots = readers.map { ReaderSlot($0, threads, clock, deadlineNanoseconds) }
+        slots = Mutex(readers.map { ReaderSlot($0, threads, clock, deadlineNanoseconds) })
         self.threads = threads
         self.clock = clock
     }
 
+    /// These are read from the next reading on. Of a name that `isKept` the reader that is there stays with all it knows;
+    /// of any other name a new one comes in its place, and where the old one hangs it is not begun before that returns.
+    package func change(
+        to readers: [any NodeReader], deadlineNanoseconds: Int64, isKept: (String) -> Bool
+    ) {
+        threads.allow(helpersMax: readers.count)
+        slots.withLock { slots in
+            let known = Dictionary(
+                slots.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+            slots = readers.map { reader in
+                guard let slot = known[reader.name] else {
+                    return ReaderSlot(reader, threads, clock, deadlineNanoseconds)
+                }
+                slot.change(to: isKept(reader.name) ? nil : reader, deadlineNanoseconds)
+                return slot
+            }
+        }
+    }
+
     /// Reads every reader at once and returns within the deadline, or at once when cancelled. In the order of `readers`.
     package func outcomes(now: TimestampNS) async -> [ReaderOutcome] {
-        await withTaskGroup(of: (Int, ReaderOutcome)?.self) { group in
+        let slots = slots.withLock { $0 }
+        return await withTaskGroup(of: (Int, ReaderOutcome)?.self) { group in
             for (index, slot) in slots.enumerated() {
                 group.addTask { (index, await slot.read(now: now)) }
             }
@@ -169,7 +189,11 @@ private final class ReaderSlot: Sendable {
     private typealias Waiting = CheckedContinuation<ReaderOutcome, Never>
 
     private struct State {
+        var reader: any NodeReader
+        var deadlineNanoseconds: Int64
         var machine = ReaderRunStateMachine()
+        /// The number of the latest reading: the deadline of an earlier one does not concern it.
+        var reading: UInt64 = 0
         /// Who began the reading, then who joined it.
         var waiting: [Waiting] = []
         /// The reading was given up before its beginner waited.
@@ -181,25 +205,37 @@ private final class ReaderSlot: Sendable {
         }
     }
 
-    private let reader: any NodeReader
+    let name: String
     private let clock: any WorldClock
-    private let deadlineNanoseconds: Int64
     private let threads: ReaderThreads
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
     init(
         _ reader: any NodeReader, _ threads: ReaderThreads, _ clock: any WorldClock,
         _ deadlineNanoseconds: Int64
     ) {
-        self.reader = reader
-        self.threads = threads
+        name = reader.name
         self.clock = clock
-        self.deadlineNanoseconds = deadlineNanoseconds
+        self.threads = threads
+        state = Mutex(State(reader: reader, deadlineNanoseconds: deadlineNanoseconds))
+    }
+
+    /// Another reader of the same name, nil for the one that is there; from the next reading on.
+    func change(to reader: (any NodeReader)?, _ deadlineNanoseconds: Int64) {
+        state.withLock { state in
+            if let reader { state.reader = reader }
+            state.deadlineNanoseconds = deadlineNanoseconds
+        }
     }
 
     func read(now: TimestampNS) async -> ReaderOutcome {
-        switch state.withLock({ $0.machine.begin(now: clock.monotonicNanoseconds) }) {
-        case .start: return await begin(now)
+        let (action, reading) = state.withLock { state in
+            let action = state.machine.begin(now: clock.monotonicNanoseconds)
+            if action == .start { state.reading &+= 1 }
+            return (action, state.reading)
+        }
+        switch action {
+        case .start: return await begin(reading, now)
         case .join: return await withCheckedContinuation { join($0) }
         case .fail(let nanoseconds): return overdue(nanoseconds)
         case .deliver, .discard, .nothing: preconditionFailure("begin starts, joins or fails")
@@ -207,16 +243,17 @@ private final class ReaderSlot: Sendable {
     }
 
     /// The reading against its deadline.
-    private func begin(_ now: TimestampNS) async -> ReaderOutcome {
-        await withTaskGroup(of: ReaderOutcome?.self) { group in
+    private func begin(_ reading: UInt64, _ now: TimestampNS) async -> ReaderOutcome {
+        let deadlineNanoseconds = state.withLock { $0.deadlineNanoseconds }
+        return await withTaskGroup(of: ReaderOutcome?.self) { group in
             group.addTask {
                 let outcome: ReaderOutcome = await withCheckedContinuation { self.start($0, now) }
                 return outcome
             }
             group.addTask {
                 // Cancelled by the reader's return, or by the agent's end: then nobody waits either.
-                try? await self.clock.sleep(nanoseconds: self.deadlineNanoseconds)
-                self.giveUp()
+                try? await self.clock.sleep(nanoseconds: deadlineNanoseconds)
+                self.giveUp(reading)
                 return nil
             }
             var result: ReaderOutcome?
@@ -257,6 +294,7 @@ private final class ReaderSlot: Sendable {
     private func work(_ now: TimestampNS) {
         var families: [MetricFamily] = []
         var failure: ReadError?
+        let reader = state.withLock { $0.reader }
         let started = clock.monotonicNanoseconds
         do throws(ReadError) { families = try reader.read(now: now) } catch { failure = error }
         let ended = clock.monotonicNanoseconds
@@ -273,12 +311,14 @@ private final class ReaderSlot: Sendable {
         }
     }
 
-    private func giveUp() {
-        let (waiting, action) = state.withLock { state in
+    private func giveUp(_ reading: UInt64) {
+        let (waiting, action) = state.withLock {
+            state -> ([Waiting], ReaderRunStateMachine.Action) in
+            guard state.reading == reading else { return ([], .nothing) }
             let waiting = state.takeWaiting()
             guard !waiting.isEmpty else {
                 state.isGivenUp = state.machine.isRunning
-                return (waiting, ReaderRunStateMachine.Action.nothing)
+                return (waiting, .nothing)
             }
             return (waiting, state.machine.deadline(now: clock.monotonicNanoseconds))
         }
@@ -288,7 +328,7 @@ private final class ReaderSlot: Sendable {
 
     private func overdue(_ nanoseconds: Int64) -> ReaderOutcome {
         ReaderOutcome(
-            reader: reader.name, job: reader.job, durationNanoseconds: nanoseconds, families: [],
-            error: .overdue(reader: reader.name))
+            reader: name, job: state.withLock { $0.reader.job }, durationNanoseconds: nanoseconds,
+            families: [], error: .overdue(reader: name))
     }
 }

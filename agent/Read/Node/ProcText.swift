@@ -34,6 +34,30 @@ enum ProcText {
     /// A decimal number as a sample's value: exact below 2^53, rounded to nearest above.
     static func number(_ text: ArraySlice<UInt8>) -> Double? { unsigned(text).map { Double($0) } }
 
+    /// A whole number that may have a minus before it.
+    static func signedNumber(_ text: ArraySlice<UInt8>) -> Double? {
+        guard text.first == UInt8(ascii: "-") else { return number(text) }
+        return number(text.dropFirst()).map { -$0 }
+    }
+
+    /// A hexadecimal number without a prefix; nil where another byte or more than 64 bits are in it.
+    static func hexadecimal(_ text: ArraySlice<UInt8>) -> UInt64? {
+        guard !text.isEmpty else { return nil }
+        var value: UInt64 = 0
+        for byte in text {
+            let digit: UInt8
+            switch byte {
+            case 48...57: digit = byte - 48
+            case 65...70: digit = byte - 55
+            case 97...102: digit = byte - 87
+            default: return nil
+            }
+            guard value >> 60 == 0 else { return nil }
+            value = value << 4 | UInt64(digit)
+        }
+        return value
+    }
+
     /// A number with a point or an exponent.
     static func decimal(_ text: ArraySlice<UInt8>) -> Double? { Double(string(text)) }
 
@@ -82,5 +106,31 @@ enum ProcText {
             numbers += first...last
         }
         return numbers
+    }
+
+    /// Microseconds that some tasks waited and that all did, of a pressure file's lines `some avg10=0.00 … total=123` and
+    /// `full …`. A kind without a line is nil, the whole nil where a line has no total.
+    static func pressureTotals(_ bytes: ArraySlice<UInt8>) -> (some: UInt64?, full: UInt64?)? {
+        var totals: (some: UInt64?, full: UInt64?)
+        for line in bytes.split(separator: 10) {
+            let fields = fields(line)
+            guard let kind = fields.first, equals(kind, "some") || equals(kind, "full") else {
+                continue
+            }
+            let total = fields.last { hasPrefix($0, "total=") }
+            guard let value = total.flatMap({ unsigned($0.dropFirst(6)) }) else { return nil }
+            if equals(kind, "some") { totals.some = value } else { totals.full = value }
+        }
+        return totals
+    }
+}
+
+extension String {
+    /// The digits that a name such as `cpu12` has after `prefix` to its end; nil where anything else follows.
+    func numbered(_ prefix: String) -> String? {
+        guard utf8.starts(with: prefix.utf8) else { return nil }
+        let rest = utf8.dropFirst(prefix.utf8.count)
+        guard !rest.isEmpty, rest.allSatisfy({ (48...57).contains($0) }) else { return nil }
+        return String(Substring(rest))
     }
 }

@@ -162,11 +162,7 @@ package struct ProcessesReader: NodeReader {
     /// State and threads from a `stat` file; nil where the process or thread ended.
     private func task(_ path: String) throws(ReadError) -> (state: String, threads: Double)? {
         let bytes: [UInt8]
-        do {
-            let file = try tree.open(path, .read)
-            defer { file.close() }
-            bytes = try file.read(at: 0, count: Self.statBytes)
-        } catch {
+        do { bytes = try tree.piece(path, bytesMax: Self.statBytes) } catch {
             guard Self.hasEnded(error) else { throw .file(error) }
             return nil
         }

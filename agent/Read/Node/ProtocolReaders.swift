@@ -273,15 +273,13 @@ package struct UDPQueuesReader: NodeReader {
     private let tree: any WorldFileTree
     private let paths: NodePaths
 
-    /// Bytes of one file, a line of 128 for each socket: half a million sockets; more is an error (EFBIG).
-    package static let fileBytesMax = 64 << 20
-
     package init(tree: any WorldFileTree, paths: NodePaths) {
         self.tree = tree
         self.paths = paths
     }
 
-    /// A missing file is a kernel without that version of IP; without both there is no family.
+    /// A missing file is a kernel without that version of IP; without both there is no family. A file has 128 bytes for
+    /// each socket: one past 16 MiB, 131,072 sockets, throws `file` with EFBIG.
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
         var family = MetricFamily(
             "node_udp_queues", .gauge,
@@ -297,8 +295,7 @@ package struct UDPQueuesReader: NodeReader {
     }
 
     private func queues(_ path: String) throws(ReadError) -> (sent: UInt64, received: UInt64)? {
-        let bytes = try tree.bytesIfPresent(path, bytesMax: Self.fileBytesMax)
-        guard let bytes else { return nil }
+        guard let bytes = try tree.bytesIfPresent(path) else { return nil }
         var (sent, received): (UInt64, UInt64) = (0, 0)
         var isHead = true
         var malformed: String?
@@ -323,31 +320,5 @@ package struct UDPQueuesReader: NodeReader {
         }
         if let malformed { throw .malformed(path: path, detail: "no queues: \(malformed)") }
         return (sent, received)
-    }
-}
-
-extension ProcText {
-    /// A whole number that may have a minus before it.
-    static func signedNumber(_ text: ArraySlice<UInt8>) -> Double? {
-        guard text.first == UInt8(ascii: "-") else { return number(text) }
-        return number(text.dropFirst()).map { -$0 }
-    }
-
-    /// A hexadecimal number without a prefix; nil where another byte or more than 64 bits are in it.
-    static func hexadecimal(_ text: ArraySlice<UInt8>) -> UInt64? {
-        guard !text.isEmpty else { return nil }
-        var value: UInt64 = 0
-        for byte in text {
-            let digit: UInt8
-            switch byte {
-            case 48...57: digit = byte - 48
-            case 65...70: digit = byte - 55
-            case 97...102: digit = byte - 87
-            default: return nil
-            }
-            guard value >> 60 == 0 else { return nil }
-            value = value << 4 | UInt64(digit)
-        }
-        return value
     }
 }

@@ -17,7 +17,7 @@ package struct RAIDReader: NodeReader {
     /// array that were left out would look healthy.
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
         let path = paths.proc("mdstat")
-        guard let bytes = try mdstat(path) else { return [] }
+        guard let bytes = try files.tree.bytesIfPresent(path) else { return [] }
         var families = RAIDFamilies()
         for array in try RAIDArray.all(bytes, path: path) { families.add(array) }
         for device in try files.entries(paths.sys("block")) where device.hasPrefix("md") {
@@ -36,17 +36,6 @@ package struct RAIDReader: NodeReader {
             families.degraded.points.append(.init(labels, Double(degraded)))
         }
         return families.all.filter { !$0.points.isEmpty }
-    }
-
-    /// `/proc/mdstat`, larger than a file of sysfs may be: the contents' own bound of 16 MiB holds. nil where there is
-    /// none.
-    private func mdstat(_ path: String) throws(ReadError) -> [UInt8]? {
-        do {
-            return try files.tree.contents(path)
-        } catch {
-            guard DeviceFiles.isAbsent(error.errno) else { throw .file(error) }
-            return nil
-        }
     }
 
     /// The disks of a whole array; during a reshape the file says `11 (10)`, the second the number before. nil for

@@ -121,7 +121,7 @@ package enum StandardReaders {
             NFSServerReader(tree: tree, paths: paths),
             SockstatReader(tree: tree, paths: paths),
             SoftnetReader(tree: tree, paths: paths),
-            TCPStatReader(tree: tree, paths: paths, host: host),
+            TCPStatReader(host: host),
             UDPQueuesReader(tree: tree, paths: paths),
         ]
     }

@@ -47,6 +47,7 @@ package struct SysctlReader: NodeReader {
     private let tree: any WorldFileTree
     private let paths: NodePaths
     private let choices: [SysctlChoice]
+    private let absences = ReaderProblems()
 
     /// `include` has the texts of `--collector.sysctl.include`, sysctls of whole numbers: `kernel.threads-max`, or
     /// with a metric for each value `fs.file-nr:total,current,max`. `includeInfo` has those of
@@ -85,24 +86,22 @@ package struct SysctlReader: NodeReader {
         return choices
     }
 
-    /// The chosen names that this kernel has no file for now, in the options' order: a misspelt one, or one of a module
-    /// that is not loaded. Nothing else tells of them. Blocks.
-    package func absentNames() -> [String] {
-        choices.filter { choice in
-            do throws(FileError) {
-                _ = try tree.status(path(choice))
-                return false
-            } catch { return error.errno == 2 }
-        }.map(\.name)
-    }
+    /// The chosen names that the kernel had no file for, in the options' order; nothing else tells of them.
+    package var problems: [String] { absences.all }
 
     /// A sysctl without a file is left out. Throws `.file` for one that this user may not read, and `.malformed` where
     /// the values are none, too many, no whole numbers, or not as many as their keys.
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
         var families: [MetricFamily] = []
         var info = MetricFamily(Self.infoMetric, .gauge, help: "sysctl info")
+        var absent: [String] = []
+        defer { absences.all = absent }
         for choice in choices {
-            guard let values = try values(choice) else { continue }
+            guard let values = try values(choice) else {
+                absent.append(
+                    "sysctl \(choice.name): no such file; misspelt or its module is not loaded")
+                continue
+            }
             if choice.isInfo {
                 info.points += values.enumerated().map { index, value in
                     .init(

@@ -4,10 +4,10 @@ import Synchronization
 /// States of systemd's units, restarts and start times of services, triggers of timers, connections of sockets.
 ///
 /// The list of units is one call, every property another one that process 1 has to answer. So a property is read each
-/// time only where it may have changed although the list shows the same state: restarts and start time of services that
-/// run, the last trigger of timers, the counts of sockets that accept. What is still (inactive units, services that
-/// exited, targets, sockets that only pass their listener on) is read when the unit comes, when its state changes, and
-/// every `rereadEvery` readings.
+/// time only where it may have changed although the list shows the same state: the start time of services that run, and
+/// their restarts where it has changed, the last trigger of timers, the counts of sockets that accept. What is still
+/// (inactive units, services that exited, targets, sockets that only pass their listener on) is read when the unit
+/// comes, when its state changes, and every `rereadEvery` readings.
 /// Source: node_exporter 1.12 `systemd_linux.go`.
 package struct SystemdReader: NodeReader {
     /// The flags `--collector.systemd.…` of node_exporter. Unlike there, restarts and start times are on by default.
@@ -182,10 +182,15 @@ package struct SystemdReader: NodeReader {
         let isInactive = facts.unit.activeState == "inactive"
         let isStill = isInactive || facts.unit.subState == "exited"
         if isStale || !isStill {
-            if options.hasRestarts {
+            let lastStart = facts.activeSince
+            try readStart(&facts)
+            // A service that restarts becomes active anew.
+            let hasStayed =
+                facts.unit.activeState == "active" && facts.activeSince == lastStart
+                && lastStart != nil
+            if options.hasRestarts, isStale || !hasStayed {
                 facts.restarts = try manager.number(.restarts, of: path)
             }
-            try readStart(&facts)
         }
         // A service that exited may have left processes behind.
         guard options.hasTasks, isStale || !isInactive else { return }

@@ -6,8 +6,7 @@ package import World
 /// The metrics that programs leave in files, `*.prom` in one or more folders, in the Prometheus text format.
 ///
 /// A file with a fault is left out whole and the others stand. Of a family whose help differs between files the first
-/// counts, of two series with the same labels the first too. FIFOs are opened as any file: one that nobody writes into
-/// hangs this reader alone.
+/// counts, of two series with the same labels the first too. A FIFO is a file that can't be read.
 /// Source: node_exporter 1.12 `textfile.go`; client_golang 1.23 `Registry.Gather` for what is there twice.
 package struct TextFileReader: NodeReader {
     /// Bounds; what is past one is an error of its file.

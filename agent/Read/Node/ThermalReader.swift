@@ -27,17 +27,17 @@ package struct ThermalReader: NodeReader {
             "node_cooling_device_max_state", .gauge,
             help: "Maximum throttle state of the cooling device")
         let folder = paths.sys("class/thermal")
-        for entry in ((try? tree.list(folder)) ?? []).sorted(by: bytesPrecede) {
+        for entry in try tree.presentEntries(folder) {
             let path = folder + "/" + entry
             if let zone = entry.numbered("thermal_zone") {
                 guard let millidegrees = try tree.sysNumber(path + "/temp") else { continue }
                 temperature.points.append(
-                    .init(labels("zone", zone, path), Double(millidegrees) / 1000))
+                    .init(try labels("zone", zone, path), Double(millidegrees) / 1000))
             } else if let device = entry.numbered("cooling_device") {
                 guard let maxState = try tree.sysNumber(path + "/max_state"),
                     let state = try tree.sysNumber(path + "/cur_state")
                 else { continue }
-                let labels = labels("name", device, path)
+                let labels = try labels("name", device, path)
                 current.points.append(.init(labels, Double(state)))
                 most.points.append(.init(labels, Double(maxState)))
             }
@@ -45,7 +45,9 @@ package struct ThermalReader: NodeReader {
         return [temperature, current, most].filter { !$0.points.isEmpty }
     }
 
-    private func labels(_ name: String, _ number: String, _ path: String) -> Labels {
-        Labels([Label(name, number), Label("type", tree.sysText(path + "/type") ?? "")])
+    private func labels(
+        _ name: String, _ number: String, _ path: String
+    ) throws(ReadError) -> Labels {
+        Labels([Label(name, number), Label("type", try tree.sysText(path + "/type") ?? "")])
     }
 }

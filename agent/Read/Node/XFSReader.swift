@@ -72,133 +72,101 @@ package struct XFSReader: NodeReader {
         return counts
     }
 
-    /// The names follow http://xfs.org/index.php/Runtime_Stats; the columns are those of the kernel's `xfs_stats.h`.
-    private static let statistics: [Statistic] = [
-        Statistic(
-            line: "extent_alloc", column: 0, name: "extent_allocation_extents_allocated_total",
-            help: "Number of extents allocated for a filesystem."),
-        Statistic(
-            line: "extent_alloc", column: 1, name: "extent_allocation_blocks_allocated_total",
-            help: "Number of blocks allocated for a filesystem."),
-        Statistic(
-            line: "extent_alloc", column: 2, name: "extent_allocation_extents_freed_total",
-            help: "Number of extents freed for a filesystem."),
-        Statistic(
-            line: "extent_alloc", column: 3, name: "extent_allocation_blocks_freed_total",
-            help: "Number of blocks freed for a filesystem."),
-        Statistic(
-            line: "abt", column: 0, name: "allocation_btree_lookups_total",
-            help: "Number of allocation B-tree lookups for a filesystem."),
-        Statistic(
-            line: "abt", column: 1, name: "allocation_btree_compares_total",
-            help: "Number of allocation B-tree compares for a filesystem."),
-        Statistic(
-            line: "abt", column: 2, name: "allocation_btree_records_inserted_total",
-            help: "Number of allocation B-tree records inserted for a filesystem."),
-        Statistic(
-            line: "abt", column: 3, name: "allocation_btree_records_deleted_total",
-            help: "Number of allocation B-tree records deleted for a filesystem."),
-        Statistic(
-            line: "blk_map", column: 0, name: "block_mapping_reads_total",
-            help: "Number of block map for read operations for a filesystem."),
-        Statistic(
-            line: "blk_map", column: 1, name: "block_mapping_writes_total",
-            help: "Number of block map for write operations for a filesystem."),
-        Statistic(
-            line: "blk_map", column: 2, name: "block_mapping_unmaps_total",
-            help: "Number of block unmaps (deletes) for a filesystem."),
-        Statistic(
-            line: "blk_map", column: 3, name: "block_mapping_extent_list_insertions_total",
-            help: "Number of extent list insertions for a filesystem."),
-        Statistic(
-            line: "blk_map", column: 4, name: "block_mapping_extent_list_deletions_total",
-            help: "Number of extent list deletions for a filesystem."),
-        Statistic(
-            line: "blk_map", column: 5, name: "block_mapping_extent_list_lookups_total",
-            help: "Number of extent list lookups for a filesystem."),
-        Statistic(
-            line: "blk_map", column: 6, name: "block_mapping_extent_list_compares_total",
-            help: "Number of extent list compares for a filesystem."),
-        Statistic(
-            line: "bmbt", column: 0, name: "block_map_btree_lookups_total",
-            help: "Number of block map B-tree lookups for a filesystem."),
-        Statistic(
-            line: "bmbt", column: 1, name: "block_map_btree_compares_total",
-            help: "Number of block map B-tree compares for a filesystem."),
-        Statistic(
-            line: "bmbt", column: 2, name: "block_map_btree_records_inserted_total",
-            help: "Number of block map B-tree records inserted for a filesystem."),
-        Statistic(
-            line: "bmbt", column: 3, name: "block_map_btree_records_deleted_total",
-            help: "Number of block map B-tree records deleted for a filesystem."),
-        Statistic(
-            line: "dir", column: 0, name: "directory_operation_lookup_total",
-            help: "Number of file name directory lookups which miss the operating systems "
-                + "directory name lookup cache."),
-        Statistic(
-            line: "dir", column: 1, name: "directory_operation_create_total",
-            help: "Number of times a new directory entry was created for a filesystem."),
-        Statistic(
-            line: "dir", column: 2, name: "directory_operation_remove_total",
-            help: "Number of times an existing directory entry was created for a "
-                + "filesystem."),
-        Statistic(
-            line: "dir", column: 3, name: "directory_operation_getdents_total",
-            help: "Number of times the directory getdents operation was performed for a "
-                + "filesystem."),
-        Statistic(
-            line: "ig", column: 0, name: "inode_operation_attempts_total",
-            help: "Number of times the OS looked for an XFS inode in the inode cache."),
-        Statistic(
-            line: "ig", column: 1, name: "inode_operation_found_total",
-            help: "Number of times the OS looked for and found an XFS inode in the inode "
-                + "cache."),
-        Statistic(
-            line: "ig", column: 2, name: "inode_operation_recycled_total",
-            help: "Number of times the OS found an XFS inode in the cache, but could not "
-                + "use it as it was being recycled."),
-        Statistic(
-            line: "ig", column: 3, name: "inode_operation_missed_total",
-            help: "Number of times the OS looked for an XFS inode in the cache, but did "
-                + "not find it."),
-        Statistic(
-            line: "ig", column: 4, name: "inode_operation_duplicates_total",
-            help: "Number of times the OS tried to add a missing XFS inode to the inode "
-                + "cache, but found it had already been added by another process."),
-        Statistic(
-            line: "ig", column: 5, name: "inode_operation_reclaims_total",
-            help: "Number of times the OS reclaimed an XFS inode from the inode cache to "
-                + "free memory for another purpose."),
-        Statistic(
-            line: "ig", column: 6, name: "inode_operation_attribute_changes_total",
-            help: "Number of times the OS explicitly changed the attributes of an XFS "
-                + "inode."),
-        Statistic(
-            line: "rw", column: 1, name: "read_calls_total",
-            help: "Number of read(2) system calls made to files in a filesystem."),
-        Statistic(
-            line: "rw", column: 0, name: "write_calls_total",
-            help: "Number of write(2) system calls made to files in a filesystem."),
-        Statistic(
-            line: "vnodes", column: 0, name: "vnode_active_total",
-            help: "Number of vnodes not on free lists for a filesystem."),
-        Statistic(
-            line: "vnodes", column: 1, name: "vnode_allocate_total",
-            help: "Number of times vn_alloc called for a filesystem."),
-        Statistic(
-            line: "vnodes", column: 2, name: "vnode_get_total",
-            help: "Number of times vn_get called for a filesystem."),
-        Statistic(
-            line: "vnodes", column: 3, name: "vnode_hold_total",
-            help: "Number of times vn_hold called for a filesystem."),
-        Statistic(
-            line: "vnodes", column: 4, name: "vnode_release_total",
-            help: "Number of times vn_rele called for a filesystem."),
-        Statistic(
-            line: "vnodes", column: 5, name: "vnode_reclaim_total",
-            help: "Number of times vn_reclaim called for a filesystem."),
-        Statistic(
-            line: "vnodes", column: 6, name: "vnode_remove_total",
-            help: "Number of times vn_remove called for a filesystem."),
+    private static let statistics = columns.flatMap { line, columns in
+        columns.enumerated().map { column, family in
+            Statistic(line: line, column: column, name: family.key, help: family.value)
+        }
+    }
+
+    /// The columns of each line in the kernel's order, that of its `xfs_stats.h`, with the family that each is and its help.
+    /// The names follow http://xfs.org/index.php/Runtime_Stats.
+    private static let columns: KeyValuePairs<String, KeyValuePairs<String, String>> = [
+        "extent_alloc": [
+            "extent_allocation_extents_allocated_total":
+                "Number of extents allocated for a filesystem.",
+            "extent_allocation_blocks_allocated_total":
+                "Number of blocks allocated for a filesystem.",
+            "extent_allocation_extents_freed_total": "Number of extents freed for a filesystem.",
+            "extent_allocation_blocks_freed_total": "Number of blocks freed for a filesystem.",
+        ],
+        "abt": [
+            "allocation_btree_lookups_total":
+                "Number of allocation B-tree lookups for a filesystem.",
+            "allocation_btree_compares_total":
+                "Number of allocation B-tree compares for a filesystem.",
+            "allocation_btree_records_inserted_total":
+                "Number of allocation B-tree records inserted for a filesystem.",
+            "allocation_btree_records_deleted_total":
+                "Number of allocation B-tree records deleted for a filesystem.",
+        ],
+        "blk_map": [
+            "block_mapping_reads_total":
+                "Number of block map for read operations for a filesystem.",
+            "block_mapping_writes_total":
+                "Number of block map for write operations for a filesystem.",
+            "block_mapping_unmaps_total": "Number of block unmaps (deletes) for a filesystem.",
+            "block_mapping_extent_list_insertions_total":
+                "Number of extent list insertions for a filesystem.",
+            "block_mapping_extent_list_deletions_total":
+                "Number of extent list deletions for a filesystem.",
+            "block_mapping_extent_list_lookups_total":
+                "Number of extent list lookups for a filesystem.",
+            "block_mapping_extent_list_compares_total":
+                "Number of extent list compares for a filesystem.",
+        ],
+        "bmbt": [
+            "block_map_btree_lookups_total": "Number of block map B-tree lookups for a filesystem.",
+            "block_map_btree_compares_total":
+                "Number of block map B-tree compares for a filesystem.",
+            "block_map_btree_records_inserted_total":
+                "Number of block map B-tree records inserted for a filesystem.",
+            "block_map_btree_records_deleted_total":
+                "Number of block map B-tree records deleted for a filesystem.",
+        ],
+        "dir": [
+            "directory_operation_lookup_total":
+                "Number of file name directory lookups which miss the operating systems "
+                + "directory name lookup cache.",
+            "directory_operation_create_total":
+                "Number of times a new directory entry was created for a filesystem.",
+            "directory_operation_remove_total":
+                "Number of times an existing directory entry was created for a filesystem.",
+            "directory_operation_getdents_total":
+                "Number of times the directory getdents operation was performed for a "
+                + "filesystem.",
+        ],
+        "ig": [
+            "inode_operation_attempts_total":
+                "Number of times the OS looked for an XFS inode in the inode cache.",
+            "inode_operation_found_total":
+                "Number of times the OS looked for and found an XFS inode in the inode cache.",
+            "inode_operation_recycled_total":
+                "Number of times the OS found an XFS inode in the cache, but could not use "
+                + "it as it was being recycled.",
+            "inode_operation_missed_total":
+                "Number of times the OS looked for an XFS inode in the cache, but did not "
+                + "find it.",
+            "inode_operation_duplicates_total":
+                "Number of times the OS tried to add a missing XFS inode to the inode cache, "
+                + "but found it had already been added by another process.",
+            "inode_operation_reclaims_total":
+                "Number of times the OS reclaimed an XFS inode from the inode cache to free "
+                + "memory for another purpose.",
+            "inode_operation_attribute_changes_total":
+                "Number of times the OS explicitly changed the attributes of an XFS inode.",
+        ],
+        "rw": [
+            "write_calls_total": "Number of write(2) system calls made to files in a filesystem.",
+            "read_calls_total": "Number of read(2) system calls made to files in a filesystem.",
+        ],
+        "vnodes": [
+            "vnode_active_total": "Number of vnodes not on free lists for a filesystem.",
+            "vnode_allocate_total": "Number of times vn_alloc called for a filesystem.",
+            "vnode_get_total": "Number of times vn_get called for a filesystem.",
+            "vnode_hold_total": "Number of times vn_hold called for a filesystem.",
+            "vnode_release_total": "Number of times vn_rele called for a filesystem.",
+            "vnode_reclaim_total": "Number of times vn_reclaim called for a filesystem.",
+            "vnode_remove_total": "Number of times vn_remove called for a filesystem.",
+        ],
     ]
 }

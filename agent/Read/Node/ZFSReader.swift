@@ -13,8 +13,8 @@ package struct ZFSReader: NodeReader {
         self.paths = paths
     }
 
-    /// Datasets read in one go, of all pools; the others are left out.
-    package static let datasetsMax = 10_000
+    /// Datasets of one reading, of all pools; `petrel_agent_zfs_datasets_left_out` tells how many more there are.
+    package static let datasetsMax = 512
 
     /// No families where the module is not loaded. Files that a version of ZFS does not have are passed over, and so
     /// are those of a pool that is exported meanwhile.
@@ -35,13 +35,20 @@ package struct ZFSReader: NodeReader {
                     try addTransfers("\(path)/io", pool: pool, to: &families)
                 } else if file == "state" {
                     try addState("\(path)/state", pool: pool, to: &families)
-                } else if file.hasPrefix("objset-"), datasetCount < Self.datasetsMax {
+                } else if file.hasPrefix("objset-") {
                     datasetCount += 1
+                    guard datasetCount <= Self.datasetsMax else { continue }
                     try addDataset("\(path)/\(file)", pool: pool, to: &families)
                 }
             }
         }
-        return families.all
+        guard datasetCount > 0 else { return families.all }
+        return families.all + [
+            .gauge(
+                "petrel_agent_zfs_datasets_left_out",
+                help: "ZFS datasets that were not read because there are too many.",
+                Double(max(datasetCount - Self.datasetsMax, 0)))
+        ]
     }
 
     /// The module's files, and what their families' names begin with.
@@ -67,6 +74,7 @@ package struct ZFSReader: NodeReader {
         _ path: String, pool: String, to families: inout ZFSFamilies
     ) throws(ReadError) {
         var names: [ArraySlice<UInt8>] = []
+        let labels = Labels.one("zpool", pool)
         for line in (try files.bytes(path) ?? []).split(separator: 10) {
             let fields = ProcText.fields(line)
             if names.isEmpty {
@@ -80,7 +88,7 @@ package struct ZFSReader: NodeReader {
             }
             for (name, number) in zip(names, numbers) {
                 families.add(
-                    "zfs_zpool", "io.\(ProcText.string(name))", labels: .one("zpool", pool), number)
+                    "zfs_zpool", "io.\(ProcText.string(name))", labels: labels, number)
             }
         }
     }
@@ -88,17 +96,18 @@ package struct ZFSReader: NodeReader {
     private func addDataset(
         _ path: String, pool: String, to families: inout ZFSFamilies
     ) throws(ReadError) {
-        var dataset = ""
+        var labels = Labels.one("zpool", pool)
         for line in try named(path) {
             if ProcText.equals(line.fields[0], "dataset_name") {
-                // It may have spaces in it.
-                dataset = ProcText.string(line.bytes[line.fields[2].startIndex...])
+                // It is the first line, and may have spaces in it.
+                let dataset = ProcText.string(line.bytes[line.fields[2].startIndex...])
+                labels = .two("dataset", dataset, "zpool", pool)
             } else if ProcText.equals(line.fields[1], "4"),
                 let value = try Self.value(line, path: path)
             {
                 families.add(
                     "zfs_zpool_dataset", "objset.\(ProcText.string(line.fields[0]))",
-                    labels: Labels(["dataset": dataset, "zpool": pool]), value)
+                    labels: labels, value)
             }
         }
     }

@@ -64,7 +64,9 @@ package struct CertificateFacts: Hashable, Sendable {
             } else if ProcText.hasPrefix(line, "-----END "), let text = block {
                 block = nil
                 guard found.count < countMax else { return }
-                if let facts = base64(text).flatMap({ CertificateFacts(der: $0) }) {
+                if let der = Base64Text.decoded(text[...]),
+                    let facts = CertificateFacts(der: Array(der))
+                {
                     found.append(facts)
                 } else {
                     hasBroken = true
@@ -89,18 +91,13 @@ package struct CertificateFacts: Hashable, Sendable {
         return timestamp(time.year, time.month, time.day, time.hours, time.minutes, time.seconds)
     }
 
-    /// Of a date that is known to be one. Source: Howard Hinnant, "chrono-compatible low-level date algorithms".
+    /// Of a date that is known to be one.
     private static func timestamp(
         _ year: Int, _ month: Int, _ day: Int, _ hours: Int, _ minutes: Int, _ seconds: Int
     ) -> TimestampMS {
-        // Years begin in March, so that the leap day is the last.
-        let shifted = month > 2 ? year : year - 1
-        let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
-        let (era, yearOfEra) = (shifted / 400, shifted % 400)
-        let days =
-            era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
-        return TimestampMS(
-            Int64(days * 86_400 + hours * 3_600 + minutes * 60 + seconds) * 1_000)
+        let days = RFC3339.days(fromCivil: Int64(year), Int64(month), Int64(day))
+        let seconds = Int64(hours * 3_600 + minutes * 60 + seconds)
+        return TimestampMS((days * 86_400 + seconds) * 1_000)
     }
 
     /// The last common name, which is the most particular, and the last organisation.
@@ -151,34 +148,6 @@ package struct CertificateFacts: Hashable, Sendable {
             }
         }
         return nil
-    }
-
-    /// The bytes of a base64 text without spaces; nil where it is none. Source: RFC 4648 section 4.
-    private static func base64(_ text: [UInt8]) -> [UInt8]? {
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(text.count / 4 * 3)
-        var (bits, count): (UInt32, Int) = (0, 0)
-        let end = text.firstIndex(of: UInt8(ascii: "=")) ?? text.count
-        guard text.count % 4 == 0, text.count - end <= 2,
-            text[end...].allSatisfy({ $0 == UInt8(ascii: "=") })
-        else { return nil }
-        for byte in text[..<end] {
-            let value: UInt8
-            switch byte {
-            case 65...90: value = byte - 65
-            case 97...122: value = byte - 71
-            case 48...57: value = byte + 4
-            case UInt8(ascii: "+"): value = 62
-            case UInt8(ascii: "/"): value = 63
-            default: return nil
-            }
-            bits = bits << 6 | UInt32(value)
-            count += 6
-            guard count >= 8 else { continue }
-            count -= 8
-            bytes.append(UInt8(truncatingIfNeeded: bits >> UInt32(count)))
-        }
-        return bytes
     }
 }
 

@@ -47,8 +47,8 @@ package struct CertificateReader: NodeReader {
     package var problems: [String] { held.problems }
 
     /// Seconds since the epoch. A file with several certificates has each; of two with the same names the one that ends
-    /// first counts. Throws nothing: a file that can't be read, or holds no certificate, is
-    /// `petrel_certificate_read_success` 0 and a problem, a folder that can't be listed a problem.
+    /// first counts. Throws nothing: a file that can't be read, or holds no certificate, and a pattern with a folder
+    /// that can't be listed are `petrel_certificate_read_success` 0 and a problem.
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
         held.families(now: now, survey) + expiries()
     }
@@ -78,8 +78,10 @@ package struct CertificateReader: NodeReader {
             help: "Until when a certificate is good, in seconds since the epoch.")
         var successes = MetricFamily(
             "petrel_certificate_read_success", .gauge,
-            help: "Whether a file that may hold certificates could be read and understood.")
-        var (paths, problems) = files()
+            help:
+                "Whether a file that may hold certificates could be read and understood, and 0 for "
+                + "a pattern with a folder that could not be listed.")
+        var (paths, closed, problems) = files()
         if paths.count > Self.filesMax {
             problems.append(
                 "certificates: \(paths.count) files fit; the first \(Self.filesMax) are read")
@@ -94,20 +96,22 @@ package struct CertificateReader: NodeReader {
             successes.points.append(.init(.one("path", path), problem == nil ? 1 : 0))
             if let problem { problems.append("certificates: " + problem) }
         }
+        successes.points += closed.map { .init(.one("path", $0), 0) }
         return ([starts, ends, successes].filter { !$0.points.isEmpty }, problems)
     }
 
-    /// The paths of all patterns, each once.
-    private func files() -> (paths: [String], problems: [String]) {
+    /// The paths of all patterns, each once, and the patterns with a folder that can't be listed.
+    private func files() -> (paths: [String], closed: [String], problems: [String]) {
         let glob = FileGlob(tree: tree, countMax: Self.filesMax)
-        var (paths, problems): ([String], [String]) = ([], [])
+        var (paths, closed, problems): ([String], [String], [String]) = ([], [], [])
         var seen: Set<String> = []
         for pattern in patterns {
             let match = glob.matches(pattern)
             paths += match.paths.filter { seen.insert($0).inserted }
+            if match.hasClosed, seen.insert(pattern).inserted { closed.append(pattern) }
             problems += match.problems.map { "certificates: " + $0 }
         }
-        return (paths, problems)
+        return (paths, closed, problems)
     }
 
     /// The certificates of a file, and what is wrong with it; nil where it is not there.

@@ -51,6 +51,16 @@ package struct DockerNamesStateMachine: Sendable {
         return true
     }
 
+    /// All containers are asked for; whether the helper is to be asked now.
+    package mutating func wantedAll(now: Int64) -> Bool {
+        guard case .idle(let until) = state, now >= until else { return false }
+        state = .asking(nil)
+        return true
+    }
+
+    /// The ids of the containers that are known.
+    package var ids: [String] { Array(known.keys) }
+
     /// The helper has answered.
     package mutating func answered(_ containers: [String: ContainerFacts], now: Int64) {
         if case .asking(let reason?) = state, containers[reason] == nil {
@@ -70,9 +80,8 @@ package struct DockerNamesStateMachine: Sendable {
 
 /// The names of Docker's containers, from the helper that may ask Docker (`docs/formats/docker-helper.md`).
 ///
-/// Answers come from memory. Where a container isn't known, or what is known is five minutes old, the asking thread
-/// asks the helper first: at most every 15 s, for at most a second. A host without the helper is remembered as such
-/// for a minute.
+/// Where a container isn't known, or what is known is five minutes old, the asking thread asks the helper first: at
+/// most every 15 s, for at most a second. A host without the helper is remembered as such for a minute.
 package final class DockerNames: ContainerNames {
     /// Where the package's unit puts the helper's socket.
     package static let socket = "/run/petrel/docker.sock"
@@ -123,6 +132,17 @@ package final class DockerNames: ContainerNames {
             return (state.facts(containerID), isToAsk)
         }
         guard isToAsk else { return facts }
+        refresh()
+        return state.withLock { $0.facts(containerID) }
+    }
+
+    package var ids: [String] {
+        if state.withLock({ $0.wantedAll(now: clock.monotonicNanoseconds) }) { refresh() }
+        return state.withLock { $0.ids }
+    }
+
+    /// Asks the helper.
+    private func refresh() {
         do throws(ServiceError) {
             let answer = try HTTPAnswer(try ask(), from: address)
             guard answer.status == 200 else {
@@ -130,14 +150,10 @@ package final class DockerNames: ContainerNames {
             }
             let containers = try containers(answer.body)
             lastProblem.withLock { $0 = nil }
-            return state.withLock { state in
-                state.answered(containers, now: clock.monotonicNanoseconds)
-                return state.facts(containerID)
-            }
+            state.withLock { $0.answered(containers, now: clock.monotonicNanoseconds) }
         } catch {
             state.withLock { $0.failed(now: clock.monotonicNanoseconds) }
             lastProblem.withLock { $0 = Self.text(of: error) }
-            return facts
         }
     }
 

@@ -74,8 +74,8 @@ package struct Fail2banReader: NodeReader {
     /// neither is known.
     private func isUp(_ log: Fail2banLog) -> Bool? {
         guard !log.hasExited else { return false }
-        guard let process = log.process ?? tree.number(processFile) else { return nil }
-        return tree.firstLine(paths.proc("\(process)/comm"))?.hasPrefix("fail2ban") == true
+        guard let process = log.process ?? (try? tree.number(processFile)) else { return nil }
+        return (try? tree.firstLine(paths.proc("\(process)/comm")))?.hasPrefix("fail2ban") == true
     }
 
     private func up(_ isUp: Bool?) -> MetricFamily? {

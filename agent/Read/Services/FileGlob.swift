@@ -13,23 +13,22 @@ struct FileGlob {
         var paths: [String] = []
         /// What could not be listed, and what was left out; a line each.
         var problems: [String] = []
+        /// Whether a folder is there that could not be listed.
+        var hasClosed = false
     }
 
-    /// The paths that fit. One without a pattern in its name stands for itself, whether it is there or not.
+    /// The paths that fit; of a pattern as in `PathPattern`. One without special characters stands for itself, whether
+    /// it is there or not.
     func matches(_ pattern: String) -> Match {
-        let path = TextFileFolders.cleaned(pattern)
-        var match = Match(paths: [path.hasPrefix("/") ? "/" : "."])
-        for part in path.split(separator: "/") {
-            guard NamePattern.isPattern(part) else {
-                match.paths = match.paths.map { TextFileFolders.joined($0, String(part)) }
+        var match = Match(paths: [""])
+        for part in pattern.split(separator: "/").map(String.init) {
+            guard PathPattern(part).hasWildcards else {
+                match.paths = match.paths.map { $0 + "/" + part }
                 continue
-            }
-            guard let names = NamePattern(part) else {
-                return Match(problems: ["\(pattern): a pattern with a bracket that does not close"])
             }
             var found: [String] = []
             for folder in match.paths {
-                found += list(folder, names, isHiddenMeant: part.hasPrefix("."), &match.problems)
+                found += list(folder, Array(part.utf8), &match)
                 // An upper bound of what is held, before it is cut by order.
                 guard found.count <= 2 * countMax else { break }
             }
@@ -42,17 +41,16 @@ struct FileGlob {
         return match
     }
 
-    /// Hidden names fit a pattern that begins with a point alone, as in a shell.
-    private func list(
-        _ folder: String, _ pattern: NamePattern, isHiddenMeant: Bool, _ problems: inout [String]
-    ) -> [String] {
+    private func list(_ folder: String, _ pattern: [UInt8], _ match: inout Match) -> [String] {
         do throws(FileError) {
-            return try tree.list(folder).filter {
-                (isHiddenMeant || !$0.hasPrefix(".")) && pattern.matches($0)
-            }
-            .sorted(by: bytesPrecede).map { TextFileFolders.joined(folder, $0) }
+            return try tree.list(folder.isEmpty ? "/" : folder)
+                .filter { PathPattern.matches(pattern, Array($0.utf8)) }
+                .sorted(by: bytesPrecede).map { folder + "/" + $0 }
         } catch {
-            if !error.isAbsence { problems.append(error.textWithRemedy) }
+            if !error.isAbsence {
+                match.hasClosed = true
+                match.problems.append(error.textWithRemedy)
+            }
             return []
         }
     }
@@ -65,8 +63,11 @@ extension FileError {
     /// What happened; where rights are missing (EACCES, EPERM), with what to do.
     var textWithRemedy: String {
         guard errno == 13 || errno == 1 else { return "\(self)" }
+        let folder = "/etc/letsencrypt/"
+        // Certbot's files are links from the one folder into the other, and it closes both.
+        let places = path.hasPrefix(folder) ? "\(folder)live \(folder)archive" : path
         return
-            "\(path): the user petrel-agent may not look at it; see: namei -l \(path), and let it in "
-            + "with setfacl -m u:petrel-agent:rX"
+            "\(path): the user petrel-agent may not look at it (see: namei -l \(path)); "
+            + "sudo setfacl -m u:petrel-agent:rX \(places)"
     }
 }

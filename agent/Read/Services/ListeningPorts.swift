@@ -8,8 +8,12 @@ package enum ListeningPorts {
     private static let chunkBytes = 16 * 1024
 
     /// Ports on which a program listens at a loopback or at every address, IPv4 or IPv6: those that the agent reaches
-    /// by 127.0.0.1 or ::1. Empty where `/proc/net/tcp` can't be read.
-    package static func read(tree: any WorldFileTree, paths: NodePaths) -> Set<UInt16> {
+    /// by 127.0.0.1 or ::1. Where `host` can't tell, they are read from `/proc/net/tcp`, for which the kernel walks all
+    /// its sockets; empty where that can't be read either.
+    package static func read(
+        tree: any WorldFileTree, paths: NodePaths, host: any HostCalls
+    ) -> Set<UInt16> {
+        if let ports = try? host.listeningPorts() { return ports }
         var ports: Set<UInt16> = []
         for name in ["net/tcp", "net/tcp6"] { add(paths.proc(name), tree, &ports) }
         return ports

@@ -4,8 +4,8 @@ import Synchronization
 package import World
 
 /// pgBackRest's stanzas and backups, under the names of pgbackrest_exporter, from a file that holds what `pgbackrest
-/// info --output=json` printed: the repository is for postgres alone, so a oneshot unit of its user writes the file
-/// every ten minutes, beside its place and renamed.
+/// info --output=json` printed: the repository is for postgres alone, so `petrel-pgbackrest-helper.service`, which runs
+/// as postgres, writes the file every ten minutes, beside its place and renamed.
 ///
 /// Other than the exporter: of single backups there is `pgbackrest_backup_info` alone; segments of the WAL are no
 /// labels; `pgbackrest_version_info` is the version that made the last backup; and `pgbackrest_exporter_status` is 0
@@ -13,7 +13,7 @@ package import World
 /// Source: pgbackrest_exporter 0.23 `backrest/backrest_*_metrics.go`.
 package struct PgBackRestReader: NodeReader {
     /// Where the unit writes unless told otherwise.
-    package static let standardPath = "/var/lib/petrel/pgbackrest.json"
+    package static let standardPath = "/var/lib/petrel/pgbackrest/info.json"
     /// Bytes of the file.
     package static let fileBytesMax = 4 << 20
     /// Three turns of the unit.
@@ -35,24 +35,24 @@ package struct PgBackRestReader: NodeReader {
 
     /// Throws nothing: a file that is gone, old or broken is `pgbackrest_exporter_status` 0 and a problem.
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
-        let contents: (bytes: [UInt8], modified: TimestampNS)
+        let content: PgBackRestMemory.Content
         do throws(FileError) {
-            contents = try content()
+            content = try self.content()
         } catch {
             let isSeen = memory.state.withLock { $0.isSeen }
             guard isSeen || !error.isAbsence else { return [] }
             return [status(false, problem: error.textWithRemedy)]
         }
         let stanzas: [PgBackRestStanza]
-        do throws(JSONError) {
-            stanzas = try PgBackRestStanza.list(contents.bytes)
-        } catch {
-            return [status(false, problem: "\(path): \(error)")]
+        switch content.stanzas {
+        case .success(let list): stanzas = list
+        case .failure(let error): return [status(false, problem: "\(path): \(error)")]
         }
+        let modified = content.status.modified
         // A tree without times has the epoch.
         let isOld =
-            contents.modified.rawValue > 0
-            && contents.modified.advanced(byNanoseconds: Self.ageMaxNanoseconds) < now
+            modified.rawValue > 0
+            && modified.advanced(byNanoseconds: Self.ageMaxNanoseconds) < now
         let first = status(
             !isOld, problem: isOld ? "\(path) was not written for half an hour" : nil)
         var families = PgBackRestFamilies()
@@ -60,11 +60,19 @@ package struct PgBackRestReader: NodeReader {
         return [first] + families.all
     }
 
-    private func content() throws(FileError) -> (bytes: [UInt8], modified: TimestampNS) {
+    /// What the file holds, read anew where it is another file or has changed.
+    private func content() throws(FileError) -> PgBackRestMemory.Content {
         let file = try tree.open(path, .read)
         defer { file.close() }
-        let modified = try file.status().modified
-        return (try file.contents(path, bytesMax: Self.fileBytesMax), modified)
+        let status = try file.status()
+        if let known = memory.state.withLock({ $0.content }), known.status == status {
+            return known
+        }
+        let bytes = try file.contents(path, bytesMax: Self.fileBytesMax)
+        let stanzas = Result { () throws(JSONError) in try PgBackRestStanza.list(bytes) }
+        let content = PgBackRestMemory.Content(status: status, stanzas: stanzas)
+        memory.state.withLock { $0.content = content }
+        return content
     }
 
     /// The file's state as a metric, and for `problems`.
@@ -72,7 +80,7 @@ package struct PgBackRestReader: NodeReader {
         memory.state.withLock {
             $0.isSeen = true
             $0.problem = problem.map {
-                "pgbackrest: \($0); see: systemctl list-timers '*pgbackrest*'"
+                "pgbackrest: \($0); see: journalctl -u petrel-pgbackrest-helper.service"
             }
         }
         return MetricFamily(
@@ -82,7 +90,13 @@ package struct PgBackRestReader: NodeReader {
 }
 
 private final class PgBackRestMemory: Sendable {
+    struct Content {
+        let status: FileStatus
+        let stanzas: Result<[PgBackRestStanza], JSONError>
+    }
+
     struct State {
+        var content: Content?
         /// Whether the file was there, or something in its place, since the agent started.
         var isSeen = false
         var problem: String?

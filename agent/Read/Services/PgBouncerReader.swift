@@ -3,14 +3,14 @@ import Synchronization
 package import World
 
 /// A PgBouncer that is read, and how the agent logs in to its console.
-package struct PgBouncerTarget: Hashable, Sendable {
+package struct PgBouncerTarget: Hashable, Sendable, ServiceTarget {
     /// What `petrel-agent setup pgbouncer` makes.
     package static let standardUser = "petrel-agent"
     package static let standardSecretPath = "/etc/petrel/secrets/pgbouncer"
 
     package var address: ServiceAddress
     package var user: String
-    /// The file whose first line is the password; nil, or a file that can't be read, where none is needed.
+    /// The file whose first line is the password, read where the server asks for it.
     package var secretPath: String?
     /// The `server` label of its points; nil for the usual single one. Of targets with the same label the first that
     /// lets the agent in is read: they are ways to one server.
@@ -48,22 +48,17 @@ package final class PgBouncerReader: NodeReader {
     package static let serverMillisecondsMax: Int64 = 1_500
     /// What all servers together may take.
     package static let readingMillisecondsMax: Int64 = 2_000
-    private static let secretBytesMax = 4_096
+    /// Servers that are read.
+    package static let serversMax = 16
 
-    /// What was found out about the targets of one label.
-    private struct Server {
-        var label: String?
-        var targets: [PgBouncerTarget]
-        /// Whether the targets are still given.
-        var isPresent = true
-        var wasSeen = false
-        var problem: String?
-    }
+    private typealias Server = ServiceWays<PgBouncerTarget>
 
     private let clock: any WorldClock
     private let targets: @Sendable () -> [PgBouncerTarget]
     private let connect: Connect
+    /// Held for a reading, of which there is never more than one at a time.
     private let servers = Mutex<[Server]>([])
+    private let lastProblems = Mutex<[String]>([])
 
     /// `targets` is asked at each reading. `connect` logs in within its milliseconds, which the queries share.
     package init(
@@ -84,24 +79,24 @@ package final class PgBouncerReader: NodeReader {
         self.init(clock: clock, targets: targets) { (target, milliseconds) throws(ServiceError) in
             try PostgresSession(
                 target.address, user: target.user, database: "pgbouncer",
-                password: Self.secret(target.secretPath, tree), clock: clock, random: random,
-                keys: keys, milliseconds: milliseconds)
+                password: try ServiceSecret.read(target.secretPath, tree, for: target.address),
+                clock: clock, random: random, keys: keys, milliseconds: milliseconds)
         }
     }
 
     /// Why each server that could not be read whole was not, with what to do.
-    package var problems: [String] { servers.withLock { $0.compactMap(\.problem) } }
+    package var problems: [String] { lastProblems.withLock { $0 } }
 
-    /// The ways to the PgBouncer of this host: sockets in their usual folders, and port 6432 where something listens.
+    /// The ways to the PgBouncer of this host: the socket in its usual folder, and port 6432 where something listens.
+    /// None in `/tmp`, where every user could put one: it would get what is meant for PgBouncer.
     package static func discover(
-        tree: any WorldFileTree, paths: NodePaths, user: String = PgBouncerTarget.standardUser
+        tree: any WorldFileTree, paths: NodePaths, user: String = PgBouncerTarget.standardUser,
+        host: any HostCalls = GlibcHostCalls()
     ) -> [PgBouncerTarget] {
         var addresses: [ServiceAddress] = []
-        for folder in ["/run/postgresql", "/tmp"] {
-            let path = paths.rootfs + folder + "/.s.PGSQL.\(port)"
-            if (try? tree.status(path)) != nil { addresses.append(.unix(path: path)) }
-        }
-        if ListeningPorts.read(tree: tree, paths: paths).contains(port) {
+        let socket = paths.rootfs + "/run/postgresql/.s.PGSQL.\(port)"
+        if (try? tree.status(socket)) != nil { addresses.append(.unix(path: socket)) }
+        if ListeningPorts.read(tree: tree, paths: paths, host: host).contains(port) {
             addresses += ["127.0.0.1", "::1"].map { .tcp(host: $0, port: port) }
         }
         return addresses.map { PgBouncerTarget(address: $0, user: user, isExpected: false) }
@@ -111,47 +106,34 @@ package final class PgBouncerReader: NodeReader {
 
     /// Never fails: a server that does not answer is `pgbouncer_up` 0.
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
-        var servers = merged(targets())
-        let end = clock.monotonicNanoseconds + Self.readingMillisecondsMax * 1_000_000
-        var metrics = PgBouncerMetrics()
-        for index in servers.indices {
-            let share = millisecondsLeft(until: end) / Int64(servers.count - index)
-            read(&servers[index], min(share, Self.serverMillisecondsMax), &metrics)
+        let given = targets()
+        let (metrics, problems) = servers.withLock { servers in
+            servers = Server.merged(servers, given, max: Self.serversMax)
+            return read(&servers)
         }
-        let known = servers
-        self.servers.withLock { $0 = known }
+        lastProblems.withLock { $0 = problems }
         return metrics.families
     }
 
-    /// What is given now, with what is known of it, and what was found and seen before and is found no more.
-    private func merged(_ targets: [PgBouncerTarget]) -> [Server] {
-        var servers = self.servers.withLock { $0 }
-        for index in servers.indices { servers[index].isPresent = false }
-        for target in targets {
-            if let index = servers.firstIndex(where: { $0.label == target.label }) {
-                if !servers[index].isPresent {
-                    // The way that led there last comes first again.
-                    let last = servers[index].targets.first
-                    servers[index].targets = targets.filter { $0 == last }
-                    servers[index].isPresent = true
-                }
-                if !servers[index].targets.contains(target) {
-                    servers[index].targets.append(target)
-                }
-            } else {
-                servers.append(Server(label: target.label, targets: [target]))
-            }
+    private func read(_ servers: inout [Server]) -> (PgBouncerMetrics, [String]) {
+        let end = clock.monotonicNanoseconds + Self.readingMillisecondsMax * 1_000_000
+        var metrics = PgBouncerMetrics()
+        var problems: [String] = []
+        for index in servers.indices {
+            let share = millisecondsLeft(until: end) / Int64(servers.count - index)
+            let problem = read(
+                &servers[index], min(share, Self.serverMillisecondsMax), &metrics)
+            if let problem { problems.append(problem) }
         }
-        return servers.filter { server in
-            server.isPresent || (server.wasSeen && !server.targets.contains(where: \.isExpected))
-        }
+        return (metrics, problems)
     }
 
+    /// Adds all of one server, and returns what is wrong with it, if anything is.
     private func read(
         _ server: inout Server, _ milliseconds: Int64, _ metrics: inout PgBouncerMetrics
-    ) {
+    ) -> String? {
         let end = clock.monotonicNanoseconds + milliseconds * 1_000_000
-        server.problem = nil
+        var problem: String?
         for (index, target) in server.targets.enumerated() {
             let share = millisecondsLeft(until: end) / Int64(server.targets.count - index)
             do throws(ServiceError) {
@@ -159,20 +141,17 @@ package final class PgBouncerReader: NodeReader {
                 let failures = metrics.read(session, server: server.label)
                 metrics.addUp(failures.isEmpty, server: server.label)
                 server.wasSeen = true
-                server.problem = failures.first.map { "pgbouncer: \($0)" }
                 // No other way is tried: this one leads to it.
-                server.targets.swapAt(0, index)
-                return
+                server.prefer(index)
+                return failures.first.map { "pgbouncer: \($0)" }
             } catch {
                 // Who refuses is there.
                 if case .refused = error { server.wasSeen = true }
-                let isKnown = server.wasSeen || target.isExpected
-                server.problem = server.problem ?? Self.problem(error, isKnown: isKnown)
+                problem = problem ?? Self.problem(error, isKnown: server.isKnown)
             }
         }
-        if server.wasSeen || server.targets.contains(where: \.isExpected) {
-            metrics.addUp(false, server: server.label)
-        }
+        if server.isKnown { metrics.addUp(false, server: server.label) }
+        return problem
     }
 
     private func millisecondsLeft(until end: Int64) -> Int64 {
@@ -183,7 +162,7 @@ package final class PgBouncerReader: NodeReader {
     private static func problem(_ error: ServiceError, isKnown: Bool) -> String? {
         let remedy: String
         switch error {
-        case .connection(_, _, let code) where code == 2 || code == 111:
+        case .connection where error.isAbsence:
             guard isKnown else { return nil }
             remedy = "start PgBouncer"
         case .connection(_, _, let code) where code == 13:
@@ -192,16 +171,10 @@ package final class PgBouncerReader: NodeReader {
             remedy = "raise max_client_conn"
         case .refused(_, _, PostgresSession.plainRefusal):
             remedy = "set auth_type = scram-sha-256 in pgbouncer.ini"
+        case .refused(_, ServiceSecret.failureCode, _): return "pgbouncer: \(error)"
         case .refused: remedy = "run: sudo petrel-agent setup pgbouncer"
         case .connection, .timeout, .closed, .malformed: remedy = "look into PgBouncer's log"
         }
         return "pgbouncer: \(error); \(remedy)"
-    }
-
-    private static func secret(_ path: String?, _ tree: any WorldFileTree) -> String? {
-        guard let path, let bytes = try? tree.contents(path, bytesMax: secretBytesMax) else {
-            return nil
-        }
-        return ProcText.string(ProcText.trimmed(bytes.prefix { $0 != 10 && $0 != 13 }))
     }
 }

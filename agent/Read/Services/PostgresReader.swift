@@ -87,9 +87,8 @@ package final class PostgresReader: NodeReader {
             (target, database, milliseconds) throws(ServiceError) in
             try PostgresSession(
                 target.address, user: target.user, database: database,
-                password: target.secretPath.flatMap { tree.firstLine($0) }, clock: clock,
-                random: random,
-                keys: keys, milliseconds: milliseconds)
+                password: try ServiceSecret.read(target.secretPath, tree, for: target.address),
+                clock: clock, random: random, keys: keys, milliseconds: milliseconds)
         }
     }
 
@@ -103,7 +102,7 @@ package final class PostgresReader: NodeReader {
     ) -> [PostgresTarget] {
         var sockets: [UInt16: String] = [:]
         // The same server may have a socket in several folders: the first counts.
-        for folder in ["/var/run/postgresql", "/run/postgresql", "/tmp"] {
+        for folder in ["/var/run/postgresql", "/run/postgresql"] {
             let path = paths.rootfs + folder
             let names = Set((try? tree.list(path)) ?? [])
             for name in names where name.hasPrefix(socketPrefix) && names.contains(name + ".lock") {
@@ -118,8 +117,13 @@ package final class PostgresReader: NodeReader {
         return sockets.sorted { $0.key < $1.key }.prefix(serversMax).map { port, path in
             PostgresTarget(
                 address: .unix(path: path), user: user,
-                label: port == usual ? nil : "localhost:\(port)", isExpected: false)
+                label: port == usual ? nil : label(path), isExpected: false)
         }
+    }
+
+    /// What tells a server that was found from others: `localhost:` and its port.
+    private static func label(_ socket: String) -> String {
+        "localhost:" + (socket.split(separator: ".").last ?? "")
     }
 
     private static let socketPrefix = ".s.PGSQL."
@@ -136,17 +140,44 @@ package final class PostgresReader: NodeReader {
     }
 
     /// What is given now, with what is known of it, and what answered once and was found no more.
-    private func update(_ servers: inout [PostgresServer], _ given: [PostgresTarget]) {
+    private func update(_ servers: inout [PostgresServer], _ targets: [PostgresTarget]) {
+        let given = targets.map { Self.settled($0, servers.filter(\.wasSeen).map(\.target)) }
         for index in servers.indices {
             servers[index].isGiven = given.contains(servers[index].target)
         }
-        servers.removeAll { !$0.isGiven && (!$0.wasSeen || $0.target.isExpected) }
+        servers.removeAll { server in
+            !server.isGiven
+                && (!server.wasSeen || server.target.isExpected
+                    || given.contains {
+                        $0.address == server.target.address || $0.label == server.target.label
+                    })
+        }
         for target in given where !servers.contains(where: { $0.target == target }) {
             servers.append(PostgresServer(target, clock, connect))
         }
         if servers.count > Self.serversMax {
             servers.removeAll { !$0.isGiven }
         }
+    }
+
+    /// A server that was found has the label it had when it answered first, wherever its socket is and whichever others
+    /// there are now: that of one that is away for a while is no other's.
+    private static func settled(
+        _ target: PostgresTarget, _ seen: [PostgresTarget]
+    ) -> PostgresTarget {
+        guard !target.isExpected, case .unix(let path) = target.address else { return target }
+        let own = label(path)
+        var target = target
+        let known = seen.first {
+            guard !$0.isExpected, case .unix(let path) = $0.address else { return false }
+            return label(path) == own
+        }
+        if let known {
+            target.label = known.label
+        } else if seen.contains(where: { $0.label == nil }) {
+            target.label = own
+        }
+        return target
     }
 
     /// Each has an equal share of the time and what those before it left: one that keeps silent costs no other its own.

@@ -16,8 +16,8 @@ struct PostgresServer {
     /// A visit is begun only where this much is left, and takes no more than the other.
     private static let visitMillisecondsMin: Int64 = 400
     private static let visitMillisecondsMax: Int64 = 1_000
-    /// A visit is followed by a rest of this many times as long: with thousands of tables it costs the server
-    /// something.
+    /// A visit is followed by a rest of this many times as long, also one that failed: with thousands of tables it
+    /// costs the server something.
     private static let restFactor: Int64 = 100
     /// How long a database that does not let the agent in is left alone.
     private static let mutedNanoseconds: Int64 = 600_000_000_000
@@ -52,6 +52,7 @@ struct PostgresServer {
 
     /// The last answer of a view.
     private struct Kept {
+        let collector: String
         var answer: PostgresAsker.Answer
         var readAt: Int64
     }
@@ -64,18 +65,37 @@ struct PostgresServer {
         var statements: Kept?
         var readAt = Int64.min
         var restsUntil = Int64.min
-        var hasFailed = false
+        /// Why its last turn brought nothing.
+        var failure: ServiceError?
 
-        /// Its turn has passed. What was read before stays for one turn more.
-        mutating func fail(at now: Int64) {
-            if hasFailed { (tables, statements) = ([], nil) }
-            hasFailed = true
+        /// Its turn has passed. What was read before stays for one turn more, unless the next will fail as well.
+        mutating func fail(_ error: ServiceError, at now: Int64) {
+            if failure != nil || error.isLasting { (tables, statements) = ([], nil) }
+            failure = error
             readAt = now
         }
 
         /// Series of tables, or of indexes where there are more.
         var tableCount: Int {
             tables.map { $0.answer.families.first?.points.count ?? 0 }.max() ?? 0
+        }
+
+        var all: [Kept] { tables + (statements.map { [$0] } ?? []) }
+
+        /// `answers` are in the order of the views: those of tables, and that of statements.
+        mutating func keep(
+            _ tableViews: [PostgresView], _ statementsView: PostgresView?,
+            _ answers: [PostgresAsker.Answer], at now: Int64
+        ) {
+            tables = zip(tableViews, answers).map {
+                Kept(collector: $0.collector, answer: $1, readAt: now)
+            }
+            statements = statementsView.flatMap { view in
+                answers.dropFirst(tableViews.count).first.map {
+                    Kept(collector: view.collector, answer: $0, readAt: now)
+                }
+            }
+            readAt = now
         }
     }
 
@@ -91,6 +111,7 @@ struct PostgresServer {
         var others: [Database] = []
         var statements: PostgresView?
         var listedAt: Int64?
+        var listFailure: ServiceError?
     }
 
     // MARK: - A reading
@@ -99,8 +120,6 @@ struct PostgresServer {
     /// nanoseconds of the monotonic clock.
     mutating func read(until end: Int64) -> [MetricFamily] {
         let start = clock.monotonicNanoseconds
-        problems = []
-        failures = 0
         answered = false
         readings += 1
         var ended: ServiceError?
@@ -110,9 +129,8 @@ struct PostgresServer {
         } catch {
             life = nil
             ended = error
-            failures += 1
-            note(error, "")
         }
+        takeStock(ended)
         wasSeen = wasSeen || answered
         guard wasSeen || target.isExpected else { return [] }
         let seconds = Double(clock.monotonicNanoseconds - start) / 1e9
@@ -161,22 +179,10 @@ struct PostgresServer {
         var answers = result.views[...]
         for index in due {
             guard let answer = answers.popFirst() else { break }
-            life.kept[index] = Kept(answer: answer, readAt: now)
-            note(answer, life.views[index].collector)
+            life.kept[index] = Kept(
+                collector: life.views[index].collector, answer: answer, readAt: now)
         }
-        life.own.tables = zip(tables, answers).map { view, answer in
-            note(answer, view.collector)
-            return Kept(answer: answer, readAt: now)
-        }
-        life.own.statements = answers.dropFirst(tables.count).first.map {
-            note($0, "stat_statements")
-            return Kept(answer: $0, readAt: now)
-        }
-        if !life.monitors {
-            problems.append(
-                "postgresql \(target.address): \"\(target.user)\" is not in pg_monitor, so much is "
-                    + "hidden from it; \(Self.remedy)")
-        }
+        life.own.keep(tables, statements.first, Array(answers), at: now)
         self.life = life
         return result.end
     }
@@ -223,6 +229,7 @@ struct PostgresServer {
     private mutating func list(_ life: inout Life) throws(ServiceError) {
         let now = clock.monotonicNanoseconds
         if let listedAt = life.listedAt, now - listedAt < Self.listNanoseconds { return }
+        life.listFailure = nil
         do throws(ServiceError) {
             let names = try life.session.query(Self.databasesQuestion).rows
                 .compactMap { $0.first ?? nil }.sorted(by: bytesPrecede)
@@ -233,8 +240,7 @@ struct PostgresServer {
             life.statements = try statementsView(life.session)
         } catch {
             guard !error.endsSession else { throw error }
-            failures += 1
-            note(error, "databases")
+            life.listFailure = error
         }
         life.listedAt = now
     }
@@ -271,27 +277,26 @@ struct PostgresServer {
                 life.others.reduce(life.own.tableCount) { $0 + $1.tableCount } - database.tableCount
             let tellsStatements =
                 life.statements == nil && (teller == nil || teller == index)
+            let start = clock.monotonicNanoseconds
+            var isTimeout = false
             do throws(ServiceError) {
                 try visit(
                     &database, sparing: spared, version: life.session.serverVersion,
                     tellsStatements: tellsStatements,
                     milliseconds: min(millisecondsLeft(until: end), Self.visitMillisecondsMax))
                 if database.statements != nil { teller = index }
-                database.hasFailed = false
+                database.failure = nil
             } catch {
-                database.fail(at: now)
-                if error.isLasting {
-                    (database.tables, database.statements) = ([], nil)
-                    database.restsUntil = now + Self.mutedNanoseconds
-                } else {
-                    failures += 1
-                }
-                note(error, "database \"\(database.name)\"")
-                life.others[index] = database
-                guard !error.isTimeout else { break }
-                continue
+                database.fail(error, at: now)
+                isTimeout = error.isTimeout
             }
+            let left = clock.monotonicNanoseconds
+            let rest =
+                database.failure?.isLasting == true
+                ? Self.mutedNanoseconds : (left - start) * Self.restFactor
+            database.restsUntil = left + rest
             life.others[index] = database
+            guard !isTimeout else { break }
         }
         self.life = life
     }
@@ -303,22 +308,17 @@ struct PostgresServer {
         let start = clock.monotonicNanoseconds
         let session = try connect(target, database.name, milliseconds)
         _ = try session.query(Self.preparation(version))
-        var views = Self.tables(sparing: spared)
-        let tableCount = views.count
-        if tellsStatements, let view = try statementsView(session) { views.append(view) }
+        let tables = Self.tables(sparing: spared)
+        let statements = tellsStatements ? try statementsView(session) : nil
         let now = clock.monotonicNanoseconds
         let answers = asker.ask(
-            views, of: database.name, session, until: start + milliseconds * 1_000_000)
-        if let failure = answers.end { throw failure }
-        let kept = answers.views.map { Kept(answer: $0, readAt: now) }
-        for (view, kept) in zip(views, kept) {
-            note(kept.answer, "\(view.collector) of \"\(database.name)\"")
+            tables + (statements.map { [$0] } ?? []), of: database.name, session,
+            until: start + milliseconds * 1_000_000)
+        // What answered before the session ended is kept.
+        if let failure = answers.end, answers.views.allSatisfy({ $0.error != nil }) {
+            throw failure
         }
-        database.tables = Array(kept.prefix(tableCount))
-        database.statements = kept.dropFirst(tableCount).first
-        database.readAt = now
-        let end = clock.monotonicNanoseconds
-        database.restsUntil = end + (end - start) * Self.restFactor
+        database.keep(tables, statements, answers.views, at: now)
     }
 
     /// The views of tables for a database where the others have `spared` tables; none where that is all there may be.
@@ -335,10 +335,43 @@ struct PostgresServer {
 
     private static let remedy = "sudo petrel-agent setup postgresql"
 
-    private mutating func note(_ answer: PostgresAsker.Answer, _ place: String) {
-        guard let error = answer.error else { return }
+    /// Sums up what is wrong with the last answers, those that were kept among them. `ended` is why the server did not
+    /// answer, where there is no `life`.
+    private mutating func takeStock(_ ended: ServiceError?) {
+        (problems, failures) = ([], 0)
+        guard let life else {
+            // Of a socket that somebody left behind there is nothing to tell.
+            guard let ended, wasSeen || target.isExpected || !ended.isAbsence else { return }
+            failures += 1
+            note(ended, "")
+            return
+        }
+        if !life.monitors {
+            problems.append(
+                "postgresql \(target.address): \"\(target.user)\" is not in pg_monitor, so much is "
+                    + "hidden from it; \(Self.remedy)")
+        }
+        if let failure = life.listFailure {
+            failures += 1
+            note(failure, "databases")
+        }
+        for kept in life.kept + life.own.all { note(kept, "") }
+        for database in life.others {
+            let place = "\"\(database.name)\""
+            guard let failure = database.failure else {
+                for kept in database.all { note(kept, " of " + place) }
+                continue
+            }
+            // Who is not let in on purpose is no failure.
+            if !failure.isLasting { failures += 1 }
+            note(failure, "database " + place)
+        }
+    }
+
+    private mutating func note(_ kept: Kept?, _ place: String) {
+        guard let kept, let error = kept.answer.error else { return }
         failures += 1
-        note(error, place)
+        note(error, kept.collector + place)
     }
 
     /// Keeps why, with what to do where a right is missing.
@@ -413,20 +446,14 @@ struct PostgresServer {
         _ life: Life, _ databases: [Database], _ statements: Kept?
     ) -> [MetricFamily] {
         var scores: [String: (success: Bool, nanoseconds: Int64)] = [:]
-        func add(_ collector: String, _ kept: Kept?) {
-            guard let answer = kept?.answer else { return }
-            var score = scores[collector] ?? (true, 0)
-            score.success = score.success && answer.error == nil
-            score.nanoseconds &+= answer.nanoseconds
-            scores[collector] = score
+        for kept in life.kept.compactMap(\.self) + databases.flatMap(\.tables)
+            + [statements].compactMap(\.self)
+        {
+            var score = scores[kept.collector] ?? (true, 0)
+            score.success = score.success && kept.answer.error == nil
+            score.nanoseconds &+= kept.answer.nanoseconds
+            scores[kept.collector] = score
         }
-        for (view, kept) in zip(life.views, life.kept) { add(view.collector, kept) }
-        for database in databases {
-            for (view, kept) in zip(Self.tables(sparing: 0), database.tables) {
-                add(view.collector, kept)
-            }
-        }
-        add("stat_statements", statements)
         var duration = MetricFamily(
             "pg_scrape_collector_duration_seconds", .gauge,
             help: "postgres_exporter: Duration of a collector scrape.")

@@ -17,15 +17,17 @@ package final class PostgresSession: PostgresQuerying {
 
     /// As `server_version_num`: 180001; 0 where the server has none, as PgBouncer's console.
     package private(set) var serverVersion = 0
+    private static let goodbyeMilliseconds: Int64 = 10
     private let socket: ServiceSocket
     /// Whether the server waits for a query and nothing else.
     private var isReady = false
     private var answerBytes = 0
 
-    /// Connects and logs in within `milliseconds`, which what follows has to share until `extend`. `password` is used
-    /// where the server asks for it. `keys` spare work where the same user logs in often.
+    /// Connects and logs in within `milliseconds`, which what follows has to share until `extend`. `password` is
+    /// evaluated where the server asks for it. `keys` spare work where the same user logs in often.
     package init(
-        _ address: ServiceAddress, user: String, database: String, password: String?,
+        _ address: ServiceAddress, user: String, database: String,
+        password: @autoclosure () throws(ServiceError) -> String?,
         clock: any WorldClock, random: any RandomSource, keys: ScramKeys? = nil,
         milliseconds: Int64
     ) throws(ServiceError) {
@@ -47,9 +49,9 @@ package final class PostgresSession: PostgresQuerying {
     }
 
     deinit {
-        // Does not wait: the time is over, or the few bytes fit.
+        // Hardly waits: the few bytes fit.
         if isReady {
-            socket.extend(milliseconds: 0)
+            socket.extend(milliseconds: Self.goodbyeMilliseconds)
             try? socket.write(PostgresMessage.encoded(kind: "X", []))
         }
     }
@@ -172,7 +174,8 @@ package final class PostgresSession: PostgresQuerying {
 
     /// Answers what the server asks until it lets the user in.
     private func authenticate(
-        user: String, password: String?, _ random: any RandomSource, _ keys: ScramKeys?
+        user: String, password: () throws(ServiceError) -> String?, _ random: any RandomSource,
+        _ keys: ScramKeys?
     ) throws(ServiceError) {
         var scram: ScramClient?
         while true {
@@ -194,13 +197,12 @@ package final class PostgresSession: PostgresQuerying {
                 guard scram == nil, let salt = message.bytes(4), message.isAtEnd else {
                     throw malformed("a malformed MD5 challenge")
                 }
-                let hash = Self.md5(try needed(password), user: user, salt: salt)
+                let hash = Self.md5(try needed(password()), user: user, salt: salt)
                 try socket.write(PostgresMessage.encoded(kind: "p", texts: [hash]))
             case 10:
                 guard scram == nil else { throw malformed("a second SASL request") }
                 var client = ScramClient(
-                    // PostgreSQL takes the name of the startup message.
-                    user: "", password: try needed(password), nonce: Self.nonce(random), keys: keys)
+                    password: try needed(password()), nonce: Self.nonce(random), keys: keys)
                 try begin(&client, &message)
                 scram = client
             case 11, 12:

@@ -33,11 +33,13 @@ extension RESPReply {
 /// One thread at a time.
 /// Source: redis.io "Redis serialization protocol specification".
 package final class RESPClient {
-    /// The bytes of one answer with all its parts. INFO of a server with all commands in use is about 100 KiB.
-    package static let replyBytesMax = 4 << 20
-    /// The parts of one answer, those within its parts included.
-    package static let replyItemsMax = 16_384
+    /// The bytes of all answers to one `ask`. INFO of a server with all commands in use is about 100 KiB.
+    package static let answerBytesMax = 4 << 20
+    /// The parts of all answers to one `ask`, those within parts included. Of a stream's group there are 13.
+    package static let answerItemsMax = 65_536
     package static let depthMax = 8
+    /// Room is made for so many parts before they come.
+    private static let reservedItemsMax = 256
     private static let lineBytesMax = 64 * 1024
     private static let messageBytesMax = 256
     /// Commands that are on their way at once: the server has room for their answers.
@@ -57,6 +59,8 @@ package final class RESPClient {
     /// Sends `commands`, each a name and its arguments, and returns an answer for each in their order. A command that
     /// the server refuses is a `failure` among them. Throws `malformed` for what is no answer or past a bound.
     package func ask(_ commands: [[String]]) throws(ServiceError) -> [RESPReply] {
+        bytesLeft = Self.answerBytesMax
+        itemsLeft = Self.answerItemsMax
         var replies: [RESPReply] = []
         replies.reserveCapacity(commands.count)
         var start = 0
@@ -65,11 +69,7 @@ package final class RESPClient {
             var request: [UInt8] = []
             for command in commands[start..<end] { Self.append(command, to: &request) }
             try socket.write(request)
-            for _ in start..<end {
-                bytesLeft = Self.replyBytesMax
-                itemsLeft = Self.replyItemsMax
-                replies.append(try reply(depth: 0))
-            }
+            for _ in start..<end { replies.append(try reply(depth: 0)) }
             start = end
         }
         return replies
@@ -130,7 +130,7 @@ package final class RESPClient {
             throw malformed("an answer of \(count) parts, \(depth) levels deep")
         }
         var items: [RESPReply] = []
-        items.reserveCapacity(Int(count))
+        items.reserveCapacity(min(Int(count), Self.reservedItemsMax))
         for _ in 0..<count { items.append(try reply(depth: depth + 1)) }
         return .array(items)
     }

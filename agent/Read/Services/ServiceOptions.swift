@@ -10,15 +10,18 @@ package struct ServiceOptions: Sendable {
     package var valkeyKeys: [ValkeyKey] = []
     package var postgres: [PostgresTarget] = []
     package var pgbouncer: [PgBouncerTarget] = []
+    /// What is scraped as Caddy's.
+    package var caddy: [CaddyTarget] = []
     /// Beside the usual folders.
     package var certificatePatterns: [String] = []
     package var secrets: [SecretExpiry] = []
     package var backups: [BackupSet] = []
     private var disabled: Set<String> = []
 
-    /// The readers that can be turned off.
+    /// The readers that can be turned off, and Caddy, which is scraped.
     static let names = [
-        "backups", "certificates", "chrony", "docker", "fail2ban", "pgbackrest", "pgbouncer",
+        "backups", "caddy", "certificates", "chrony", "docker", "fail2ban", "pgbackrest",
+        "pgbouncer",
         "postgres", "valkey",
     ]
 
@@ -26,6 +29,22 @@ package struct ServiceOptions: Sendable {
 
     /// Whether the reader `name` runs.
     package func isOn(_ name: String) -> Bool { !disabled.contains(name) }
+
+    /// Whether `reader` runs, and reads the same, as under `other`.
+    package func isSame(_ reader: String, as other: ServiceOptions) -> Bool {
+        guard isOn(reader) == other.isOn(reader) else { return false }
+        return switch reader {
+        case "valkey": valkey == other.valkey && valkeyKeys == other.valkeyKeys
+        case "postgres": postgres == other.postgres
+        case "pgbouncer": pgbouncer == other.pgbouncer
+        case "caddy": caddy == other.caddy
+        case "certificates":
+            certificatePatterns == other.certificatePatterns && secrets == other.secrets
+        case "backups": backups == other.backups
+        case "container": isOn("docker") == other.isOn("docker")
+        default: true
+        }
+    }
 
     /// Reads the section `services` of a configuration.
     package init(_ root: inout YAMLMapping) throws(YAMLError) {
@@ -64,8 +83,21 @@ package struct ServiceOptions: Sendable {
                     secretPath: server.secretPath ?? PgBouncerTarget.standardSecretPath,
                     label: server.label))
         }
-        try Self.requireLabels(valkey.map(\.label), "valkey", section)
-        try Self.requireLabels(postgres.map(\.label), "postgres", section)
+        for var entry in try section.mappings("caddy") {
+            let address = try Self.address(&entry)
+            guard case .tcp = address else {
+                throw entry.error(
+                    at: "address",
+                    "expected HOST:PORT of Caddy's admin endpoint, found `\(address)`")
+            }
+            let label = try entry.string("server")
+            try entry.finish()
+            caddy.append(CaddyTarget(address, label: label?.isEmpty == true ? nil : label))
+        }
+        try Self.requireDistinct(caddy, "caddy", max: CaddyTarget.serversMax, section)
+        try Self.requireDistinct(valkey, "valkey", max: ValkeyReader.serversMax, section)
+        try Self.requireDistinct(postgres, "postgres", max: PostgresReader.serversMax, section)
+        try Self.requireDistinct(pgbouncer, "pgbouncer", max: PgBouncerReader.serversMax, section)
         try readFiles(&section)
         try section.finish()
     }
@@ -109,14 +141,7 @@ package struct ServiceOptions: Sendable {
         var label: String?
 
         init(_ entry: inout YAMLMapping, user standard: String) throws(YAMLError) {
-            let text = try entry.requiredString("address")
-            guard let address = ServiceAddress(text) else {
-                throw entry.error(
-                    at: "address",
-                    "expected a socket's path or HOST:PORT, such as 127.0.0.1:6379, found `\(text)`"
-                )
-            }
-            self.address = address
+            address = try ServiceOptions.address(&entry)
             user = try entry.string("user", default: standard)
             let secret = try entry.string("password_file", default: "")
             guard secret.isEmpty || secret.hasPrefix("/") else {
@@ -129,11 +154,34 @@ package struct ServiceOptions: Sendable {
         }
     }
 
+    private static func address(_ entry: inout YAMLMapping) throws(YAMLError) -> ServiceAddress {
+        let text = try entry.requiredString("address")
+        guard let address = ServiceAddress(text) else {
+            throw entry.error(
+                at: "address",
+                "expected a socket's path or HOST:PORT, such as 127.0.0.1:6379, found `\(text)`")
+        }
+        guard !address.needsResolver else {
+            throw entry.error(
+                at: "address",
+                "expected localhost or an IP address, found `\(text)`; services are read beside "
+                    + "the agent, and no name is resolved for that")
+        }
+        return address
+    }
+
     /// Of several servers each needs a name of its own, or their series are one.
-    private static func requireLabels(
-        _ labels: [String?], _ key: String, _ section: YAMLMapping
+    private static func requireDistinct(
+        _ targets: [some ServiceTarget], _ key: String, max: Int, _ section: YAMLMapping
     ) throws(YAMLError) {
-        guard Set(labels).count < labels.count else { return }
+        guard targets.count <= max else {
+            throw section.error(at: key, "\(targets.count) servers; at most \(max) are read")
+        }
+        var addresses: Set<ServiceAddress> = []
+        for target in targets where !addresses.insert(target.address).inserted {
+            throw section.error(at: key, "`\(target.address)` is listed twice")
+        }
+        guard Set(targets.map(\.label)).count < targets.count else { return }
         throw section.error(
             at: key, "several servers: give each a `server` of its own, which becomes its label")
     }
@@ -156,7 +204,11 @@ package struct ServiceOptions: Sendable {
                 (kind, text) = (.key, try item.requiredString("key"))
             }
             try item.finish()
-            keys.append(ValkeyKey(kind, text, database: database))
+            let key = ValkeyKey(kind, text, database: database)
+            guard !keys.contains(key) else {
+                throw entry.error(at: name, "`\(text)` is listed twice")
+            }
+            keys.append(key)
         }
         return keys
     }

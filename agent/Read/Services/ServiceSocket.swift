@@ -4,7 +4,7 @@ package import World
 /// Where a service of this host listens.
 package enum ServiceAddress: Hashable, Sendable, CustomStringConvertible {
     case unix(path: String)
-    /// An IP address, or a name that /etc/hosts or the resolver knows, and a port.
+    /// An IP address or `localhost`, and a port. No resolver is asked: it would keep its own time.
     case tcp(host: String, port: UInt16)
 
     package var description: String {
@@ -41,6 +41,14 @@ package enum ServiceError: Error, Hashable, Sendable, CustomStringConvertible {
     }
 }
 
+extension ServiceError {
+    /// Whether nobody is there: no socket, or one that somebody left behind, or a port where none listens.
+    var isAbsence: Bool {
+        guard case .connection(_, _, let errno) = self else { return false }
+        return errno == ENOENT || errno == ECONNREFUSED
+    }
+}
+
 /// A connection to a service for calls that block, with one deadline for all of them together: a service that accepts and
 /// never answers costs its reader that time and no more. One thread at a time.
 package final class ServiceSocket {
@@ -73,6 +81,7 @@ package final class ServiceSocket {
     package func write(_ bytes: [UInt8]) throws(ServiceError) {
         var sent = 0
         while sent < bytes.count {
+            try requireTime("write")
             let count = bytes.withUnsafeBytes { buffer in
                 send(
                     descriptor, buffer.baseAddress.map { $0 + sent }, bytes.count - sent,
@@ -151,6 +160,7 @@ package final class ServiceSocket {
     private func receive(into buffer: UnsafeMutableBufferPointer<UInt8>) throws(ServiceError) -> Int
     {
         while true {
+            try requireTime("the answer")
             let count = recv(descriptor, buffer.baseAddress, buffer.count, 0)
             if count > 0 { return count }
             guard count < 0 else { throw .closed(address) }
@@ -159,6 +169,13 @@ package final class ServiceSocket {
             } else if errno != EINTR {
                 throw .connection(address, operation: "read", errno: errno)
             }
+        }
+    }
+
+    /// A peer that is always ready never lets the socket wait, where the deadline is met otherwise.
+    private func requireTime(_ operation: String) throws(ServiceError) {
+        guard clock.monotonicNanoseconds < deadline else {
+            throw .timeout(address, operation: operation)
         }
     }
 
@@ -230,7 +247,7 @@ package final class ServiceSocket {
         }
     }
 
-    /// The families and socket addresses that an address stands for, in the resolver's order.
+    /// The families and socket addresses that an address stands for.
     private static func places(
         of address: ServiceAddress
     ) throws(ServiceError) -> [(family: Int32, place: [UInt8])] {
@@ -247,27 +264,36 @@ package final class ServiceSocket {
                 throw .connection(address, operation: "connect", errno: ENAMETOOLONG)
             }
             return [(AF_UNIX, withUnsafeBytes(of: &place) { Array($0) })]
+        case .tcp("localhost", let port):
+            return ["127.0.0.1", "::1"].compactMap { Self.place($0, port) }
         case .tcp(let host, let port):
-            var hints = addrinfo()
-            hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
-            var list: UnsafeMutablePointer<addrinfo>?
-            guard getaddrinfo(host, "\(port)", &hints, &list) == 0 else {
+            guard let place = Self.place(host, port) else {
                 throw .connection(address, operation: "resolve", errno: EADDRNOTAVAIL)
             }
-            defer { freeaddrinfo(list) }
-            var places: [(Int32, [UInt8])] = []
-            var next = list
-            while let info = next?.pointee {
-                if let place = info.ai_addr {
-                    places.append(
-                        (
-                            info.ai_family,
-                            Array(UnsafeRawBufferPointer(start: place, count: Int(info.ai_addrlen)))
-                        ))
-                }
-                next = info.ai_next
-            }
-            return places
+            return [place]
         }
+    }
+
+    /// Nil where `host` is no IP address.
+    fileprivate static func place(_ host: String, _ port: UInt16) -> (
+        family: Int32, place: [UInt8]
+    )? {
+        var hints = addrinfo()
+        hints.ai_flags = AI_NUMERICHOST
+        hints.ai_socktype = Int32(SOCK_STREAM.rawValue)
+        var list: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(host, "\(port)", &hints, &list) == 0 else { return nil }
+        defer { freeaddrinfo(list) }
+        guard let info = list?.pointee, let address = info.ai_addr else { return nil }
+        let bytes = UnsafeRawBufferPointer(start: address, count: Int(info.ai_addrlen))
+        return (info.ai_family, Array(bytes))
+    }
+}
+
+extension ServiceAddress {
+    /// Whether the host is a name other than `localhost`, which `ServiceSocket` does not take.
+    var needsResolver: Bool {
+        guard case .tcp(let host, let port) = self else { return false }
+        return host != "localhost" && ServiceSocket.place(host, port) == nil
     }
 }

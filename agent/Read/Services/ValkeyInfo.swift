@@ -2,13 +2,18 @@ import Model
 
 /// The families of all servers of one reading.
 struct ValkeyFamilies {
-    /// Points of one family; what comes after them is left out.
+    /// Points of one family; what comes after them is left out, as with the bounds below.
     static let pointsMax = 4_096
+    /// Families; those that are known are some 300.
+    static let familiesMax = 1_024
+    /// Points of all families.
+    static let allPointsMax = 65_536
 
     private var families: [String: MetricFamily] = [:]
+    private var pointCount = 0
     /// The label `server` of the server that is being read; nil: none.
     var server: String?
-    /// A family reached its bound.
+    /// Something reached its bound.
     private(set) var isCut = false
 
     init() {}
@@ -18,6 +23,14 @@ struct ValkeyFamilies {
         _ name: String, _ value: Double, _ labels: Labels = .empty, type: MetricType = .gauge,
         help: String? = nil
     ) {
+        let count = families[name]?.points.count
+        guard pointCount < Self.allPointsMax, count ?? 0 < Self.pointsMax,
+            count != nil || families.count < Self.familiesMax
+        else {
+            isCut = true
+            return
+        }
+        pointCount += 1
         var labels = labels
         if let server { labels = labels.setting("server", server) }
         // Metric names of Redis begin with `redis_`, which is not a part of that text.
@@ -25,9 +38,6 @@ struct ValkeyFamilies {
             name,
             default: MetricFamily(name, type, help: help ?? "\(name.dropFirst(6)) metric")
         ].points.append(.init(labels, value))
-        guard let count = families[name]?.points.count, count > Self.pointsMax else { return }
-        families[name]?.points.removeLast()
-        isCut = true
     }
 
     func sorted() -> [MetricFamily] {
@@ -77,7 +87,7 @@ struct ValkeyInfo {
         _ text: [UInt8], now: TimestampNS, to families: inout ValkeyFamilies
     ) -> Bool {
         var info = ValkeyInfo(now: now)
-        for line in text.split(separator: 10) {
+        ProcText.forEachLine(text) { line in
             info.addLine(line.last == 13 ? line.dropLast() : line, &families)
         }
         guard info.facts["redis_version"] != nil || info.facts["valkey_version"] != nil else {

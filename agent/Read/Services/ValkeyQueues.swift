@@ -69,7 +69,9 @@ struct ValkeyQueues {
         _ keys: [ValkeyKey], _ client: RESPClient, _ families: inout ValkeyFamilies,
         _ problems: inout [String]
     ) throws(ServiceError) {
-        var keys = keys
+        // One that is listed twice is one.
+        var known: Set<ValkeyKey> = []
+        var keys = keys.filter { known.insert($0).inserted }
         if keys.count > Self.keysMax {
             problems.append("more than \(Self.keysMax) keys and queues; the rest is left out")
             keys.removeSubrange(Self.keysMax...)

@@ -3,13 +3,14 @@ import Synchronization
 package import World
 
 /// A Valkey or Redis server to read.
-package struct ValkeyTarget: Hashable, Sendable {
+package struct ValkeyTarget: Hashable, Sendable, ServiceTarget {
     package var address: ServiceAddress
     /// Whose password is in `secretPath`; nil: the default user's.
     package var user: String?
     /// A file with the password in its first line, read at each login; without it the agent asks without a login.
     package var secretPath: String?
-    /// The label `server` of all its points; nil: none, for a host's only server.
+    /// The label `server` of all its points; nil: none, for a host's only server. Targets with the same label are ways
+    /// to one server: the first that leads to one is read.
     package var label: String?
     /// `redis_up` is 0 even where it has never been seen: the configuration names it.
     package var isExpected: Bool
@@ -43,10 +44,10 @@ package final class ValkeyReader: NodeReader {
     /// What `petrel-agent setup valkey` writes.
     package static let user = "petrel"
     package static let secretPath = "/etc/petrel/secrets/valkey"
-    /// Servers of one host; those after them are left out.
-    package static let targetsMax = 8
-    /// Of one reading of one server.
-    package static let defaultMilliseconds: Int64 = 1_500
+    /// Servers that are read.
+    package static let serversMax = 8
+    /// What all servers together may take of a reading.
+    package static let readingMillisecondsMax: Int64 = 1_500
 
     private let tree: any WorldFileTree
     private let targets: @Sendable () -> [ValkeyTarget]
@@ -55,11 +56,11 @@ package final class ValkeyReader: NodeReader {
     private let state: Mutex<State>
     private let lastProblems = Mutex<[String]>([])
 
-    /// `targets` is asked at each reading. `milliseconds` bounds each reading of a server.
+    /// `targets` is asked at each reading. `milliseconds` bounds a reading of all servers.
     package init(
         tree: any WorldFileTree, clock: any WorldClock,
         targets: @escaping @Sendable () -> [ValkeyTarget],
-        milliseconds: Int64 = ValkeyReader.defaultMilliseconds
+        milliseconds: Int64 = ValkeyReader.readingMillisecondsMax
     ) {
         self.tree = tree
         state = Mutex(State(clock: clock))
@@ -71,55 +72,45 @@ package final class ValkeyReader: NodeReader {
     package var problems: [String] { lastProblems.withLock { $0 } }
 
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
-        let wanted = Self.distinct(targets())
+        let given = targets()
         let (families, problems) = state.withLock {
-            $0.read(wanted, now, tree, milliseconds)
+            $0.read(given, now, tree, milliseconds)
         }
         lastProblems.withLock { $0 = problems }
         return families
-    }
-
-    /// No two with the same address or label.
-    private static func distinct(_ targets: [ValkeyTarget]) -> [ValkeyTarget] {
-        var kept: [ValkeyTarget] = []
-        for var target in targets where kept.count < targetsMax {
-            guard !kept.contains(where: { $0.address == target.address }) else { continue }
-            if kept.contains(where: { $0.label == target.label }) {
-                target.label = target.address.description
-            }
-            kept.append(target)
-        }
-        return kept
     }
 
     // MARK: - Discovery
 
     private static let port: UInt16 = 6379
 
-    /// The servers that are there by themselves: one on port 6379 of a loopback, or else on a socket in `/run/valkey`
-    /// or `/run/redis`; and those on a socket in `/run/valkey-NAME` or `/run/redis-NAME`, Debian's folders for further
-    /// servers, with that name as their label. `keys` is for the first.
+    /// The servers that are there by themselves: one on port 6379 of a loopback or a socket in `/run/valkey` or
+    /// `/run/redis`, whichever lets the agent in; and those on a socket in `/run/valkey-NAME` or `/run/redis-NAME`,
+    /// Debian's folders for further servers, with that name as their label. `keys` is for the first.
     package static func discover(
-        tree: any WorldFileTree, paths: NodePaths, keys: [ValkeyKey] = []
+        tree: any WorldFileTree, paths: NodePaths, keys: [ValkeyKey] = [],
+        host: any HostCalls = GlibcHostCalls()
     ) -> [ValkeyTarget] {
         let run = paths.rootfs + "/run"
         var main: [ValkeyTarget] = []
         var others: [ValkeyTarget] = []
-        if ListeningPorts.read(tree: tree, paths: paths).contains(port) {
-            main.append(ValkeyTarget(.tcp(host: "127.0.0.1", port: port), keys: keys))
+        if ListeningPorts.read(tree: tree, paths: paths, host: host).contains(port) {
+            main = ["127.0.0.1", "::1"].map {
+                ValkeyTarget(.tcp(host: $0, port: port), keys: keys)
+            }
         }
         for folder in ((try? tree.list(run)) ?? []).sorted(by: { bytesPrecede($1, $0) }) {
             let isMain = folder == "valkey" || folder == "redis"
             guard isMain || folder.hasPrefix("valkey-") || folder.hasPrefix("redis-"),
                 let socket = socket(in: run + "/" + folder, tree)
             else { continue }
-            if !isMain {
-                others.append(ValkeyTarget(.unix(path: socket), label: folder))
-            } else if main.isEmpty {
+            if isMain {
                 main.append(ValkeyTarget(.unix(path: socket), keys: keys))
+            } else {
+                others.append(ValkeyTarget(.unix(path: socket), label: folder))
             }
         }
-        return main + others.reversed()
+        return main + others.reversed().prefix(serversMax - 1)
     }
 
     /// The first socket by name in a folder; none where the agent may not look into it.
@@ -131,104 +122,107 @@ package final class ValkeyReader: NodeReader {
 
 /// What is known of the servers from reading to reading.
 private struct State {
-    /// Where so many servers took all their time, the others of this reading have less.
-    private static let lateMax = 2
-    private static let lateMilliseconds: Int64 = 250
-    /// For the second try where the server closed a kept connection, as it does when it restarts or has a `timeout`.
-    private static let againMilliseconds: Int64 = 500
-
-    /// Those that answered once, or took a connection and let it wait.
     private let clock: any WorldClock
-    private var seen: [ValkeyTarget] = []
+    private var servers: [ServiceWays<ValkeyTarget>] = []
     private var sessions: [ValkeyTarget: ValkeySession] = [:]
 
     init(clock: any WorldClock) { self.clock = clock }
 
+    /// Each server has an equal share of the time and what those before it left.
     mutating func read(
-        _ wanted: [ValkeyTarget], _ now: TimestampNS, _ tree: any WorldFileTree,
+        _ given: [ValkeyTarget], _ now: TimestampNS, _ tree: any WorldFileTree,
         _ milliseconds: Int64
     ) -> ([MetricFamily], [String]) {
         var families = ValkeyFamilies()
         var problems: [String] = []
-        // One whose place another took is forgotten.
-        seen.removeAll { old in
-            wanted.contains { $0 != old && ($0.address == old.address || $0.label == old.label) }
+        var servers = ServiceWays.merged(servers, given, max: ValkeyReader.serversMax)
+        let ways = Set(servers.flatMap(\.targets))
+        sessions = sessions.filter { ways.contains($0.key) }
+        let end = clock.monotonicNanoseconds + milliseconds * 1_000_000
+        for index in servers.indices {
+            families.server = servers[index].label
+            let time = clock.monotonicNanoseconds
+            let share = max(0, end - time) / Int64(servers.count - index)
+            read(&servers[index], now, tree, until: time + share, &families, &problems)
         }
-        let all = wanted + seen.filter { !wanted.contains($0) }
-        sessions = sessions.filter { all.contains($0.key) }
-        var late = 0
-        for target in all {
-            families.server = target.label
-            let time = late < Self.lateMax ? milliseconds : min(milliseconds, Self.lateMilliseconds)
-            var found: [String] = []
-            let failure = read(target, now, tree, time, &families, &found)
-            if case .timeout = failure { late += 1 }
-            problems += found.map { "valkey: \(target.address): \($0)" }
-        }
-        if families.isCut {
-            problems.append("valkey: a family has more than \(ValkeyFamilies.pointsMax) points")
-        }
+        self.servers = servers
+        if families.isCut { problems.append("valkey: more points than the agent takes") }
         return (families.sorted(), problems)
     }
 
-    /// Adds all of one server, and returns why it did not answer.
+    /// Adds all of one server.
     private mutating func read(
-        _ target: ValkeyTarget, _ now: TimestampNS, _ tree: any WorldFileTree,
-        _ milliseconds: Int64, _ families: inout ValkeyFamilies, _ problems: inout [String]
-    ) -> ServiceError? {
-        var failure: ServiceError?
-        var laterFailure: ServiceError?
-        do throws(ServiceError) {
-            laterFailure = try ask(target, now, tree, milliseconds, &families, &problems)
-            see(target)
-        } catch {
-            failure = error
-            sessions[target] = nil
-            if case .timeout = error { see(target) }
-            problems.append(Self.text(error))
+        _ server: inout ServiceWays<ValkeyTarget>, _ now: TimestampNS, _ tree: any WorldFileTree,
+        until end: Int64, _ families: inout ValkeyFamilies, _ problems: inout [String]
+    ) {
+        var failed: (target: ValkeyTarget, error: ServiceError)?
+        for (index, target) in server.targets.enumerated() {
+            var found: [String] = []
+            do throws(ServiceError) {
+                let laterError = try ask(target, now, tree, until: end, &families, &found)
+                server.wasSeen = true
+                // No other way is tried: this one leads to it.
+                server.prefer(index)
+                Self.addUp(nil, &families)
+                if let laterError {
+                    sessions[target] = nil
+                    found.append("keys and queues: " + Self.text(laterError))
+                }
+                problems += found.map { "valkey: \(target.address): \($0)" }
+                return
+            } catch {
+                sessions[target] = nil
+                if failed == nil || failed?.error.isAbsence == true { failed = (target, error) }
+                // It is there, and would take its time another way too.
+                if case .timeout = error {
+                    server.wasSeen = true
+                    break
+                }
+            }
         }
-        guard failure == nil || target.isExpected || seen.contains(target) else { return failure }
+        guard let failed else { return }
+        if server.isKnown { Self.addUp(failed.error, &families) }
+        // Of a socket that somebody left behind there is nothing to tell.
+        guard server.isKnown || !failed.error.isAbsence else { return }
+        problems.append("valkey: \(failed.target.address): \(Self.text(failed.error))")
+    }
+
+    private static func addUp(_ failure: ServiceError?, _ families: inout ValkeyFamilies) {
         families.add(
             "redis_up", failure == nil ? 1 : 0, help: "Information about the Redis instance")
         families.add(
             "redis_exporter_last_scrape_error", failure == nil ? 0 : 1,
             .one("err", failure.map { "\($0)" } ?? ""), help: "The last scrape error status.")
-        guard let laterFailure else { return failure }
-        sessions[target] = nil
-        problems.append("keys and queues: " + Self.text(laterFailure))
-        return laterFailure
     }
 
-    private mutating func see(_ target: ValkeyTarget) {
-        guard !seen.contains(target) else { return }
-        seen.append(target)
-        if seen.count > ValkeyReader.targetsMax { seen.removeFirst() }
-    }
-
-    /// Over the kept connection, or over a new one where there is none any more.
+    /// Over the kept connection, or over a new one where there is none any more: a server closes it when it restarts,
+    /// or has a `timeout`. Returns why the server did not answer what came after INFO.
     private mutating func ask(
-        _ target: ValkeyTarget, _ now: TimestampNS, _ tree: any WorldFileTree,
-        _ milliseconds: Int64, _ families: inout ValkeyFamilies, _ problems: inout [String]
+        _ target: ValkeyTarget, _ now: TimestampNS, _ tree: any WorldFileTree, until end: Int64,
+        _ families: inout ValkeyFamilies, _ problems: inout [String]
     ) throws(ServiceError) -> ServiceError? {
-        var milliseconds = milliseconds
         if let session = sessions[target] {
             do throws(ServiceError) {
-                session.extend(milliseconds: milliseconds)
+                session.extend(milliseconds: millisecondsLeft(until: end))
                 return try session.read(target.keys, now: now, &families, &problems)
             } catch {
                 sessions[target] = nil
                 switch error {
-                case .connection, .closed: milliseconds = min(milliseconds, Self.againMilliseconds)
+                case .connection, .closed: break
                 case .timeout, .refused, .malformed: throw error
                 }
             }
         }
         let socket = try ServiceSocket(
-            target.address, clock: clock, milliseconds: milliseconds)
+            target.address, clock: clock, milliseconds: millisecondsLeft(until: end))
         let session = try ValkeySession(socket, target, tree: tree)
         let failure = try session.read(target.keys, now: now, &families, &problems)
         sessions[target] = session
         return failure
+    }
+
+    private func millisecondsLeft(until end: Int64) -> Int64 {
+        max(0, end - clock.monotonicNanoseconds) / 1_000_000
     }
 
     /// The failure without the address, which leads the line, and what to do about it.

@@ -3,7 +3,6 @@ import World
 
 /// A connection to one server, and what it was found to take. One thread at a time.
 final class ValkeySession {
-    private static let secretBytesMax = 4_096
     /// Codes by which a server says that the agent may not ask.
     static let accessCodes: Set<String> = ["NOAUTH", "WRONGPASS", "NOPERM"]
 
@@ -22,27 +21,15 @@ final class ValkeySession {
         _ socket: ServiceSocket, _ target: ValkeyTarget, tree: any WorldFileTree
     ) throws(ServiceError) {
         client = RESPClient(socket)
-        switch Self.secret(target.secretPath, tree) {
-        case .success(let password):
-            if let password { refusal = try Self.logIn(client, target.user, password) }
-        case .failure(let error):
-            refusal = .refused(target.address, code: "NOAUTH", message: "\(error)")
-        }
-        _ = try client.ask("CLIENT", "SETNAME", "petrel-agent")
-    }
-
-    /// The first line of the file; nil where there is no file.
-    private static func secret(
-        _ path: String?, _ tree: any WorldFileTree
-    ) -> Result<String?, FileError> {
-        guard let path else { return .success(nil) }
-        do throws(FileError) {
-            let bytes = try tree.contents(path, bytesMax: secretBytesMax)
-            let line = ProcText.trimmed(bytes.prefix { $0 != 10 && $0 != 13 })
-            return .success(line.isEmpty ? nil : ProcText.string(line))
+        let password: String?
+        do throws(ServiceError) {
+            password = try ServiceSecret.read(target.secretPath, tree, for: target.address)
         } catch {
-            return error.errno == 2 ? .success(nil) : .failure(error)
+            password = nil
+            refusal = error
         }
+        if let password { refusal = try Self.logIn(client, target.user, password) }
+        _ = try client.ask("CLIENT", "SETNAME", "petrel-agent")
     }
 
     /// Nil where the server lets the agent in. The server's message is left out: it may repeat the

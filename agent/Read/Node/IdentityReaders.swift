@@ -1,84 +1,28 @@
-import Glibc
 package import Model
 package import World
 
-/// The random number generator's pool. Source: node_exporter 1.12 `entropy_linux.go`.
-package struct EntropyReader: NodeReader {
-    package let name = "entropy"
-    private let tree: any WorldFileTree
-    private let paths: NodePaths
+/// `node_uname_info`, whose `nodename` ties dashboards to a host. Source: node_exporter 1.12 `uname.go`.
+package struct IdentityReader: NodeReader {
+    package let name = "uname"
+    private let host: any HostCalls
 
-    package init(tree: any WorldFileTree, paths: NodePaths) {
-        self.tree = tree
-        self.paths = paths
-    }
+    package init(host: any HostCalls) { self.host = host }
 
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
-        let available = paths.proc("sys/kernel/random/entropy_avail")
-        let size = paths.proc("sys/kernel/random/poolsize")
+        let identity = try host.identity()
         return [
-            .gauge(
-                "node_entropy_available_bits", help: "Bits of available entropy.",
-                try KernelFile.number(try tree.bytes(available), path: available)),
-            .gauge(
-                "node_entropy_pool_size_bits", help: "Bits of entropy pool.",
-                try KernelFile.number(try tree.bytes(size), path: size)),
+            MetricFamily(
+                "node_uname_info", .gauge,
+                help: "Labeled system information as provided by the uname system call.",
+                points: [
+                    .init(
+                        [
+                            "sysname": identity.system, "release": identity.release,
+                            "version": identity.version, "machine": identity.machine,
+                            "nodename": identity.node, "domainname": identity.domain,
+                        ], 1)
+                ])
         ]
-    }
-}
-
-/// Open files of the whole host from `/proc/sys/fs/file-nr`. Source: node_exporter 1.12 `filefd_linux.go`.
-package struct FileDescriptorReader: NodeReader {
-    package let name = "filefd"
-    private let tree: any WorldFileTree
-    private let paths: NodePaths
-
-    package init(tree: any WorldFileTree, paths: NodePaths) {
-        self.tree = tree
-        self.paths = paths
-    }
-
-    package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
-        let path = paths.proc("sys/fs/file-nr")
-        // The second number, free files, has been zero since Linux 2.6.
-        let fields = ProcText.fields(try tree.bytes(path)[...])
-        guard fields.count >= 3, let allocated = ProcText.number(fields[0]),
-            let maximum = ProcText.number(fields[2])
-        else { throw .malformed(path: path, detail: "fewer than three numbers") }
-        return [
-            .gauge(
-                "node_filefd_allocated", help: "File descriptor statistics: allocated.", allocated),
-            .gauge("node_filefd_maximum", help: "File descriptor statistics: maximum.", maximum),
-        ]
-    }
-}
-
-/// Tasks that the kernel has found hung since it booted. Source: node_exporter 1.12 `kernel_hung_linux.go`.
-package struct HungTaskReader: NodeReader {
-    package let name = "kernel_hung"
-    private let tree: any WorldFileTree
-    private let paths: NodePaths
-    private let hasAlias: Bool
-
-    /// `hasAlias` gives the count under a second name too, `node_kernel_hung_tasks`, which node_exporter has not:
-    /// Grafana's dashboard 1860 asks for that one.
-    package init(tree: any WorldFileTree, paths: NodePaths, hasAlias: Bool = true) {
-        self.tree = tree
-        self.paths = paths
-        self.hasAlias = hasAlias
-    }
-
-    /// No families where the kernel keeps no such count: an older one, or without `CONFIG_DETECT_HUNG_TASK`.
-    package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
-        let path = paths.proc("sys/kernel/hung_task_detect_count")
-        guard let bytes = try tree.bytesIfPresent(path) else { return [] }
-        let count = try KernelFile.number(bytes, path: path)
-        let help = "Total number of tasks that have been detected as hung since the system booted."
-        let families: [MetricFamily] = [
-            .counter("node_kernel_hung_tasks_total", help: help, count)
-        ]
-        return hasAlias
-            ? families + [.counter("node_kernel_hung_tasks", help: help, count)] : families
     }
 }
 
@@ -161,11 +105,13 @@ package struct OSReleaseReader: NodeReader {
     }
 }
 
-/// The computer's maker, model and serials from `/sys/class/dmi/id`. Source: node_exporter 1.12 `dmi.go`.
+/// The computer's maker, model and serials from `/sys/class/dmi/id`, read once: they don't change while it runs.
+/// Source: node_exporter 1.12 `dmi.go`.
 package struct DMIReader: NodeReader {
     package let name = "dmi"
     private let tree: any WorldFileTree
     private let paths: NodePaths
+    private let kept = KeptReadings<[MetricFamily]>()
 
     package init(tree: any WorldFileTree, paths: NodePaths) {
         self.tree = tree
@@ -183,10 +129,14 @@ package struct DMIReader: NodeReader {
     /// A file that can't be read (only root may read the serials) is left out; no families where none can.
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
         let folder = paths.sys("class/dmi/id")
+        return try kept.value(folder) { () throws(ReadError) in try families(folder) } ?? []
+    }
+
+    private func families(_ folder: String) throws(ReadError) -> [MetricFamily] {
         var found: [Label] = []
         for label in Self.labels {
             let file = label == "system_vendor" ? "sys_vendor" : label
-            guard let text = tree.sysText("\(folder)/\(file)") else { continue }
+            guard let text = try tree.sysText("\(folder)/\(file)") else { continue }
             found.append(Label(label, Self.collapsed(text)))
         }
         guard !found.isEmpty else { return [] }
@@ -208,17 +158,6 @@ package struct DMIReader: NodeReader {
             collapsed.append(scalar)
         }
         return String(collapsed)
-    }
-}
-
-/// Small files of the kernel. Source: Prometheus' procfs library, `internal/util`.
-enum KernelFile {
-    /// The one whole number that the file's content is.
-    static func number(_ bytes: [UInt8], path: String) throws(ReadError) -> Double {
-        guard let number = ProcText.number(ProcText.stripped(bytes[...])) else {
-            throw .malformed(path: path, detail: "no whole number")
-        }
-        return number
     }
 }
 

@@ -1,78 +1,6 @@
 package import Model
 package import World
 
-/// `node_uname_info`, whose `nodename` ties dashboards to a host. Source: node_exporter 1.12 `uname.go`.
-package struct IdentityReader: NodeReader {
-    package let name = "uname"
-    private let host: any HostCalls
-
-    package init(host: any HostCalls) { self.host = host }
-
-    package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
-        let identity = try host.identity()
-        return [
-            MetricFamily(
-                "node_uname_info", .gauge,
-                help: "Labeled system information as provided by the uname system call.",
-                points: [
-                    .init(
-                        [
-                            "sysname": identity.system, "release": identity.release,
-                            "version": identity.version, "machine": identity.machine,
-                            "nodename": identity.node, "domainname": identity.domain,
-                        ], 1)
-                ])
-        ]
-    }
-}
-
-/// The wall clock, the zone and the kernel's clock sources. Source: node_exporter 1.12 `time.go`.
-package struct TimeReader: NodeReader {
-    package let name = "time"
-    private let tree: any WorldFileTree
-    private let paths: NodePaths
-    private let host: any HostCalls
-
-    package init(tree: any WorldFileTree, paths: NodePaths, host: any HostCalls) {
-        self.tree = tree
-        self.paths = paths
-        self.host = host
-    }
-
-    package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
-        let zone = host.zone(at: now)
-        var available = MetricFamily(
-            "node_time_clocksource_available_info", .gauge,
-            help: "Available clocksources read from '/sys/devices/system/clocksource'.")
-        var current = MetricFamily(
-            "node_time_clocksource_current_info", .gauge,
-            help: "Current clocksource read from '/sys/devices/system/clocksource'.")
-        let folder = paths.sys("devices/system/clocksource")
-        for entry in ((try? tree.list(folder)) ?? []).sorted(by: bytesPrecede) {
-            guard entry.hasPrefix("clocksource") else { continue }
-            let device = String(entry.dropFirst("clocksource".count))
-            let names = tree.firstLine("\(folder)/\(entry)/available_clocksource") ?? ""
-            for name in names.split(separator: " ") {
-                available.points.append(
-                    .init(.two("clocksource", String(name), "device", device), 1))
-            }
-            if let name = tree.firstLine("\(folder)/\(entry)/current_clocksource"), !name.isEmpty {
-                current.points.append(.init(.two("clocksource", name, "device", device), 1))
-            }
-        }
-        return [
-            .gauge(
-                "node_time_seconds", help: "System time in seconds since epoch (1970).",
-                Double(now.rawValue) / 1e9),
-            MetricFamily(
-                "node_time_zone_offset_seconds", .gauge,
-                help: "System time zone offset in seconds.",
-                points: [.init(.one("time_zone", zone.name), Double(zone.offsetSeconds))]),
-            available, current,
-        ]
-    }
-}
-
 /// The agent's own process, under the names that every Prometheus client uses, and its build.
 /// Source: client_golang 1.23 `process_collector_linux.go`.
 package struct ProcessReader: NodeReader {
@@ -81,6 +9,8 @@ package struct ProcessReader: NodeReader {
     private let version: String
     private let revision: String
     private let pageBytes: Double
+    /// The start time does not change, but the clock that it is told by is set now and then.
+    private let start = HeldReading()
 
     /// The agent sees itself below `/proc` whatever the host's paths are. `pageBytes` is the kernel's page.
     package init(
@@ -94,14 +24,15 @@ package struct ProcessReader: NodeReader {
 
     package func read(now: TimestampNS) throws(ReadError) -> [MetricFamily] {
         let path = "/proc/self/stat"
-        let bytes = try tree.bytes(path)
+        let bytes: [UInt8]
+        do { bytes = try tree.piece(path) } catch { throw .file(error) }
         // The command in parentheses may hold anything: fields are counted after the last one.
         guard let close = bytes.lastIndex(of: UInt8(ascii: ")")) else {
             throw .malformed(path: path, detail: "no command")
         }
         let fields = ProcText.fields(bytes[(close + 1)...])
         guard fields.count > 21, let user = ProcText.number(fields[11]),
-            let system = ProcText.number(fields[12]), let start = ProcText.number(fields[19]),
+            let system = ProcText.number(fields[12]), let ticks = ProcText.number(fields[19]),
             let virtual = ProcText.number(fields[20]), let resident = ProcText.number(fields[21])
         else { throw .malformed(path: path, detail: "fewer than 24 fields") }
         var families: [MetricFamily] = [
@@ -114,13 +45,7 @@ package struct ProcessReader: NodeReader {
             .gauge(
                 "process_virtual_memory_bytes", help: "Virtual memory size in bytes.", virtual),
         ]
-        if let boot = bootSeconds() {
-            families.append(
-                .gauge(
-                    "process_start_time_seconds",
-                    help: "Start time of the process since unix epoch in seconds.",
-                    boot + start / 100))
-        }
+        families += start.families(now: now) { (startTime(ticks), []) }
         if let descriptors = try? tree.list("/proc/self/fd") {
             families.append(
                 .gauge(
@@ -132,13 +57,21 @@ package struct ProcessReader: NodeReader {
         return families
     }
 
-    private func bootSeconds() -> Double? {
-        guard let bytes = try? tree.contents("/proc/stat") else { return nil }
+    /// Of a process that began `ticks` hundredths of a second after the host.
+    private func startTime(_ ticks: Double) -> [MetricFamily] {
+        guard let bytes = try? tree.contents("/proc/stat") else { return [] }
         var boot: Double?
         ProcText.forEachLine(bytes) { line in
             if ProcText.hasPrefix(line, "btime ") { boot = ProcText.number(line.dropFirst(6)) }
         }
-        return boot
+        return boot.map {
+            [
+                .gauge(
+                    "process_start_time_seconds",
+                    help: "Start time of the process since unix epoch in seconds.", $0 + ticks / 100
+                )
+            ]
+        } ?? []
     }
 
     private func limits() -> [MetricFamily] {

@@ -20,10 +20,11 @@ final class HeldReading: Sendable {
     var problems: [String] { state.withLock { $0.problems } }
 
     /// The families of the last reading where it is younger than a minute, else those of `body`, which is called
-    /// outside of any lock. A clock that was set back makes a reading old.
-    func families(
-        now: TimestampNS, _ body: () -> (families: [MetricFamily], problems: [String])
-    ) -> [MetricFamily] {
+    /// outside of any lock; a reading that fails is not kept. A clock that was set back makes a reading old.
+    func families<Failure: Error>(
+        now: TimestampNS,
+        _ body: () throws(Failure) -> (families: [MetricFamily], problems: [String])
+    ) throws(Failure) -> [MetricFamily] {
         let fresh = state.withLock { state -> [MetricFamily]? in
             guard let readAt = state.readAt, readAt <= now,
                 now < readAt.advanced(byNanoseconds: Self.ageMaxNanoseconds)
@@ -31,7 +32,7 @@ final class HeldReading: Sendable {
             return state.families
         }
         if let fresh { return fresh }
-        let (families, problems) = body()
+        let (families, problems) = try body()
         let kept = Array(problems.prefix(Self.problemsMax))
         state.withLock { $0 = State(families: families, problems: kept, readAt: now) }
         return families
