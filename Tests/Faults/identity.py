@@ -83,7 +83,7 @@ def within(what, seconds, condition):
 def copied_disk(fleet, copy):
     """The copy is refused while the original streams, and streams by itself once it has a name of its own."""
     state = copy.state
-    shutil.copytree(fleet.state, state)
+    shutil.copytree(fleet.state, state, ignore=shutil.ignore_patterns("*.sock"))
     writer = Writer(fleet)
     writer.start()
     wait_until("first lines stored", 60, lambda: int(fleet.sql("SELECT count(*) FROM petrel.log")) > 0)
