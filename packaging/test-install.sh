@@ -155,7 +155,7 @@ join() {
 }
 # The names of all series, and the values of those that stand still: what differs is what the unit hides. Outside is a unit
 # without limits: this host is a container, whose own hold for both.
-compare_readers='series() { grep -v "^#" | grep -vE "^(petrel_agent|process_|node_scrape_collector_duration)|petrel-compare" |
+compare_readers='series() { grep -v "^#" | grep -vE "^(petrel_agent|process_|node_scrape_collector_duration|node_processes_state.state=.R)|petrel-compare" |
         sed -E "/^node_(filesystem_(readonly|size_bytes)|memory_MemTotal|uname_info|scrape_collector_success|timex_sync_status)/! s/ [^ ]*$//" | sort -u; }
     curl -fsS http://127.0.0.1:9100/metrics | series >/tmp/in
     systemd-run -q --wait --pipe --collect --unit=petrel-compare petrel-agent metrics | series >/tmp/out
