@@ -131,12 +131,15 @@ let engines: [Target] = [
 
 // Layer 3: pure parts that the collector and the command line share.
 let shared: [Target] = [
-    library("LogQL", ["Model", "LinearRegex", "QueryMath", "LogQLSyntax"]),
+    library(
+        "LogQL",
+        ["Model", "LinearRegex", "QueryMath", "GoTemplate", "JSONReading", "LogQLSyntax"]),
     library(
         "Rules",
         ["Model", "Storage", "QueryMath", "GoTemplate", "PromQLSyntax", "YAMLDocument"]),
     library("Routing", ["Model", "LinearRegex", "GoTemplate", "YAMLDocument"]),
     library("PromQLScript", ["Model", "LinearRegex", "QueryMath", "PromQLSyntax", "PromQL"]),
+    library("LogQLScript", ["Model", "LinearRegex", "QueryMath", "LogQLSyntax", "LogQL"]),
     library(
         "Startup",
         [
@@ -218,8 +221,8 @@ let web: [Target] = [
         "CollectorWeb", at: "collector/Web",
         [
             "Model", "World", "Storage", "QueryMath", "Exposition", "Gzip", "RemoteWrite", "OTLP",
-            "PromQLSyntax", "PromQL", "Startup", "CollectorQuery", hummingbird, nioCore,
-            nioPosix, log, lifecycle,
+            "PromQLSyntax", "PromQL", "LogQL", "Startup", "CollectorQuery", hummingbird,
+            nioCore, nioPosix, log, lifecycle,
         ])
 ]
 
@@ -245,8 +248,8 @@ let programs: [Target] = [
     program(
         "petrel", at: "Sources/PetrelCLI",
         [
-            "Model", "World", "WorldLive", "PromQLScript", arguments, httpClient, nioCore,
-            nioHTTP1, nioSSL,
+            "Model", "World", "WorldLive", "PromQLScript", "LogQLScript", arguments, httpClient,
+            nioCore, nioHTTP1, nioSSL,
         ]),
     // For development alone: in no package. `make bench` runs it.
     program(
@@ -277,7 +280,7 @@ let checks: [Target] = [
     tests("LinearRegexTests", ["LinearRegex"]),
     tests("PromQLSyntaxTests", ["Model", "PromQLSyntax"]),
     tests("LogQLSyntaxTests", ["Model", "LogQLSyntax"]),
-    tests("LogQLTests", ["Model", "LogQLSyntax", "LogQL"]),
+    tests("LogQLTests", ["Model", "LogQLSyntax", "LogQL", "LogQLScript"]),
     tests(
         "CollectorQueryTests",
         ["Model", "World", "Storage", "PromQLSyntax", "PromQL", "LogQL", "CollectorQuery"]),

@@ -98,7 +98,8 @@ struct GoFormat {
     private func isNumber(_ value: TemplateValue) -> Bool {
         switch value.plain {
         case .int, .float: true
-        case .null, .bool, .string, .list, .map, .stringMap, .time, .duration, .object, .function:
+        case .null, .bool, .string, .list, .map, .stringMap, .record, .instant, .duration, .object,
+            .function:
             false
         }
     }
@@ -128,7 +129,7 @@ struct GoFormat {
         case .duration(let nanoseconds):
             if verb == "d" { return "\(nanoseconds)" }
             return string(GoTime.duration(nanoseconds), verb, directive) ?? bad
-        case .time(let time): return string(GoTime.text(time), verb, directive) ?? bad
+        case .instant(let time): return string(GoTime.text(time), verb, directive) ?? bad
         case .null: return verb == "v" ? "<nil>" : bad
         case .list(let items):
             return "[" + items.map { text($0, verb, directive) }.joined(separator: " ") + "]"
@@ -144,7 +145,7 @@ struct GoFormat {
                     "\(text(.string($0.key), verb, directive)):"
                         + text(.string($0.value), verb, directive)
                 }.joined(separator: " ") + "]"
-        case .object, .function: return verb == "v" || verb == "s" ? value.text : bad
+        case .object, .function, .record: return verb == "v" || verb == "s" ? value.text : bad
         }
     }
 

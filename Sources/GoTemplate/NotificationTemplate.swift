@@ -230,9 +230,8 @@ package struct NotificationTemplate: Sendable {
             },
             "now": TemplateFunction(0...0) { _ in .time(environment.now.nanoseconds) },
             "since": TemplateFunction(1...1) { (a) throws(GoTemplateError) in
-                let now = environment.now.nanoseconds.rawValue
-                let (past, overflow) = now.subtractingReportingOverflow(try time(a[0]).rawValue)
-                return .duration(nanoseconds: overflow ? .max : past)
+                let now = GoInstant(environment.now.nanoseconds)
+                return .duration(nanoseconds: now.nanoseconds(since: try time(a[0])))
             },
             "date": TemplateFunction(2...2) { (a) throws(GoTemplateError) in
                 .string(GoTime.format(try time(a[1]), try a[0].requireString()))
@@ -240,15 +239,15 @@ package struct NotificationTemplate: Sendable {
             "tz": TemplateFunction(2...2) { (a) throws(GoTemplateError) in
                 let zone = try a[0].requireString()
                 guard zone == "UTC" else { throw .function("only the time zone UTC is known") }
-                return .time(try time(a[1]))
+                return .instant(try time(a[1]))
             },
             "safeUrl": TemplateFunction(1...1) { $0[0] },
             "toJson": TemplateFunction(1...1) { .string(TemplateEscape.json($0[0])) },
         ]
     }
 
-    private static func time(_ value: TemplateValue) throws(GoTemplateError) -> TimestampNS {
-        guard case .time(let time) = value else {
+    private static func time(_ value: TemplateValue) throws(GoTemplateError) -> GoInstant {
+        guard case .instant(let time) = value else {
             throw .function("expected a time, got \(value.typeName)")
         }
         return time

@@ -215,7 +215,7 @@ package enum PrometheusFunctions {
         case .string(let text):
             if let number = Double(text) { return number }
             throw .function("can't read \(GoFormat.quoted(text)) as a number")
-        case .null, .bool, .list, .map, .stringMap, .time, .object, .function:
+        case .null, .bool, .list, .map, .stringMap, .record, .instant, .object, .function:
             throw .function("can't convert \(value.typeName) to float")
         }
     }
@@ -242,7 +242,7 @@ package enum PrometheusFunctions {
             "humanizeTimestamp": TemplateFunction(1...1) { (a) throws(GoTemplateError) in
                 let seconds = try number(a[0])
                 guard seconds.isFinite else { return .string(GoFloat.shortest(seconds)) }
-                return .string(GoTime.text(try time(seconds)))
+                return .string(GoTime.text(GoInstant(try time(seconds))))
             },
             "toTime": TemplateFunction(1...1) { (a) throws(GoTemplateError) in
                 .time(try time(number(a[0])))

@@ -32,7 +32,7 @@ enum TemplateBuiltins {
         "println": TemplateFunction(any) { a in
             .string(a.map(\.printed).joined(separator: " ") + "\n")
         },
-        "printf": TemplateFunction(1...Int.max) { (a) throws(GoTemplateError) in
+        "printf": TemplateFunction([.string], restMax: .max) { (a) throws(GoTemplateError) in
             var format = GoFormat(try a[0].requireString(), Array(a.dropFirst()))
             return .string(format.run())
         },
@@ -91,7 +91,7 @@ enum TemplateBuiltins {
         case .list(let items): return items.count
         case .map(let entries): return entries.count
         case .stringMap(let entries): return entries.count
-        case .null, .bool, .int, .float, .time, .duration, .object, .function:
+        case .null, .bool, .int, .float, .record, .instant, .duration, .object, .function:
             throw .function("len of type \(value.typeName)")
         }
     }
@@ -109,7 +109,7 @@ enum TemplateBuiltins {
         case .map(let entries): return entries[try key.requireString()] ?? .null
         case .stringMap(let entries): return .string(entries[try key.requireString()] ?? "")
         case .null: throw .function("index of untyped nil")
-        case .bool, .int, .float, .time, .duration, .object, .function:
+        case .bool, .int, .float, .record, .instant, .duration, .object, .function:
             throw .function("can't index item of type \(value.typeName)")
         }
     }
@@ -143,7 +143,8 @@ enum TemplateBuiltins {
             return .string(
                 String(decoding: Array(text.utf8)[bounds[0]..<bounds[1]], as: UTF8.self))
         case .list(let items): return .list(Array(items[bounds[0]..<bounds[1]]))
-        case .null, .bool, .int, .float, .map, .stringMap, .time, .duration, .object, .function:
+        case .null, .bool, .int, .float, .map, .stringMap, .record, .instant, .duration, .object,
+            .function:
             throw .function("can't slice item of type \(a[0].typeName)")
         }
     }
@@ -159,7 +160,7 @@ enum TemplateBuiltins {
         case (.int(let a), .int(let b)): return a == b
         case (.float(let a), .float(let b)): return a == b
         case (.string(let a), .string(let b)): return a == b
-        case (.time(let a), .time(let b)): return a == b
+        case (.instant(let a), .instant(let b)): return a == b
         case (.duration(let a), .duration(let b)): return a == b
         default: throw incomparable(a, b)
         }

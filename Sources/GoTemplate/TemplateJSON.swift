@@ -12,7 +12,8 @@ extension TemplateEscape {
         case .list(let items): return "[" + items.map(json).joined(separator: ",") + "]"
         case .map(let entries): return object(entries)
         case .stringMap(let entries): return object(entries.mapValues { .string($0) })
-        case .time(let time): return jsonString(RFC3339.text(time))
+        case .record: return "{}"
+        case .instant(let time): return jsonString(GoTime.format(time, GoTime.rfc3339Nano))
         case .duration(let nanoseconds): return String(nanoseconds)
         case .object(let item): return item.base.map(json) ?? object(item.fields)
         }

@@ -15,10 +15,18 @@ struct TemplateToken: Sendable, Equatable {
         case int(Int)
         case float(Double)
         case declare, assign, pipe, open, close, comma
+        /// A printable character that means nothing.
+        case other
+        /// What could not be read: our words and Go's. Nothing comes after it.
+        case fault(String, go: String)
     }
 
     var kind: Kind
     var line: Int
+    /// Offset of its first byte in the template.
+    var start: Int
+    /// As written.
+    var text: String
     /// Whether white space comes before it: `.A.B` is one operand, `.A .B` are two.
     var isSpaced: Bool
 }
@@ -28,10 +36,19 @@ struct TemplateLexer {
     private let bytes: [UInt8]
     private var at = 0
     private var line = 1
+    private var openCount = 0
+    private var isBroken = false
+
+    /// A token that can't be read; ours and Go's words.
+    private struct Unreadable: Error {
+        var message: String
+        var go: String
+    }
 
     init(_ text: String) { bytes = Array(text.utf8) }
 
-    mutating func items() throws(GoTemplateError) -> [TemplateItem] {
+    /// What can't be read is the last token of the last action, so that errors before it come first, as in Go.
+    mutating func items() -> [TemplateItem] {
         var items: [TemplateItem] = []
         var trimsNext = false
         while at < bytes.count {
@@ -51,8 +68,9 @@ struct TemplateLexer {
             if !text.isEmpty { items.append(.text(String(decoding: text, as: UTF8.self))) }
             guard isAction else { break }
             let actionLine = line
-            let tokens = try action(trimsNext: &trimsNext)
+            let tokens = action(trimsNext: &trimsNext)
             if let tokens { items.append(.action(tokens, line: actionLine)) }
+            if isBroken { break }
         }
         return items
     }
@@ -84,57 +102,89 @@ struct TemplateLexer {
     }
 
     /// The tokens up to `}}`; nil for a comment.
-    private mutating func action(
-        trimsNext: inout Bool
-    ) throws(GoTemplateError) -> [TemplateToken]? {
-        let startLine = line
+    private mutating func action(trimsNext: inout Bool) -> [TemplateToken]? {
         var spaced = at < bytes.count && Self.isSpace(bytes[at])
+        let start = at
         skipSpace()
-        let isComment = starts("/*")
-        if isComment {
-            while at < bytes.count, !starts("*/") { step() }
-            guard at < bytes.count else {
-                throw .syntax(line: startLine, message: "unclosed comment")
-            }
-            at += 2
-            spaced = at < bytes.count && Self.isSpace(bytes[at])
-            skipSpace()
-        }
         var tokens: [TemplateToken] = []
-        while true {
-            if starts("}}") {
-                at += 2
-                return isComment ? nil : tokens
+        openCount = 0
+        do throws(Unreadable) {
+            if starts("/*") {
+                try skipComment(trimsNext: &trimsNext)
+                return nil
             }
-            if spaced, starts("-}}") {
-                at += 3
-                trimsNext = true
-                return isComment ? nil : tokens
+            while true {
+                if starts("}}") || (spaced && starts("-}}")) {
+                    guard openCount == 0 else {
+                        throw Unreadable(message: "`)` is missing", go: "unclosed left paren")
+                    }
+                    trimsNext = starts("-")
+                    at += trimsNext ? 3 : 2
+                    return tokens
+                }
+                guard at < bytes.count else {
+                    throw Unreadable(
+                        message: "unclosed action: `}}` is missing", go: "unclosed action")
+                }
+                let (tokenLine, tokenStart) = (line, at)
+                let kind = try token()
+                tokens.append(
+                    TemplateToken(
+                        kind: kind, line: tokenLine, start: tokenStart,
+                        text: String(decoding: bytes[tokenStart..<at], as: UTF8.self),
+                        isSpaced: spaced))
+                spaced = at < bytes.count && Self.isSpace(bytes[at])
+                skipSpace()
             }
-            guard at < bytes.count else {
-                throw .syntax(line: startLine, message: "unclosed action: `}}` is missing")
-            }
-            guard !isComment else {
-                throw .syntax(line: line, message: "a comment must end the action: `*/}}`")
-            }
-            let tokenLine = line
-            let kind = try token()
-            tokens.append(TemplateToken(kind: kind, line: tokenLine, isSpaced: spaced))
-            spaced = at < bytes.count && Self.isSpace(bytes[at])
-            skipSpace()
+        } catch {
+            isBroken = true
+            tokens.append(
+                TemplateToken(
+                    kind: .fault(error.message, go: error.go), line: line, start: start, text: "",
+                    isSpaced: true))
+            return tokens
         }
     }
 
-    private mutating func token() throws(GoTemplateError) -> TemplateToken.Kind {
+    private mutating func skipComment(trimsNext: inout Bool) throws(Unreadable) {
+        while at < bytes.count, !starts("*/") { step() }
+        guard at < bytes.count else {
+            throw Unreadable(message: "unclosed comment", go: "unclosed comment")
+        }
+        at += 2
+        let spaced = at < bytes.count && Self.isSpace(bytes[at])
+        skipSpace()
+        if starts("}}") {
+            at += 2
+        } else if spaced, starts("-}}") {
+            at += 3
+            trimsNext = true
+        } else {
+            throw Unreadable(
+                message: "a comment must end the action: `*/}}`",
+                go: "comment ends before closing delimiter")
+        }
+    }
+
+    private mutating func token() throws(Unreadable) -> TemplateToken.Kind {
         let byte = bytes[at]
         switch byte {
-        case UInt8(ascii: "("): return single(.open)
-        case UInt8(ascii: ")"): return single(.close)
+        case UInt8(ascii: "("):
+            openCount += 1
+            return single(.open)
+        case UInt8(ascii: ")"):
+            openCount -= 1
+            guard openCount >= 0 else {
+                throw Unreadable(message: "unexpected `)`", go: "unexpected right paren")
+            }
+            return single(.close)
         case UInt8(ascii: "|"): return single(.pipe)
         case UInt8(ascii: ","): return single(.comma)
         case UInt8(ascii: "="): return single(.assign)
         case UInt8(ascii: ":"):
-            guard starts(":=") else { throw .syntax(line: line, message: "expected `:=`") }
+            guard starts(":=") else {
+                throw Unreadable(message: "expected `:=`", go: "expected :=")
+            }
             at += 2
             return .declare
         case UInt8(ascii: "\""): return .string(try quoted())
@@ -153,8 +203,12 @@ struct TemplateLexer {
         default:
             let name = word()
             guard !name.isEmpty else {
-                let scalar = Character(Unicode.Scalar(byte))
-                throw .syntax(line: line, message: "unexpected `\(scalar)` in an action")
+                let scalar = Unicode.Scalar(byte)
+                if (33...126).contains(byte) { return single(.other) }
+                let code = String(byte, radix: 16, uppercase: true)
+                throw Unreadable(
+                    message: "unexpected `\(Character(scalar))` in an action",
+                    go: "unrecognized character in action: U+00" + (byte < 16 ? "0" : "") + code)
             }
             return .word(name)
         }
@@ -171,7 +225,7 @@ struct TemplateLexer {
         return String(decoding: bytes[start..<at], as: UTF8.self)
     }
 
-    private mutating func number() throws(GoTemplateError) -> TemplateToken.Kind {
+    private mutating func number() throws(Unreadable) -> TemplateToken.Kind {
         let start = at
         if bytes[at] == 43 || bytes[at] == 45 { at += 1 }
         while at < bytes.count {
@@ -189,36 +243,42 @@ struct TemplateLexer {
         if let value = Int(text) { return .int(value) }
         guard let first = digits.first, first.isNumber || first == ".", let value = Double(text),
             value.isFinite
-        else { throw .syntax(line: line, message: "bad number `\(text)`") }
+        else {
+            let written = String(decoding: bytes[start..<at], as: UTF8.self)
+            throw Unreadable(
+                message: "bad number `\(text)`",
+                go: "bad number syntax: \(GoFormat.quoted(written))")
+        }
         return .float(value)
     }
 
-    private mutating func raw() throws(GoTemplateError) -> String {
-        let startLine = line
+    private mutating func raw() throws(Unreadable) -> String {
         at += 1
         let start = at
         while at < bytes.count, bytes[at] != UInt8(ascii: "`") { step() }
         guard at < bytes.count else {
-            throw .syntax(line: startLine, message: "unterminated raw string")
+            throw Unreadable(
+                message: "unterminated raw string", go: "unterminated raw quoted string")
         }
         at += 1
         return String(decoding: bytes[start..<(at - 1)].filter { $0 != 13 }, as: UTF8.self)
     }
 
-    private mutating func quoted() throws(GoTemplateError) -> String {
+    private mutating func quoted() throws(Unreadable) -> String {
         at += 1
         var text: [UInt8] = []
         while at < bytes.count, bytes[at] != UInt8(ascii: "\""), bytes[at] != 10 {
             text += try unit()
         }
         guard at < bytes.count, bytes[at] != 10 else {
-            throw .syntax(line: line, message: "unterminated string")
+            throw Unreadable(
+                message: "unterminated string", go: "unterminated quoted string")
         }
         at += 1
         return String(decoding: text, as: UTF8.self)
     }
 
-    private mutating func character() throws(GoTemplateError) -> Int {
+    private mutating func character() throws(Unreadable) -> Int {
         at += 1
         var text: [UInt8] = []
         while at < bytes.count, bytes[at] != UInt8(ascii: "'"), bytes[at] != 10 {
@@ -226,18 +286,22 @@ struct TemplateLexer {
         }
         let scalars = String(decoding: text, as: UTF8.self).unicodeScalars
         guard at < bytes.count, bytes[at] != 10, scalars.count == 1, let scalar = scalars.first
-        else { throw .syntax(line: line, message: "malformed character constant") }
+        else {
+            throw Unreadable(
+                message: "malformed character constant", go: "unterminated character constant")
+        }
         at += 1
         return Int(scalar.value)
     }
 
     /// One byte, or an escape of Go's string literals.
-    private mutating func unit() throws(GoTemplateError) -> [UInt8] {
+    private mutating func unit() throws(Unreadable) -> [UInt8] {
         let byte = bytes[at]
         at += 1
         guard byte == UInt8(ascii: "\\") else { return [byte] }
         guard at < bytes.count else {
-            throw .syntax(line: line, message: "unterminated string")
+            throw Unreadable(
+                message: "unterminated string", go: "unterminated quoted string")
         }
         let escape = bytes[at]
         at += 1
@@ -256,22 +320,22 @@ struct TemplateLexer {
         case UInt8(ascii: "0")...UInt8(ascii: "7"):
             at -= 1
             return [UInt8(truncatingIfNeeded: try code(3, radix: 8))]
-        default: throw .syntax(line: line, message: "unknown escape in a string")
+        default: throw Unreadable(message: "unknown escape in a string", go: "invalid syntax")
         }
     }
 
-    private mutating func code(_ count: Int, radix: Int) throws(GoTemplateError) -> UInt32 {
+    private mutating func code(_ count: Int, radix: Int) throws(Unreadable) -> UInt32 {
         guard at + count <= bytes.count,
             let value = UInt32(
                 String(decoding: bytes[at..<(at + count)], as: UTF8.self), radix: radix)
-        else { throw .syntax(line: line, message: "bad escape in a string") }
+        else { throw Unreadable(message: "bad escape in a string", go: "invalid syntax") }
         at += count
         return value
     }
 
-    private func scalar(_ code: UInt32) throws(GoTemplateError) -> [UInt8] {
+    private func scalar(_ code: UInt32) throws(Unreadable) -> [UInt8] {
         guard let scalar = Unicode.Scalar(code) else {
-            throw .syntax(line: line, message: "bad escape in a string")
+            throw Unreadable(message: "bad escape in a string", go: "invalid syntax")
         }
         return Array(String(Character(scalar)).utf8)
     }

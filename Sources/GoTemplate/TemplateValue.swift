@@ -13,8 +13,11 @@ package indirect enum TemplateValue: Sendable {
     case map([String: TemplateValue])
     /// As `map[string]string` under `missingkey=zero`: a missing key is the empty string.
     case stringMap([String: String])
+    /// As a `stringMap` of which only the fields are known that a template names: their values in the order of its
+    /// `GoTemplate.fieldNames`. For templates that do not use their data as a whole.
+    case record([String])
     /// An instant, UTC.
-    case time(TimestampNS)
+    case instant(GoInstant)
     case duration(nanoseconds: Int64)
     case object(TemplateObject)
     case function(TemplateFunction)
@@ -49,11 +52,55 @@ package struct TemplateFunction: Sendable {
     /// How many arguments it takes, inclusive.
     package var arity: ClosedRange<Int>
     package var body: Body
+    /// Types of the first arguments; those beyond are `rest`. Arguments are checked before `body` gets them.
+    private var parameters: [TemplateParameter] = []
+    private var rest = TemplateParameter.any
+    /// The number of the expansion's input that `body` gets behind the arguments.
+    private(set) var input: Int?
 
     package init(_ arity: ClosedRange<Int>, _ body: @escaping Body) {
         self.arity = arity
         self.body = body
     }
+
+    /// A function of `parameters`, then of at most `restMax` more arguments of type `rest`.
+    package init(
+        _ parameters: [TemplateParameter], rest: TemplateParameter = .any, restMax: Int = 0,
+        _ body: @escaping Body
+    ) {
+        let (most, overflow) = parameters.count.addingReportingOverflow(restMax)
+        arity = parameters.count...(overflow ? .max : most)
+        self.parameters = parameters
+        self.rest = rest
+        self.body = body
+    }
+
+    /// This function, with one of the inputs that each expansion is given as its last argument.
+    package func withInput(_ number: Int) -> TemplateFunction {
+        var function = self
+        function.input = number
+        return function
+    }
+
+    /// A function without arguments whose result is given with each expansion.
+    package static func input(_ number: Int) -> TemplateFunction {
+        TemplateFunction([]) { $0[0] }.withInput(number)
+    }
+
+    /// The type of argument `index`.
+    func parameter(_ index: Int) -> TemplateParameter {
+        index < parameters.count ? parameters[index] : rest
+    }
+}
+
+/// The type of an argument, as Go names it.
+package enum TemplateParameter: String, Hashable, Sendable {
+    case any = "interface {}"
+    case bool = "bool"
+    case string = "string"
+    case int = "int"
+    case float = "float64"
+    case time = "time.Time"
 }
 
 extension TemplateValue {
@@ -67,8 +114,8 @@ extension TemplateValue {
         case .string: "string"
         case .list: "[]interface {}"
         case .map: "map[string]interface {}"
-        case .stringMap: "map[string]string"
-        case .time: "time.Time"
+        case .stringMap, .record: "map[string]string"
+        case .instant: "time.Time"
         case .duration: "time.Duration"
         case .object(let object): object.typeName
         case .function: "func"
@@ -86,7 +133,7 @@ extension TemplateValue {
         case .list(let items): !items.isEmpty
         case .map(let entries): !entries.isEmpty
         case .stringMap(let entries): !entries.isEmpty
-        case .time, .function: true
+        case .instant, .function, .record: true
         case .duration(let nanoseconds): nanoseconds != 0
         case .object(let object): object.base?.isTrue ?? true
         }
@@ -109,7 +156,8 @@ extension TemplateValue {
             "map["
                 + entries.sorted { bytesPrecede($0.key, $1.key) }.map { "\($0.key):\($0.value)" }
                 .joined(separator: " ") + "]"
-        case .time(let time): GoTime.text(time)
+        case .record: "map[]"
+        case .instant(let time): GoTime.text(time)
         case .duration(let nanoseconds): GoTime.duration(nanoseconds)
         case .object(let object):
             object.base?.text
@@ -130,6 +178,9 @@ extension TemplateValue {
         if case .object(let object) = self, let base = object.base { return base.plain }
         return self
     }
+
+    /// An instant, UTC.
+    package static func time(_ time: TimestampNS) -> TemplateValue { .instant(GoInstant(time)) }
 
     /// A sample: a number, or a native histogram that prints as `histogramText` and can't be computed with.
     static func sample(_ value: Double, _ histogramText: String?) -> TemplateValue {

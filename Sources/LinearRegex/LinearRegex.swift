@@ -101,6 +101,11 @@ package final class LinearRegex: Sendable {
         return bytes.withUnsafeBufferPointer { match($0, from: 0, groups: nil) }
     }
 
+    /// Whether `text`, which is valid UTF-8, matches. Nothing is copied. O(n).
+    package func matches(utf8 text: UnsafeBufferPointer<UInt8>) -> Bool {
+        match(text, from: 0, groups: nil)
+    }
+
     /// The first match in `text` at or after byte `start`, nil where there is none. O(n).
     package func firstMatch(in text: String, from start: Int = 0) -> RegexMatch? {
         firstMatch(validBytes: Array(text.utf8), from: start)

@@ -3,24 +3,30 @@ import LogQLSyntax
 
 /// A line filter, compiled.
 struct LineMatcher: Sendable {
-    private enum Test {
-        case contains(Needle)
-        case regex(LinearRegex)
-        case pattern(LinePattern)
-    }
-
-    private let tests: [Test]
+    private let tests: [LineTest]
     private let isNegated: Bool
 
-    init(_ filter: LineFilter) throws(LogQLError) {
-        var tests: [Test] = []
+    /// Throws the reason, in Loki's words.
+    init(_ filter: LineFilter) throws(StageFault) {
+        var tests: [LineTest] = []
         for pattern in filter.patterns {
+            if pattern.isIP {
+                switch filter.operation {
+                case .contains, .notContains: break
+                case .matchesRegex, .notMatchesRegex, .matchesPattern, .notMatchesPattern:
+                    throw StageFault("ip: invalid operation")
+                }
+                tests.append(
+                    .ip(try IPPattern(String(decoding: pattern.bytes, as: UTF8.self))))
+                continue
+            }
             switch filter.operation {
-            case .contains, .notContains: tests.append(.contains(Needle(pattern)))
+            case .contains, .notContains:
+                tests.append(.contains([Needle(pattern.bytes)]))
             case .matchesRegex, .notMatchesRegex:
-                tests.append(.regex(try Self.compiled(pattern)))
+                tests.append(try .regex(pattern.bytes))
             case .matchesPattern, .notMatchesPattern:
-                tests.append(.pattern(try LinePattern(pattern)))
+                tests.append(.pattern(try LinePattern(pattern.bytes)))
             }
         }
         self.tests = tests
@@ -28,19 +34,94 @@ struct LineMatcher: Sendable {
     }
 
     func keeps(_ line: [UInt8]) -> Bool {
-        tests.contains { test in
-            switch test {
-            case .contains(let needle): needle.firstIndex(in: line) != nil
-            case .regex(let regex): regex.matches(bytes: line)
-            case .pattern(let pattern): pattern.matches(line)
-            }
-        } != isNegated
+        for test in tests where test.matches(line) { return !isNegated }
+        return isNegated
+    }
+}
+
+/// One alternative of a line filter.
+enum LineTest: Sendable {
+    case always
+    /// One of them is in the line.
+    case contains([Needle])
+    /// One of `folded` or of `exact` is in the line; `regex` decides where the folded ones can't.
+    case folded([FoldedNeedle], exact: [Needle], LinearRegex)
+    /// Lines that lack one of `required` are not looked at further.
+    case matches(LinearRegex, required: [Needle])
+    case pattern(LinePattern)
+    case ip(IPPattern)
+
+    /// An expression that may match anywhere in a line; `.` stands for line ends too. Where it asks for nothing but
+    /// texts it is not needed. Source: LogQL's documentation, "Line filter".
+    static func regex(_ bytes: [UInt8]) throws(StageFault) -> LineTest {
+        let pattern = String(decoding: bytes, as: UTF8.self)
+        let regex: LinearRegex
+        do { regex = try LinearRegex(pattern, anchored: false) } catch {
+            throw StageFault(regexErrorText(error))
+        }
+        guard let literals = RegexLiterals.parse(pattern) else {
+            return .matches(regex, required: [])
+        }
+        if let texts = literals.alternatives, texts.count <= LinearRegex.literalAlternativesMax,
+            let test = alternatives(texts, regex)
+        {
+            return test
+        }
+        let required = literals.required.filter { !$0.isFolded }.map { Needle($0.bytes) }
+        return .matches(regex, required: required)
     }
 
-    /// The expression may match anywhere, and `.` matches a line end. Source: LogQL's documentation, "Line filter".
-    private static func compiled(_ pattern: [UInt8]) throws(LogQLError) -> LinearRegex {
-        do {
-            return try LinearRegex(String(decoding: pattern, as: UTF8.self), anchored: false)
-        } catch { throw .badRegex("error parsing regexp: \(error)") }
+    private static func alternatives(
+        _ texts: [RegexLiterals.Text], _ regex: LinearRegex
+    ) -> LineTest? {
+        if texts.contains(where: \.bytes.isEmpty) { return .always }
+        let exact = texts.filter { !$0.isFolded }.map { Needle($0.bytes) }
+        guard exact.count < texts.count else { return .contains(exact) }
+        var folded: [FoldedNeedle] = []
+        for text in texts where text.isFolded {
+            guard let needle = FoldedNeedle(text.bytes) else { return nil }
+            folded.append(needle)
+        }
+        return .folded(folded, exact: exact, regex)
     }
+
+    func matches(_ line: [UInt8]) -> Bool {
+        switch self {
+        case .always: return true
+        case .contains(let needles):
+            for needle in needles where needle.firstIndex(in: line) != nil { return true }
+            return false
+        case .folded(let folded, let exact, let regex):
+            for needle in exact where needle.firstIndex(in: line) != nil { return true }
+            return line.withUnsafeBufferPointer { bytes in
+                var isSure = true
+                for needle in folded {
+                    switch needle.isFound(in: bytes) {
+                    case true?: return true
+                    case false?: break
+                    case nil: isSure = false
+                    }
+                }
+                return isSure ? false : regexMatches(regex, bytes)
+            }
+        case .matches(let regex, let required):
+            for needle in required where needle.firstIndex(in: line) == nil { return false }
+            return line.withUnsafeBufferPointer { regexMatches(regex, $0) }
+        case .pattern(let pattern): return pattern.matches(line)
+        case .ip(let pattern):
+            return line.withUnsafeBufferPointer { pattern.isFound(in: $0) }
+        }
+    }
+}
+
+/// Whether `regex` matches `bytes`, each byte that is no UTF-8 taken for U+FFFD.
+func regexMatches(_ regex: LinearRegex, _ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
+    isUTF8(bytes) ? regex.matches(utf8: bytes) : regex.matches(bytes: Array(bytes))
+}
+
+/// Why a stage can't be built, in Loki's words.
+struct StageFault: Error {
+    var text: String
+
+    init(_ text: String) { self.text = text }
 }

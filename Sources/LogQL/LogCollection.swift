@@ -1,50 +1,184 @@
 package import Model
 
+/// An entry of an answer.
+package struct LogResultEntry: Hashable, Sendable {
+    package var timestamp: TimestampNS
+    /// As the stages left it.
+    package var line: [UInt8]
+    /// Empty unless the answer has categories.
+    package var structuredMetadata: Labels
+    /// What parsers and `label_format` set, errors included. Empty unless the answer has categories.
+    package var parsed: Labels
+
+    package init(
+        timestamp: TimestampNS, line: [UInt8], structuredMetadata: Labels = .empty,
+        parsed: Labels = .empty
+    ) {
+        self.timestamp = timestamp
+        self.line = line
+        self.structuredMetadata = structuredMetadata
+        self.parsed = parsed
+    }
+}
+
+/// Entries of an answer with the same labels.
+package struct LogResultStream: Hashable, Sendable {
+    /// All labels, or those of the stream where the answer has categories. Empty values are kept.
+    package var labels: Labels
+    package var entries: [LogResultEntry]
+
+    package init(labels: Labels, entries: [LogResultEntry] = []) {
+        self.labels = labels
+        self.entries = entries
+    }
+}
+
+/// What an answer to a log query may be and cost.
+package struct LogQueryOptions: Hashable, Sendable {
+    package enum Direction: Hashable, Sendable { case forward, backward }
+
+    /// Entries of an answer; what comes after them is not looked at.
+    package var entriesMax: Int
+    /// The order in which entries are given and come out.
+    package var direction = Direction.backward
+    /// An entry is left out that is nearer than this to the last one taken, in nanoseconds; 0 takes all.
+    package var intervalNanoseconds: Int64 = 0
+    /// Whether structured metadata and parsed labels stay with the entries, instead of making streams of their own.
+    /// Source: Loki's `X-Loki-Response-Encoding-Flags: categorize-labels`.
+    package var hasCategories = false
+    package var scannedLinesMax = Int.max
+    /// Of lines, in bytes.
+    package var scannedBytesMax = Int.max
+    package var streamsMax = Int.max
+    /// Of names and values, each label set counted once, in bytes.
+    package var labelBytesMax = 64 << 20
+    /// Of the lines of an answer, in bytes.
+    package var lineBytesMax = 64 << 20
+    /// What `now` is in templates; nil stands for each entry's own time.
+    package var now: TimestampNS?
+
+    package init(entriesMax: Int) {
+        precondition(entriesMax >= 0, "negative limit")
+        self.entriesMax = entriesMax
+    }
+}
+
 /// The answer to a log query as it grows: pages go in, in the order of the query's direction, kept entries stay.
-package struct LogCollection: Sendable {
+/// Not for several threads at once.
+package final class LogCollection {
     /// Lines looked at.
     package private(set) var scannedLineCount = 0
     /// Bytes of the lines looked at.
     package private(set) var scannedByteCount = 0
     package private(set) var entryCount = 0
-    private let query: LogQuery
-    private let entriesMax: Int
-    private var indexOfStream: [Labels: Int] = [:]
-    private var collected: [LogStream] = []
 
-    /// Holds at most `entriesMax` entries; later ones are not looked at.
-    package init(query: LogQuery, entriesMax: Int) {
-        precondition(entriesMax >= 0, "negative limit")
-        self.query = query
-        self.entriesMax = entriesMax
+    private struct Source {
+        var stream: PipelineStream
+        var deletions: LogDeletions.Stream
     }
 
-    package var isFull: Bool { entryCount >= entriesMax }
+    private let options: LogQueryOptions
+    private let run: PipelineRun
+    private let deletions: LogDeletions
+    private var sources: [Labels: Source] = [:]
+    private var indexOfStream: [Labels: Int] = [:]
+    private var collected: [LogResultStream] = []
+    private var knownSets: Set<EntryLabelSet> = []
+    private var labelByteCount = 0
+    private var lineByteCount = 0
+    private var lastTaken: TimestampNS?
 
-    /// Adds what the query keeps of a page: `entries[i]` belongs to `streams[streamIndexes[i]]`; false as soon as no more is wanted.
-    package mutating func process(
+    package init(query: LogQuery, options: LogQueryOptions, deletions: [LogDeletion] = []) {
+        self.options = options
+        run = PipelineRun(query.pipeline)
+        run.labels.now = options.now
+        self.deletions = LogDeletions(deletions)
+    }
+
+    package var isFull: Bool { entryCount >= options.entriesMax }
+
+    /// Adds what the query keeps of a page: `entries[i]` belongs to `streams[streamIndexes[i]]`; false as soon as no
+    /// more is wanted. Throws `LogQLError.limit`; the answer then stays as it was before the entry that was too much.
+    package func process(
         _ entries: [LogEntry], streamIndexes: [Int], streams: [Labels]
-    ) -> Bool {
+    ) throws(LogQLError) -> Bool {
+        let sources = streams.map { source($0) }
         for (entry, streamIndex) in zip(entries, streamIndexes) {
             guard !isFull else { return false }
-            scannedLineCount += 1
-            scannedByteCount += entry.line.count
-            guard query.keeps(entry.line) else { continue }
-            append(entry, to: streams[streamIndex])
+            try count(entry)
+            let source = sources[streamIndex]
+            guard !deletions.cover(entry, of: source.deletions),
+                run.process(entry, of: source.stream), isFarEnough(entry.timestamp)
+            else { continue }
+            try append(entry.timestamp)
         }
         return !isFull
     }
 
-    private mutating func append(_ entry: LogEntry, to labels: Labels) {
-        entryCount += 1
-        if let index = indexOfStream[labels] {
-            collected[index].entries.append(entry)
-        } else {
-            indexOfStream[labels] = collected.count
-            collected.append(LogStream(labels: labels, entries: [entry]))
+    /// Streams in ascending label order; the entries of each in the order in which they were read.
+    package var streams: [LogResultStream] { collected.sorted { $0.labels < $1.labels } }
+
+    private func source(_ labels: Labels) -> Source {
+        if let known = sources[labels] { return known }
+        let made = Source(
+            stream: run.forStream(labels), deletions: deletions.forStream(labels))
+        sources[labels] = made
+        return made
+    }
+
+    private func count(_ entry: LogEntry) throws(LogQLError) {
+        scannedLineCount += 1
+        scannedByteCount += entry.line.count
+        if scannedLineCount > options.scannedLinesMax {
+            throw .limit(.scannedLines(max: options.scannedLinesMax))
+        }
+        if scannedByteCount > options.scannedBytesMax {
+            throw .limit(.scannedBytes(max: options.scannedBytesMax))
         }
     }
 
-    /// Streams in ascending label order; the entries of each in the order in which they were read.
-    package var streams: [LogStream] { collected.sorted { $0.labels < $1.labels } }
+    /// Whether the interval since the last entry has passed. Source: Loki 3.6 `readStreams`.
+    private func isFarEnough(_ timestamp: TimestampNS) -> Bool {
+        guard options.intervalNanoseconds > 0, let lastTaken else { return true }
+        let (from, to) =
+            options.direction == .forward
+            ? (lastTaken.rawValue, timestamp.rawValue) : (timestamp.rawValue, lastTaken.rawValue)
+        let (distance, overflow) = to.subtractingReportingOverflow(from)
+        return overflow ? to > from : distance >= options.intervalNanoseconds
+    }
+
+    private func append(_ timestamp: TimestampNS) throws(LogQLError) {
+        let set = run.labelSet
+        guard lineByteCount + run.line.count <= options.lineBytesMax else {
+            throw .limit(.lineBytes(max: options.lineBytesMax))
+        }
+        lineByteCount += run.line.count
+        if !knownSets.contains(set) {
+            guard labelByteCount + set.byteCount <= options.labelBytesMax else {
+                throw .limit(.labelBytes(max: options.labelBytesMax))
+            }
+            labelByteCount += set.byteCount
+            knownSets.insert(set)
+        }
+        let labels = options.hasCategories ? set.stream : set.all
+        let index: Int
+        if let known = indexOfStream[labels] {
+            index = known
+        } else {
+            guard collected.count < options.streamsMax else {
+                throw .limit(.streams(max: options.streamsMax))
+            }
+            index = collected.count
+            indexOfStream[labels] = index
+            collected.append(LogResultStream(labels: labels))
+        }
+        let hasCategories = options.hasCategories
+        collected[index].entries.append(
+            LogResultEntry(
+                timestamp: timestamp, line: run.line,
+                structuredMetadata: hasCategories ? set.structuredMetadata : .empty,
+                parsed: hasCategories ? set.parsed : .empty))
+        entryCount += 1
+        lastTaken = timestamp
+    }
 }

@@ -1,190 +1,240 @@
-/// A word of LogQL with its place.
-struct LogQLToken {
-    enum Kind: Equatable {
-        case identifier(String)
-        case string([UInt8])
-        /// As written, without sign.
-        case number(String)
-        /// A number with a unit: a duration or a byte count, as written.
-        case quantity(String)
-        /// `[5m]`, as written without brackets.
-        case range(String)
-        /// An operator or bracket.
-        case symbol(String)
-        case end
-    }
-
-    var kind: Kind
-    var line: Int
-    var column: Int
-
-    /// How Loki's parser names the token in "unexpected …".
-    var name: String {
-        switch kind {
-        case .identifier(let text): LogQLLexer.keywords.contains(text) ? text : "IDENTIFIER"
-        case .string: "STRING"
-        case .number: "NUMBER"
-        case .quantity: "DURATION"
-        case .range: "RANGE"
-        case .symbol(let text): text
-        case .end: "$end"
-        }
-    }
-}
-
-/// Cuts a LogQL text into tokens. Strings are Go's: `"…"` with escapes, `` `…` `` raw; `#` begins a comment.
+/// Cuts a LogQL text into tokens.
+///
+/// Strings are Prometheus': `"…"` with Go's escapes, `` `…` `` raw. `#` and `//` begin a comment, `/* */` enclose
+/// one. Words are known in any case of their letters. Source: Loki 3.6's lexer over Go `text/scanner`.
 struct LogQLLexer {
-    /// Words that Loki's parser names as themselves.
-    static let keywords: Set<String> = [
-        "and", "bool", "by", "decolorize", "distinct", "drop", "group_left", "group_right",
-        "ignoring", "ip", "json", "keep", "label_format", "label_replace", "line_format",
-        "logfmt", "offset", "on", "or", "pattern", "regexp", "unless", "unpack", "unwrap",
-        "vector", "without",
-    ]
-
-    /// Longest first.
-    private static let symbols = [
-        "|=", "|~", "|>", "!=", "!~", "!>", "=~", "==", ">=", "<=", "|", "{", "}", "(", ")",
-        ",", "=", ">", "<", "+", "-", "*", "/", "%", "^", ".",
-    ].map { (text: $0, bytes: Array($0.utf8)) }
-
-    private let bytes: [UInt8]
-    private var index = 0
+    let scalars: [Unicode.Scalar]
+    var index = 0
     private var line = 1
     private var column = 1
+    /// The first character that stands for a byte that is no UTF-8.
+    private var firstInvalid: Int?
 
-    init(_ text: String) { bytes = Array(text.utf8) }
+    init(_ text: String) { scalars = Array(text.unicodeScalars) }
 
-    /// Every token, `end` last.
-    mutating func tokens() throws(LogQLSyntaxError) -> [LogQLToken] {
+    init(bytes: [UInt8]) {
+        var scalars: [Unicode.Scalar] = []
+        scalars.reserveCapacity(bytes.count)
+        var iterator = bytes.makeIterator()
+        var decoder = UTF8()
+        decoding: while true {
+            switch decoder.decode(&iterator) {
+            case .scalarValue(let scalar): scalars.append(scalar)
+            case .emptyInput: break decoding
+            case .error:
+                firstInvalid = firstInvalid ?? scalars.count
+                scalars.append("\u{fffd}")
+            }
+        }
+        self.scalars = scalars
+    }
+
+    /// Every token; `end` or a failure is last.
+    mutating func tokens() -> [LogQLToken] {
         var found: [LogQLToken] = []
         while true {
-            let token = try next()
+            let token = next()
             found.append(token)
-            if token.kind == .end { return found }
+            switch token.kind {
+            case .end, .failure: return found
+            default: break
+            }
         }
     }
 
-    private mutating func next() throws(LogQLSyntaxError) -> LogQLToken {
-        skipSpace()
-        let line = line
-        let column = column
-        func token(_ kind: LogQLToken.Kind) -> LogQLToken {
-            LogQLToken(kind: kind, line: line, column: column)
+    private mutating func next() -> LogQLToken {
+        if let failure = skipBlanks() { return failure }
+        var place = LogQLPlace(line: line, column: scalars.isEmpty ? 0 : column)
+        let start = index
+        do throws(LogQLSyntaxError) {
+            let kind = try kind(place)
+            // Loki reads one character past the token.
+            if let invalid = firstInvalid, invalid <= index {
+                throw failure("invalid UTF-8 encoding", place)
+            }
+            if looksAhead(kind, from: start) { place.line = 0 }
+            return LogQLToken(kind: kind, place: place)
+        } catch {
+            return LogQLToken(kind: .failure(error), place: place)
         }
-        guard let byte = peek() else { return token(.end) }
-        if Self.isLetter(byte) {
-            return token(.identifier(word { Self.isLetter($0) || Self.isDigit($0) }))
+    }
+
+    /// Whether Loki's lexer loses the line of such a token.
+    private func looksAhead(_ kind: LogQLToken.Kind, from start: Int) -> Bool {
+        switch kind {
+        case .end: scalars.isEmpty
+        case .flag, .bytes, .duration, .range: true
+        case .word(let word): index - start == 2 && LogQLWord.pairs.contains(word)
+        default: false
         }
-        if Self.isDigit(byte) || (byte == UInt8(ascii: ".") && Self.isDigit(peek(1) ?? 0)) {
-            return token(number())
+    }
+
+    private mutating func kind(
+        _ place: LogQLPlace
+    ) throws(LogQLSyntaxError) -> LogQLToken.Kind {
+        guard let first = peek() else {
+            return .end
         }
-        switch byte {
-        case UInt8(ascii: "\""), UInt8(ascii: "`"): return token(.string(try string(byte)))
-        case UInt8(ascii: "["): return token(.range(try range()))
+        if Self.isLetter(first) {
+            let word = takeWord()
+            return wordKind(word)
+        }
+        if Self.isDigit(first) || (first == "." && peek(1).map(Self.isDigit) == true) {
+            return try number(place)
+        }
+        switch first {
+        case "\"", "`": return .string(try string(place))
+        case "[": return .range(try range(place))
+        case "'": return .identifier(try character(place))
+        case "\0": throw failure("invalid character NUL", place)
+        case "-":
+            advance()
+            if peek() == "-", let flag = flag() { return .flag(flag) }
+            // To Loki "-0" is a duration, which no sum can hold; here it is a number.
+            if let duration = quantity(
+                from: index - 1, isDurationScalar, { $0 == "-0" ? nil : parseDuration($0) })
+            {
+                return .duration(duration)
+            }
+            return .word(.subtract)
         default: break
         }
-        for symbol in Self.symbols where bytes[index...].starts(with: symbol.bytes) {
-            for _ in symbol.bytes { advance() }
-            return token(.symbol(symbol.text))
+        advance()
+        if let second = peek(), let pair = LogQLWord(rawValue: "\(first)\(second)"),
+            LogQLWord.pairs.contains(pair)
+        {
+            advance()
+            return .word(pair)
         }
-        let character = word(first: true) { $0 & 0xc0 == 0x80 }
-        throw .syntax(
-            line: line, column: column, message: "syntax error: unexpected '\(character)'")
+        let text = String(Character(first))
+        return LogQLWord(rawValue: text).map { .word($0) } ?? .identifier(text)
     }
 
-    private func peek(_ ahead: Int = 0) -> UInt8? {
-        index + ahead < bytes.count ? bytes[index + ahead] : nil
+    func failure(_ message: String, _ place: LogQLPlace) -> LogQLSyntaxError {
+        .syntax(line: place.line, column: place.column, message: message)
     }
 
-    /// Moves over one byte; a character's continuation bytes do not move the column.
-    private mutating func advance() {
-        let byte = bytes[index]
-        index += 1
-        if byte == UInt8(ascii: "\n") {
+    // MARK: - Characters
+
+    func peek(_ ahead: Int = 0) -> Unicode.Scalar? {
+        index + ahead < scalars.count ? scalars[index + ahead] : nil
+    }
+
+    mutating func advance() {
+        if scalars[index] == "\n" {
             line += 1
             column = 1
-        } else if byte & 0xc0 != 0x80 {
+        } else {
             column += 1
         }
+        index += 1
     }
 
-    private mutating func skipSpace() {
-        while let byte = peek() {
-            if byte == UInt8(ascii: "#") {
-                while let comment = peek(), comment != UInt8(ascii: "\n") { advance() }
-            } else if [0x20, 0x09, 0x0a, 0x0d].contains(byte) {
+    /// The text from `start` to here.
+    func text(from start: Int) -> String {
+        var text = String.UnicodeScalarView()
+        text.append(contentsOf: scalars[start..<index])
+        return String(text)
+    }
+
+    static func isLetter(_ scalar: Unicode.Scalar) -> Bool {
+        if scalar.isASCII {
+            return (97...122).contains(scalar.value | 0x20) || scalar == "_"
+        }
+        switch scalar.properties.generalCategory {
+        case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter:
+            return true
+        default: return false
+        }
+    }
+
+    static func isDigit(_ scalar: Unicode.Scalar) -> Bool { (48...57).contains(scalar.value) }
+
+    private static func isBlank(_ scalar: Unicode.Scalar) -> Bool {
+        scalar == " " || scalar == "\t" || scalar == "\n" || scalar == "\r"
+    }
+
+    // MARK: - Blanks and words
+
+    /// Moves over blanks and comments; a failure where a comment has no end.
+    private mutating func skipBlanks() -> LogQLToken? {
+        while let first = peek() {
+            if Self.isBlank(first) {
+                advance()
+            } else if first == "#" || (first == "/" && peek(1) == "/") {
+                while let next = peek(), next != "\n" { advance() }
+            } else if first == "/", peek(1) == "*" {
+                let place = LogQLPlace(line: line, column: column)
+                advance()
+                advance()
+                while peek() != nil, !(peek() == "*" && peek(1) == "/") { advance() }
+                guard peek() != nil else {
+                    return LogQLToken(
+                        kind: .failure(failure("comment not terminated", place)), place: place)
+                }
+                advance()
                 advance()
             } else {
-                return
+                break
             }
         }
+        return nil
     }
 
-    private mutating func word(first: Bool = false, _ belongs: (UInt8) -> Bool) -> String {
+    private mutating func takeWord() -> String {
         let start = index
-        if first { advance() }
-        while let byte = peek(), belongs(byte) { advance() }
-        return String(decoding: bytes[start..<index], as: UTF8.self)
+        while let next = peek(), Self.continuesWord(next) { advance() }
+        return text(from: start)
     }
 
-    private mutating func number() -> LogQLToken.Kind {
-        let start = index
-        _ = word { Self.isDigit($0) || $0 == UInt8(ascii: ".") }
-        if let byte = peek(), byte | 0x20 == UInt8(ascii: "e") {
-            let sign = peek(1).map { $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "+") } ?? false
-            if Self.isDigit(peek(sign ? 2 : 1) ?? 0) {
-                advance()
-                if sign { advance() }
-                _ = word(Self.isDigit)
+    private static func continuesWord(_ scalar: Unicode.Scalar) -> Bool {
+        isLetter(scalar) || isDigit(scalar)
+            || (!scalar.isASCII && scalar.properties.generalCategory == .decimalNumber)
+    }
+
+    private func wordKind(_ text: String) -> LogQLToken.Kind {
+        let lower = text.lowercased()
+        if let function = Self.functions[lower] {
+            return isCalled ? function : .identifier(text)
+        }
+        guard let word = LogQLWord(rawValue: lower) else { return .identifier(text) }
+        return word.mustBeCalled && !isCalled ? .identifier(text) : .word(word)
+    }
+
+    /// Whether an opening bracket follows, or `by (` or `without (`: before them stands a function, elsewhere a name.
+    private var isCalled: Bool {
+        var ahead = blanks(after: 0)
+        if peek(ahead) == "(" { return true }
+        for word in ["by", "without"] {
+            let letters = word.unicodeScalars
+            let matches = letters.enumerated().allSatisfy { offset, letter in
+                peek(ahead + offset).map { $0.isASCII && $0.value | 0x20 == letter.value } ?? false
+            }
+            if matches {
+                ahead = blanks(after: ahead + letters.count)
+                return peek(ahead) == "("
             }
         }
-        let digits = String(decoding: bytes[start..<index], as: UTF8.self)
-        guard let byte = peek(), Self.isLetter(byte) || byte >= 0x80 else { return .number(digits) }
-        let unit = word {
-            Self.isLetter($0) || Self.isDigit($0) || $0 >= 0x80 || $0 == UInt8(ascii: ".")
-        }
-        return .quantity(digits + unit)
+        return false
     }
 
-    private mutating func range() throws(LogQLSyntaxError) -> String {
-        let line = line
-        let column = column
-        advance()
-        let text = word { $0 != UInt8(ascii: "]") }
-        guard peek() != nil else {
-            throw .syntax(line: line, column: column, message: "missing closing ']' in duration")
-        }
-        advance()
-        return text
+    private func blanks(after start: Int) -> Int {
+        var ahead = start
+        while let next = peek(ahead), next.properties.isWhitespace { ahead += 1 }
+        return ahead
     }
 
-    private mutating func string(_ quote: UInt8) throws(LogQLSyntaxError) -> [UInt8] {
-        let line = line
-        let column = column
-        let unterminated = LogQLSyntaxError.syntax(
-            line: line, column: column, message: "literal not terminated")
-        advance()
-        let isRaw = quote == UInt8(ascii: "`")
-        let start = index
-        while let byte = peek(), byte != quote {
-            guard isRaw || byte != UInt8(ascii: "\n") else { throw unterminated }
-            if !isRaw, byte == UInt8(ascii: "\\"), peek(1) != nil { advance() }
-            advance()
+    private static let functions: [String: LogQLToken.Kind] = {
+        var functions: [String: LogQLToken.Kind] = ["vector": .vector, "variants": .variants]
+        for operation in RangeAggregation.Operation.allCases {
+            functions[operation.rawValue] = .rangeOperation(operation)
         }
-        guard peek() != nil else { throw unterminated }
-        let content = bytes[start..<index]
-        advance()
-        // Go drops carriage returns from raw strings.
-        if isRaw { return content.filter { $0 != 0x0d } }
-        guard let decoded = GoStringLiteral.decode(content) else {
-            throw .syntax(line: line, column: column, message: "invalid char escape")
+        for operation in VectorAggregation.Operation.allCases {
+            functions[operation.rawValue] = .vectorOperation(operation)
         }
-        return decoded
-    }
-
-    private static func isLetter(_ byte: UInt8) -> Bool {
-        (byte | 0x20 >= 97 && byte | 0x20 <= 122) || byte == UInt8(ascii: "_")
-    }
-    private static func isDigit(_ byte: UInt8) -> Bool { byte >= 48 && byte <= 57 }
+        for conversion in Unwrap.Conversion.allCases {
+            functions[conversion.rawValue] = .conversion(conversion)
+        }
+        return functions
+    }()
 }

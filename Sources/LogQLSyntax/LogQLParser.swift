@@ -1,24 +1,46 @@
 import LinearRegex
 package import Model
+import PromQLSyntax
 
-/// Parses LogQL. Source: Loki 3.6's documentation and its observable errors.
+/// Parses LogQL. Source: Loki 3.6's documentation, grammar and observable errors.
 package struct LogQLParser {
-    /// Longest query, bytes. Source: Loki `syntax.maxInputSize`.
+    /// A query has fewer bytes than this. Source: Loki `syntax.maxInputSize`.
     package static let inputBytesMax = 131_072
-    /// Deepest nesting of brackets and operators.
+    /// Deepest nesting of brackets and operations.
     package static let depthMax = 128
 
     private let tokens: [LogQLToken]
     private var index = 0
     private var depth = 0
-    private var operatorCount = 0
 
-    /// Any query, validated. Throws where it is malformed or not supported yet.
+    /// Any query, validated. O(n).
     package static func parse(_ text: String) throws(LogQLSyntaxError) -> LogQLExpression {
-        var parser = try LogQLParser(text)
-        let expression = try parser.expression()
-        try parser.expectEnd()
-        if case .log(let selector) = expression { try validate(selector.matchers) }
+        let node = try root(text)
+        if let error = node.error { throw error }
+        return node.expression
+    }
+
+    /// Any query, validated, of bytes that may be no UTF-8, which is an error with its place. O(n).
+    package static func parse(bytes: [UInt8]) throws(LogQLSyntaxError) -> LogQLExpression {
+        guard bytes.count < inputBytesMax else { throw .tooLong(bytes: bytes.count) }
+        let node = try root(LogQLLexer(bytes: bytes))
+        if let error = node.error { throw error }
+        return node.expression
+    }
+
+    /// A log query. With `validates` false it may select every stream.
+    package static func parseSelector(
+        _ text: String, validates: Bool = true
+    ) throws(LogQLSyntaxError) -> LogSelector {
+        let node = try root(text)
+        guard case .log(let selector) = node.expression else { throw .onlySelector }
+        if validates, let error = node.error { throw error }
+        return selector
+    }
+
+    /// A metric query.
+    package static func parseMetric(_ text: String) throws(LogQLSyntaxError) -> MetricExpression {
+        guard case .metric(let expression) = try parse(text) else { throw .onlyMetric }
         return expression
     }
 
@@ -26,252 +48,168 @@ package struct LogQLParser {
     package static func parseMatchers(
         _ text: String
     ) throws(LogQLSyntaxError) -> [LabelMatcher] {
-        var parser = try LogQLParser(text)
-        let matchers = try parser.matchers()
-        try parser.expectEnd()
-        return matchers
-    }
-
-    private init(_ text: String) throws(LogQLSyntaxError) {
-        guard text.utf8.count <= Self.inputBytesMax else { throw .tooLong(bytes: text.utf8.count) }
-        var lexer = LogQLLexer(text)
-        tokens = try lexer.tokens()
-    }
-
-    /// A selection that every stream satisfies would read everything.
-    private static func validate(_ matchers: [LabelMatcher]) throws(LogQLSyntaxError) {
-        for matcher in matchers {
-            switch matcher.operation {
-            case .equal: if !matcher.value.isEmpty { return }
-            case .notEqual: if matcher.value.isEmpty { return }
-            case .matchesRegex: if try !matchesEmpty(matcher) { return }
-            case .notMatchesRegex: if try matchesEmpty(matcher) { return }
-            }
+        let node = try root(text)
+        guard case .log(let selector) = node.expression, selector.stages.isEmpty else {
+            throw .onlyMatchers
         }
-        throw .needsMatcher
+        return selector.matchers
     }
 
-    private static func matchesEmpty(_ matcher: LabelMatcher) throws(LogQLSyntaxError) -> Bool {
-        try compiled(matcher.value).matches("")
+    /// A label set `{a="b", c="d"}`; labels with an empty value are absent. Source: Loki `syntax.ParseLabels`.
+    package static func parseLabels(_ text: String) throws(LogQLSyntaxError) -> Labels {
+        guard text.utf8.count < inputBytesMax else { throw .tooLong(bytes: text.utf8.count) }
+        do {
+            return Labels(try PromQLParser.parseMetric(text).filter { !$0.value.isEmpty })
+        } catch {
+            throw .labels("\(error)")
+        }
+    }
+
+    private static func root(_ text: String) throws(LogQLSyntaxError) -> LogQLNode {
+        guard text.utf8.count < inputBytesMax else { throw .tooLong(bytes: text.utf8.count) }
+        return try root(LogQLLexer(text))
+    }
+
+    private static func root(_ lexer: LogQLLexer) throws(LogQLSyntaxError) -> LogQLNode {
+        var lexer = lexer
+        var parser = LogQLParser(tokens: lexer.tokens())
+        let node = try parser.expression(atLeast: 0)
+        guard parser.kind == .end else { throw parser.unexpected() }
+        return node
+    }
+
+    private init(tokens: [LogQLToken]) { self.tokens = tokens }
+}
+
+/// A part of the tree with what validation says of it, the first complaint in the order of the text from the root down.
+struct LogQLNode {
+    var expression: LogQLExpression
+    var error: LogQLSyntaxError?
+    /// Levels of the tree.
+    var height = 1
+}
+
+// MARK: - Tokens
+
+extension LogQLParser {
+    var token: LogQLToken { tokens[index] }
+    var kind: LogQLToken.Kind { tokens[index].kind }
+    /// The kind after the current one.
+    var following: LogQLToken.Kind { tokens[min(index + 1, tokens.count - 1)].kind }
+
+    func at(_ word: LogQLWord) -> Bool { kind == .word(word) }
+
+    /// The last token, `end` or a failure, is never passed.
+    mutating func step() { index = min(index + 1, tokens.count - 1) }
+
+    /// The current token is not one of `expected`, which Loki names where there are at most four.
+    func unexpected(_ expected: String...) -> LogQLSyntaxError {
+        if case .failure(let error) = kind { return error }
+        if kind == .variants {
+            return .notSupported(
+                line: token.place.line, column: token.place.column, construct: "variants(…)")
+        }
+        let tail = expected.isEmpty ? "" : ", expecting " + expected.joined(separator: " or ")
+        return .syntax(
+            line: token.place.line, column: token.place.column,
+            message: "syntax error: unexpected \(token.name)\(tail)")
+    }
+
+    /// Whether `word` was here; it is passed then.
+    mutating func skip(_ word: LogQLWord) -> Bool {
+        guard at(word) else { return false }
+        step()
+        return true
+    }
+
+    mutating func expect(_ word: LogQLWord) throws(LogQLSyntaxError) {
+        guard skip(word) else { throw unexpected(word.rawValue) }
+    }
+
+    mutating func string() throws(LogQLSyntaxError) -> [UInt8] {
+        guard case .string(let bytes) = kind else { throw unexpected("STRING") }
+        step()
+        return bytes
+    }
+
+    /// Bytes that are no UTF-8 become U+FFFD.
+    mutating func text() throws(LogQLSyntaxError) -> String {
+        String(decoding: try string(), as: UTF8.self)
+    }
+
+    mutating func enter() throws(LogQLSyntaxError) {
+        depth += 1
+        try checkHeight(depth)
+    }
+
+    mutating func leave() { depth -= 1 }
+
+    func checkHeight(_ height: Int) throws(LogQLSyntaxError) {
+        guard height <= Self.depthMax else {
+            throw .tooDeep(line: token.place.line, column: token.place.column)
+        }
+    }
+}
+
+// MARK: - Stream selectors
+
+extension LogQLParser {
+    /// `{…}`, and whether one of its matchers does not match the empty string.
+    mutating func matchers() throws(LogQLSyntaxError) -> (matchers: [LabelMatcher], selects: Bool) {
+        try expect(.openBrace)
+        var matchers: [LabelMatcher] = []
+        var selects = false
+        if skip(.closeBrace) { return (matchers, selects) }
+        while true {
+            guard case .identifier(let name) = kind else {
+                throw matchers.isEmpty ? unexpected("IDENTIFIER", "}") : unexpected("IDENTIFIER")
+            }
+            step()
+            let (matcher, matchesEmpty) = try matcher(name)
+            matchers.append(matcher)
+            selects = selects || !matchesEmpty
+            if skip(.closeBrace) { return (matchers, selects) }
+            guard skip(.comma) else { throw unexpected("}", ",") }
+        }
+    }
+
+    private mutating func matcher(
+        _ name: String
+    ) throws(LogQLSyntaxError) -> (LabelMatcher, matchesEmpty: Bool) {
+        guard case .word(let word) = kind,
+            let operation = LabelMatcher.Operation(rawValue: word.rawValue)
+        else { throw unexpected("=", "=~", "!~", "!=") }
+        step()
+        return try matcher(name, operation)
+    }
+
+    /// The value of a matcher whose operator was read.
+    mutating func matcher(
+        _ name: String, _ operation: LabelMatcher.Operation
+    ) throws(LogQLSyntaxError) -> (LabelMatcher, matchesEmpty: Bool) {
+        let value = try text()
+        let matchesEmpty =
+            switch operation {
+            case .equal: value.isEmpty
+            case .notEqual: !value.isEmpty
+            case .matchesRegex: try Self.compiled(value).matches("")
+            case .notMatchesRegex: try !Self.compiled(value).matches("")
+            }
+        return (LabelMatcher(name, operation, value), matchesEmpty)
     }
 
     private static func compiled(_ pattern: String) throws(LogQLSyntaxError) -> LinearRegex {
         do { return try LinearRegex(pattern, anchored: true) } catch {
-            throw .invalid("error parsing regexp: \(error)")
-        }
-    }
-}
-
-extension LogQLParser {
-    private var token: LogQLToken { tokens[index] }
-
-    private func isSymbol(_ text: String) -> Bool { token.kind == .symbol(text) }
-
-    private func unexpected(_ expected: [String] = []) -> LogQLSyntaxError {
-        let tail = expected.isEmpty ? "" : ", expecting " + expected.joined(separator: " or ")
-        return .syntax(
-            line: token.line, column: token.column,
-            message: "syntax error: unexpected \(token.name)\(tail)")
-    }
-
-    private func notSupported(_ construct: String) -> LogQLSyntaxError {
-        .notSupported(line: token.line, column: token.column, construct: construct)
-    }
-
-    private mutating func expect(_ symbol: String, _ names: [String]) throws(LogQLSyntaxError) {
-        guard isSymbol(symbol) else { throw unexpected(names) }
-        index += 1
-    }
-
-    private func expectEnd() throws(LogQLSyntaxError) {
-        guard token.kind == .end else { throw unexpected() }
-    }
-
-    private mutating func enter() throws(LogQLSyntaxError) {
-        depth += 1
-        guard depth <= Self.depthMax else { throw .tooDeep(line: token.line, column: token.column) }
-    }
-
-    private mutating func expression() throws(LogQLSyntaxError) -> LogQLExpression {
-        try binary(atLeast: 1)
-    }
-
-    /// Precedence climbing; `^` binds to the right.
-    private mutating func binary(atLeast lowest: Int) throws(LogQLSyntaxError) -> LogQLExpression {
-        try enter()
-        defer { depth -= 1 }
-        var left = try operand()
-        while case .symbol(let symbol) = token.kind {
-            if ["==", "!=", ">", "<", ">=", "<="].contains(symbol) {
-                throw notSupported("the comparison \(symbol)")
-            }
-            guard let operation = MetricExpression.Operation(rawValue: symbol),
-                operation.precedence >= lowest
-            else { return left }
-            guard case .metric(let leftOperand) = left else {
-                throw .invalid(
-                    "unexpected type for left leg of binary operation (\(symbol)): "
-                        + "*syntax.MatchersExpr")
-            }
-            index += 1
-            // A chain is a tree as deep as it is long, and those who walk it recurse.
-            operatorCount += 1
-            guard operatorCount <= Self.depthMax else {
-                throw .tooDeep(line: token.line, column: token.column)
-            }
-            let next = operation.precedence + (operation == .power ? 0 : 1)
-            guard case .metric(let rightOperand) = try binary(atLeast: next) else {
-                throw .invalid(
-                    "unexpected type for right leg of binary operation (\(symbol)): "
-                        + "*syntax.MatchersExpr")
-            }
-            left = .metric(.binary(operation, leftOperand, rightOperand))
-        }
-        if case .identifier(let word) = token.kind, ["and", "or", "unless"].contains(word),
-            case .metric = left
-        {
-            throw notSupported("the set operation \(word)")
-        }
-        return left
-    }
-
-    private mutating func operand() throws(LogQLSyntaxError) -> LogQLExpression {
-        switch token.kind {
-        case .symbol("{"): return .log(try selector())
-        case .symbol("("):
-            index += 1
-            let inner = try expression()
-            try expect(")", [])
-            guard case .log(var selector) = inner else { return inner }
-            selector.stages += try stages()
-            return .log(selector)
-        case .symbol("-"), .symbol("+"), .number: return .metric(.literal(try number()))
-        case .identifier("vector"):
-            index += 1
-            try expect("(", ["("])
-            let value = try number()
-            try expect(")", [")"])
-            return .metric(.vector(value))
-        case .identifier(let word):
-            guard index + 1 < tokens.count, tokens[index + 1].opensArguments else {
-                throw unexpected()
-            }
-            throw notSupported("the metric query \(word)(…)")
-        case .symbol, .string, .quantity, .range, .end: throw unexpected()
+            throw .invalid(regexErrorText(error))
         }
     }
 
-    private mutating func number() throws(LogQLSyntaxError) -> Double {
-        var sign = 1.0
-        while isSymbol("-") || isSymbol("+") {
-            if isSymbol("-") { sign = -sign }
-            index += 1
-        }
-        guard case .number(let text) = token.kind else { throw unexpected(["NUMBER"]) }
-        guard let value = Double(text) else {
-            throw .invalid("unable to parse number \"\(text)\"")
-        }
-        index += 1
-        return sign * value
-    }
-
-    private mutating func selector() throws(LogQLSyntaxError) -> LogSelector {
-        LogSelector(matchers: try matchers(), stages: try stages())
-    }
-
-    private mutating func matchers() throws(LogQLSyntaxError) -> [LabelMatcher] {
-        try expect("{", [])
-        var matchers: [LabelMatcher] = []
-        if isSymbol("}") {
-            index += 1
-            return matchers
-        }
-        while true {
-            matchers.append(try matcher(isFirst: matchers.isEmpty))
-            if isSymbol("}") {
-                index += 1
-                return matchers
-            }
-            try expect(",", ["}", ","])
-        }
-    }
-
-    private mutating func matcher(isFirst: Bool) throws(LogQLSyntaxError) -> LabelMatcher {
-        guard case .identifier(let name) = token.kind else {
-            throw unexpected(isFirst ? ["IDENTIFIER", "}"] : ["IDENTIFIER"])
-        }
-        index += 1
-        guard case .symbol(let symbol) = token.kind,
-            let operation = LabelMatcher.Operation(rawValue: symbol)
-        else { throw unexpected(["=", "=~", "!~", "!="]) }
-        index += 1
-        guard case .string(let bytes) = token.kind else { throw unexpected(["STRING"]) }
-        index += 1
-        let value = String(decoding: bytes, as: UTF8.self)
-        switch operation {
-        case .matchesRegex, .notMatchesRegex: _ = try Self.compiled(value)
-        case .equal, .notEqual: break
-        }
-        return LabelMatcher(name, operation, value)
-    }
-
-    private mutating func stages() throws(LogQLSyntaxError) -> [PipelineStage] {
-        var stages: [PipelineStage] = []
-        while case .symbol(let symbol) = token.kind {
-            if let operation = LineFilter.Operation(rawValue: symbol) {
-                index += 1
-                stages += try lineFilter(operation).map(PipelineStage.lineFilter)
-            } else if symbol == "|" {
-                index += 1
-                if isSymbol("(") { throw notSupported("a label filter") }
-                guard case .identifier(let word) = token.kind else { throw unexpected() }
-                throw notSupported(
-                    LogQLLexer.keywords.contains(word)
-                        ? "the pipeline stage \(word)" : "a label filter (\(word) …)")
-            } else {
-                break
-            }
-        }
-        return stages
-    }
-
-    /// One filter; a negated `or` chain means none of its patterns, which is a filter each.
-    private mutating func lineFilter(
-        _ operation: LineFilter.Operation
-    ) throws(LogQLSyntaxError) -> [LineFilter] {
-        var patterns = [try linePattern(operation)]
-        while token.kind == .identifier("or") {
-            index += 1
-            patterns.append(try linePattern(operation))
-        }
-        return operation.isNegated
-            ? patterns.map { LineFilter(operation, [$0]) } : [LineFilter(operation, patterns)]
-    }
-
-    private mutating func linePattern(
-        _ operation: LineFilter.Operation
-    ) throws(LogQLSyntaxError) -> [UInt8] {
-        if token.kind == .identifier("ip") { throw notSupported("the line filter ip(…)") }
-        guard case .string(let bytes) = token.kind else { throw unexpected(["STRING", "ip"]) }
-        index += 1
-        return bytes
-    }
-}
-
-extension LogQLToken {
-    /// Whether what stands before it is called or grouped as a function: `rate(`, `sum by`.
-    fileprivate var opensArguments: Bool {
-        kind == .symbol("(") || kind == .identifier("by") || kind == .identifier("without")
-    }
-}
-
-extension MetricExpression.Operation {
-    /// Higher binds tighter. Source: LogQL's documentation, "Order of operations".
-    fileprivate var precedence: Int {
-        switch self {
-        case .add, .subtract: 1
-        case .multiply, .divide, .remainder: 2
-        case .power: 3
-        }
+    /// `{…}` with its pipeline.
+    mutating func logQuery() throws(LogQLSyntaxError) -> LogQLNode {
+        let (matchers, selects) = try matchers()
+        let stages = try pipeline(mayUnwrap: false)
+        return LogQLNode(
+            expression: .log(LogSelector(matchers: matchers, stages: stages)),
+            error: selects ? nil : .needsMatcher)
     }
 }

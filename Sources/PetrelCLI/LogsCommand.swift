@@ -17,7 +17,7 @@ struct LogsCommand: AsyncParsableCommand {
     private static let pollNanoseconds: Int64 = 1_000_000_000
 
     @OptionGroup var collector: CollectorOptions
-    @Argument(help: "A stream selector with line filters.")
+    @Argument(help: "A log query: a stream selector with stages.")
     var selector: String
     @Option(help: "Look back this long.")
     var since: String = "1h"
@@ -44,6 +44,9 @@ struct LogsCommand: AsyncParsableCommand {
         let body = try await ask(
             client, [("since", since), ("limit", "\(limit)"), ("direction", "backward")])
         guard let answer = try client.decode(LogAnswer.self, body) else { return }
+        guard answer.data.result != nil else {
+            throw CommandFailure("that is a metric query: --json shows its numbers")
+        }
         var position = FollowPosition(started: clock.now)
         let lines = position.advance(over: answer.lines)
         Self.write(lines)
@@ -138,14 +141,23 @@ struct LogAnswer: Decodable {
     }
 
     struct Content: Decodable {
-        var result: [Stream]
+        private enum CodingKeys: CodingKey { case resultType, result }
+
+        /// Nil where the query was for numbers.
+        var result: [Stream]?
+
+        init(from decoder: any Decoder) throws {
+            let fields = try decoder.container(keyedBy: CodingKeys.self)
+            guard try fields.decode(String.self, forKey: .resultType) == "streams" else { return }
+            result = try fields.decode([Stream].self, forKey: .result)
+        }
     }
 
     var data: Content
 
     /// Every line, oldest first; of one time in the order of the streams.
     var lines: [Line] {
-        data.result.flatMap { stream in
+        (data.result ?? []).flatMap { stream in
             stream.values.map { value in
                 Line(
                     timestamp: value.timestamp, host: stream.stream["host"] ?? "",

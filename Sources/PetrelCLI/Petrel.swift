@@ -10,6 +10,7 @@ struct Petrel: AsyncParsableCommand {
         subcommands: [
             QueryCommand.self, LogsCommand.self, AlertsCommand.self, HostsCommand.self,
             NotifyCommand.self, DeliveriesCommand.self, DoctorCommand.self, ScriptTestCommand.self,
+            LogScriptTestCommand.self,
         ])
 
     /// Exit codes: 0 done, 1 failed, 2 used wrongly.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import LogQLScript
 import PromQLScript
 import World
 import WorldLive
@@ -9,6 +10,34 @@ struct ScriptTestCommand: ParsableCommand {
         commandName: "promqltest", abstract: "Run PromQL test scripts (Prometheus' *.test).",
         discussion: "The last line is `N passed, M failed`; the exit code is 1 where M > 0.")
 
+    @OptionGroup var scripts: ScriptFiles
+
+    func run() throws {
+        try scripts.run { text, name in
+            let report = ScriptRunner.run(text: text, name: name)
+            return (report.passed, report.failures, report.failed)
+        }
+    }
+}
+
+/// `petrel logqltest FILE…`: Loki's test scripts against our engine.
+struct LogScriptTestCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "logqltest", abstract: "Run LogQL test scripts (Loki's *.logqltest).",
+        discussion: "The last line is `N passed, M failed`; the exit code is 1 where M > 0.")
+
+    @OptionGroup var scripts: ScriptFiles
+
+    func run() throws {
+        try scripts.run { text, name in
+            let report = LogScriptRunner.run(text: text, name: name)
+            return (report.passed, report.failures, report.failed)
+        }
+    }
+}
+
+/// The files of a script command.
+struct ScriptFiles: ParsableArguments {
     @Argument(help: "Test scripts.")
     var files: [String]
 
@@ -16,7 +45,11 @@ struct ScriptTestCommand: ParsableCommand {
         guard !files.isEmpty else { throw ValidationError("name at least one file") }
     }
 
-    func run() throws {
+    /// Runs each file by `runScript`, which is given its text and name, and prints what came of it. Throws where a file
+    /// can't be read, and exit code 1 where an eval failed.
+    func run(
+        _ runScript: (String, String) -> (passed: Int, failures: [String], failed: Int)
+    ) throws {
         let tree = LiveFileTree()
         var passed = 0
         var failed = 0
@@ -25,7 +58,7 @@ struct ScriptTestCommand: ParsableCommand {
             do { bytes = try tree.contents(file) } catch {
                 throw CommandFailure("can't read \(file): errno \(error.errno)")
             }
-            let report = ScriptRunner.run(text: String(decoding: bytes, as: UTF8.self), name: file)
+            let report = runScript(String(decoding: bytes, as: UTF8.self), file)
             for failure in report.failures { print(failure) }
             print("\(file): \(report.passed) passed, \(report.failed) failed")
             passed += report.passed

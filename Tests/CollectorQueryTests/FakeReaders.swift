@@ -62,14 +62,38 @@ struct FakeMetricReader: MetricReader {
     }
 }
 
-/// Gives its pages one by one and counts them.
+/// Gives its pages one by one, on a thread without a task as the store does, and then `endless` for ever.
 struct FakeLogReader: LogReader {
     var pages: [LogPage] = []
+    var endless: LogPage?
+    var onSelection: @Sendable (LogSelection) -> Void = { _ in }
+    /// Called before each page of `endless`.
+    var onPage: @Sendable () -> Void = {}
+
+    init(
+        pages: [LogPage] = [], onSelection: @escaping @Sendable (LogSelection) -> Void = { _ in }
+    ) {
+        self.pages = pages
+        self.onSelection = onSelection
+    }
+
+    init(endless: LogPage, onPage: @escaping @Sendable () -> Void) {
+        self.endless = endless
+        self.onPage = onPage
+    }
 
     func forEachPage(
         _ selection: LogSelection, _ body: @escaping @Sendable (LogPage) throws -> Bool
     ) async throws {
-        for page in pages where try !body(page) { return }
+        onSelection(selection)
+        try await Task.detached {
+            for page in pages where try !body(page) { return }
+            while let endless {
+                await Task.yield()
+                onPage()
+                guard try body(endless) else { return }
+            }
+        }.value
     }
     func logLabelNames(_ scope: LabelScope) async throws(StorageError) -> [String] { [] }
     func logLabelValues(

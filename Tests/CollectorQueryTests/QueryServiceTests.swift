@@ -252,47 +252,4 @@ struct QueryServiceTests {
                 stepMilliseconds: 1000)
         }
     }
-
-    @Test("a log query stops at its limit and at its budget")
-    func logs() async throws {
-        let line = LogEntry(timestamp: TimestampNS(5), line: Array("0123456789".utf8))
-        let page = LogPage(
-            streams: [["app": "x"]], streamIndexes: [0, 0], entries: [line, line])
-        let reader = FakeLogReader(pages: [page, page, page])
-        let request = LogQueryService.RangeRequest(
-            text: #"{app="x"} |= "5""#, from: TimestampNS(0), to: TimestampNS(10), entriesMax: 3)
-        let service = LogQueryService(reader: reader, clock: FixedClock())
-        guard
-            case .streams(let streams, let lineCount, _) = try await service.range(request)
-        else {
-            Issue.record("no streams")
-            return
-        }
-        #expect(streams.map(\.entries.count) == [3])
-        #expect(lineCount == 3)
-
-        let small = LogQueryService(
-            reader: reader, clock: FixedClock(), limits: LogQueryLimits(scannedBytesMax: 15))
-        await #expect {
-            try await small.range(request)
-        } throws: {
-            ($0 as? QueryFailure)?.kind == .execution
-        }
-    }
-
-    @Test("an instant question for lines is refused, one for numbers answered")
-    func instantLogs() throws {
-        let service = LogQueryService(reader: FakeLogReader(), clock: FixedClock())
-        #expect(throws: QueryFailure.self) {
-            try service.instant(#"{app="x"}"#, at: TimestampNS(0))
-        }
-        guard
-            case .vector(let samples) = try service.instant(
-                "vector(1)+vector(1)", at: TimestampNS(4_000_000_000))
-        else {
-            Issue.record("no vector")
-            return
-        }
-        #expect(samples.map(\.1) == [Sample(TimestampMS(4000), 2)])
-    }
 }

@@ -12,7 +12,9 @@ struct LayerTests {
             "CLibPQ", "CSnappy", "RemoteWrite", "JSONReading",
         ],
         ["PromQL", "LogQLSyntax", "WireRPC", "OTLP", "Simulation"],
-        ["LogQL", "ProbeClients", "Rules", "Routing", "PromQLScript", "Startup"],
+        [
+            "LogQL", "ProbeClients", "Rules", "Routing", "PromQLScript", "LogQLScript", "Startup",
+        ],
         [
             "CHost", "CSystemd", "AgentRead", "AgentScrape", "AgentProbe", "AgentBatch",
             "AgentSpool",
@@ -32,6 +34,7 @@ struct LayerTests {
         "AgentRead>CSystemd",
         "Gzip>CZlib", "WorldLive>CMalloc",
         "RemoteWrite>CSnappy",
+        "LogQLScript>LogQL",  // the runner of an engine that is of the same layer
     ]
 
     /// A heavy dependency and the only targets that may import it.

@@ -152,7 +152,7 @@ struct CollectorWiring {
             configuration: webConfiguration,
             dependencies: Self.webDependencies(
                 configuration: configuration, metrics: queries.metrics,
-                logs: LogQueryService(reader: store, clock: clock, gate: queries.gate),
+                logs: queries.logs(store),
                 store: store,
                 receiver: receiver, evaluate: evaluate, outbox: outbox, notifyTest: notifyTest),
             random: random, logger: logger)

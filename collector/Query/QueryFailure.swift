@@ -1,4 +1,4 @@
-import LogQL
+package import LogQL
 import PromQL
 package import Storage
 
@@ -62,6 +62,27 @@ package struct QueryFailure: Error, Hashable, Sendable, CustomStringConvertible 
         }
     }
 
+    /// What is wrong with a LogQL query, in its engine's words.
+    package init(_ error: LogQLError) {
+        switch error {
+        case .syntax: self.init(.badData, error.description)
+        case .limit: self.init(.execution, error.description)
+        }
+    }
+
+    /// The same of a metric query.
+    package init(_ error: MetricError) {
+        switch error {
+        case .query(let error): self.init(error)
+        case .rangeTooLong, .tooManyPoints, .badTimes, .literalOperand, .instantOnly:
+            self.init(.badData, error.description)
+        case .pipeline, .tooManySeries, .tooMuchMemory, .duplicateSeries, .manyToOneNotExplicit,
+            .groupingNotUnique:
+            self.init(.execution, error.description)
+        case .outOfOrder: self.init(.internal, error.description)
+        }
+    }
+
     /// Any error, one of the above where it is one.
     package init(any error: any Error) {
         switch error {
@@ -69,7 +90,8 @@ package struct QueryFailure: Error, Hashable, Sendable, CustomStringConvertible 
         case let error as StorageError: self.init(error)
         case let error as PromQL.QueryError:
             self.init(Kind(rawValue: error.errorType) ?? .execution, error.description)
-        case let error as LogQLError: self.init(.badData, error.description)
+        case let error as LogQLError: self.init(error)
+        case let error as MetricError: self.init(error)
         case is CancellationError:
             self.init(.canceled, "query was canceled in query execution")
         default: self.init(.internal, "\(error)")

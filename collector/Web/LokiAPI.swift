@@ -19,7 +19,7 @@ struct LokiAPI: Sendable {
         let parameters = request.parameters
         do throws(QueryFailure) {
             switch Array(path) {
-            case ["query"]: return try query(request)
+            case ["query"]: return try await query(request)
             case ["query_range"]: return try await queryRange(request)
             case ["labels"], ["label"]: return try await labels(parameters)
             case ["series"]: return try await series(parameters)
@@ -33,29 +33,29 @@ struct LokiAPI: Sendable {
         } catch { return LokiEnvelope.failure(error) }
     }
 
-    private func query(_ request: WebRequest) throws(QueryFailure) -> WebResponse {
+    private func query(_ request: WebRequest) async throws(QueryFailure) -> WebResponse {
         let parameters = request.parameters
         _ = try limit(parameters)
         let time =
             parameters["time"].isEmpty
             ? dependencies.clock.now : try Self.time("time", parameters)
-        let answer = try dependencies.logs.instant(parameters["query"], at: time)
-        return LokiEnvelope.answer(
-            answer, categorized: Self.wantsCategories(request), seconds: 0)
+        _ = try Self.direction(parameters)
+        let answer = try await dependencies.logs.instant(parameters["query"], at: time)
+        return LokiEnvelope.answer(answer, hasCategories: Self.wantsCategories(request))
     }
 
     private func queryRange(_ request: WebRequest) async throws(QueryFailure) -> WebResponse {
         let parameters = request.parameters
         let (from, to) = try bounds(parameters, rangeNanoseconds: Self.queryRangeNanoseconds)
-        let started = dependencies.clock.monotonicNanoseconds
-        let answer = try await dependencies.logs.range(
-            LogQueryService.RangeRequest(
-                text: parameters["query"], from: from, to: to, entriesMax: try limit(parameters),
-                direction: try Self.direction(parameters),
-                stepMilliseconds: try Self.step(parameters, from, to)))
-        let elapsed = dependencies.clock.monotonicNanoseconds - started
-        return LokiEnvelope.answer(
-            answer, categorized: Self.wantsCategories(request), seconds: Double(elapsed) / 1e9)
+        var wanted = LogRangeRequest(
+            text: parameters["query"], from: from, to: to, entriesMax: try limit(parameters),
+            direction: try Self.direction(parameters),
+            stepNanoseconds: try Self.duration("step", parameters)
+                ?? Self.defaultStepNanoseconds(from, to))
+        wanted.intervalNanoseconds = try Self.duration("interval", parameters) ?? 0
+        wanted.hasCategories = Self.wantsCategories(request)
+        let answer = try await dependencies.logs.range(wanted)
+        return LokiEnvelope.answer(answer, hasCategories: wanted.hasCategories)
     }
 
     private func labels(_ parameters: FormParameters) async throws(QueryFailure) -> WebResponse {
@@ -210,24 +210,23 @@ extension LokiAPI {
         return direction
     }
 
-    private static func step(
-        _ parameters: FormParameters, _ from: TimestampNS, _ to: TimestampNS
-    ) throws(QueryFailure) -> Int64 {
-        guard !parameters["step"].isEmpty else {
-            let seconds =
-                (to.milliseconds.rawValue - from.milliseconds.rawValue) / 1000 / defaultPointCount
-            return max(1, seconds) * 1000
+    /// Whole seconds, at least one.
+    private static func defaultStepNanoseconds(_ from: TimestampNS, _ to: TimestampNS) -> Int64 {
+        let seconds =
+            (to.milliseconds.rawValue - from.milliseconds.rawValue) / 1000 / defaultPointCount
+        return max(1, seconds) * 1_000_000_000
+    }
+
+    /// In nanoseconds; nil where there is none.
+    private static func duration(
+        _ name: String, _ parameters: FormParameters
+    ) throws(QueryFailure) -> Int64? {
+        let text = parameters[name]
+        guard !text.isEmpty else { return nil }
+        guard let duration = TimeParameters.durationNanoseconds(text) else {
+            throw QueryFailure(.badData, "cannot parse \"\(text)\" to a valid duration")
         }
-        guard let step = TimeParameters.durationMilliseconds(parameters["step"]) else {
-            throw QueryFailure(.badData, "cannot parse \"\(parameters["step"])\" to a valid step")
-        }
-        guard step > 0 else {
-            throw QueryFailure(
-                .badData,
-                "zero or negative query resolution step widths are not accepted. "
-                    + "Try a positive integer")
-        }
-        return step
+        return duration
     }
 
     private static func wantsCategories(_ request: WebRequest) -> Bool {

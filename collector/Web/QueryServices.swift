@@ -32,8 +32,9 @@ package struct QueryServices: Sendable {
     package let metrics: MetricQueryService
     /// What rules ask.
     package let rules: MetricQueryService
-    /// That of `metrics`, for other queries of people.
-    package let gate: QueryGate
+    private let gate: QueryGate
+    private let clock: any WorldClock
+    private let limits: Limits
     private let executors: [QueryExecutor]
 
     /// Starts the threads: for people's queries more than there are likely processors, so that a short one shares time with
@@ -44,6 +45,8 @@ package struct QueryServices: Sendable {
     ) {
         executors = [8, 1, 1].map { QueryExecutor(threadCount: $0) }
         gate = QueryGate(runningMax: limits.runningMax)
+        self.clock = clock
+        self.limits = limits
         var bounds = MetricQueryLimits(timeoutMilliseconds: limits.timeoutMilliseconds)
         bounds.read.samplesMax = limits.samplesMax
         bounds.read.seriesMax = limits.seriesMax
@@ -60,6 +63,13 @@ package struct QueryServices: Sendable {
         rules = MetricQueryService(
             reader: reader, clock: clock, executor: executors[2],
             gate: QueryGate(runningMax: Self.rulesRunningMax), limits: bounds, features: features)
+    }
+
+    /// LogQL for people: in the places, on the threads and in the time of their other queries.
+    package func logs(_ reader: any LogReader) -> LogQueryService {
+        LogQueryService(
+            reader: reader, clock: clock, executor: executors[0], gate: gate,
+            limits: LogQueryLimits(timeoutMilliseconds: limits.timeoutMilliseconds))
     }
 
     /// Ends the threads after what runs.

@@ -29,6 +29,15 @@ package enum TimeParameters {
         return PrometheusDuration(text)?.milliseconds
     }
 
+    /// Float seconds or a Prometheus duration, in nanoseconds; nil otherwise. Source: Loki 3.6 `parseSecondsOrDuration`.
+    package static func durationNanoseconds(_ text: String) -> Int64? {
+        if let seconds = float(text) { return Int64(exactly: (seconds * 1e9).rounded()) }
+        guard let duration = PrometheusDuration(text) else { return nil }
+        let (nanoseconds, isOverflow) = duration.milliseconds.multipliedReportingOverflow(
+            by: 1_000_000)
+        return isOverflow ? nil : nanoseconds
+    }
+
     /// Nanoseconds as an integer (seconds where it has at most ten digits), float seconds, or RFC 3339.
     ///
     /// Source: Loki's HTTP API documentation, "Timestamps".

@@ -1,0 +1,152 @@
+/// Where a value is in JSON: `servers[0].name`, `request["user-agent"]`. Source: Loki 3.6 `jsonexpr`, by its tests.
+struct JSONPath: Hashable, Sendable {
+    enum Step: Hashable, Sendable {
+        case field([UInt8])
+        case index(Int)
+    }
+
+    static let stepsMax = JSONBytes.depthMax
+
+    let steps: [Step]
+
+    private enum Token: String {
+        case dot = "DOT"
+        case open = "LSB"
+        case close = "RSB"
+        case string = "STRING"
+        case field = "FIELD"
+        case index = "INDEX"
+        case end = "$end"
+    }
+
+    /// Throws what is wrong with `text`, in Loki's words.
+    init(_ text: String) throws(StageFault) {
+        var lexer = PathLexer(text)
+        var steps: [Step] = []
+        var (token, value) = try Self.next(&lexer)
+        while token != .end {
+            guard steps.count < Self.stepsMax else {
+                throw StageFault("more than \(Self.stepsMax) steps")
+            }
+            if token == .open {
+                (token, value) = try Self.next(&lexer)
+                switch token {
+                case .string: steps.append(.field(Array(value.utf8)))
+                case .index:
+                    guard let index = Int(value) else { throw StageFault("bad index \(value)") }
+                    steps.append(.index(index))
+                default: throw Self.unexpected(token, "STRING or INDEX")
+                }
+                (token, value) = try Self.next(&lexer)
+                guard token == .close else { throw Self.unexpected(token, "RSB") }
+            } else if steps.isEmpty {
+                guard token == .field else { throw Self.unexpected(token, "LSB or FIELD") }
+                steps.append(.field(Array(value.utf8)))
+            } else {
+                guard token == .dot else { throw Self.unexpected(token, nil) }
+                (token, value) = try Self.next(&lexer)
+                guard token == .field else { throw Self.unexpected(token, "FIELD") }
+                steps.append(.field(Array(value.utf8)))
+            }
+            (token, value) = try Self.next(&lexer)
+        }
+        guard !steps.isEmpty else { throw Self.unexpected(.end, "LSB or FIELD") }
+        self.steps = steps
+    }
+
+    private static func unexpected(_ token: Token, _ expected: String?) -> StageFault {
+        StageFault(
+            "syntax error: unexpected \(token.rawValue)"
+                + (expected.map { ", expecting \($0)" } ?? ""))
+    }
+
+    private static func next(_ lexer: inout PathLexer) throws(StageFault) -> (Token, String) {
+        guard let scalar = lexer.skipBlanks() else { return (.end, "") }
+        switch scalar {
+        case ".": return (.dot, lexer.takeOne())
+        case "[": return (.open, lexer.takeOne())
+        case "]": return (.close, lexer.takeOne())
+        case "\"": return (.string, try lexer.string())
+        case "0"..."9": return (.index, lexer.take { ("0"..."9").contains($0) })
+        default:
+            guard PathLexer.isFieldStart(scalar) else {
+                throw StageFault("unexpected char \(scalar)")
+            }
+            return (.field, lexer.take(PathLexer.isField))
+        }
+    }
+}
+
+/// The key of `logfmt label="key"`: a word, or any text in quotes. Source: Loki 3.6 `logfmtexpr`, by its tests.
+struct LogfmtKey: Hashable, Sendable {
+    let bytes: [UInt8]
+
+    /// Throws what is wrong with `text`, in Loki's words.
+    init(_ text: String) throws(StageFault) {
+        var lexer = PathLexer(text)
+        guard let scalar = lexer.skipBlanks() else {
+            throw StageFault("syntax error: unexpected $end, expecting STRING or KEY")
+        }
+        let key: String
+        if scalar == "\"" {
+            key = try lexer.string()
+        } else {
+            key = lexer.take { PathLexer.isField($0) || $0 == "." || $0 == "-" || $0 == "/" }
+        }
+        if let rest = lexer.skipBlanks() {
+            guard PathLexer.isFieldStart(rest) || rest == "\"" else {
+                throw StageFault("unexpected char \(rest)")
+            }
+            throw StageFault("syntax error: unexpected \(rest == "\"" ? "STRING" : "KEY")")
+        }
+        bytes = Array(key.utf8)
+    }
+}
+
+private struct PathLexer {
+    private var rest: ArraySlice<Unicode.Scalar>
+
+    init(_ text: String) { rest = Array(text.unicodeScalars)[...] }
+
+    static func isFieldStart(_ scalar: Unicode.Scalar) -> Bool {
+        scalar == "_" || (scalar.isASCII && (65...90).contains(scalar.value & 0xdf))
+    }
+
+    static func isField(_ scalar: Unicode.Scalar) -> Bool {
+        isFieldStart(scalar) || ("0"..."9").contains(scalar)
+    }
+
+    mutating func skipBlanks() -> Unicode.Scalar? {
+        while let scalar = rest.first, [" ", "\t", "\n", "\r"].contains(scalar) {
+            rest.removeFirst()
+        }
+        return rest.first
+    }
+
+    mutating func takeOne() -> String { String(rest.removeFirst()) }
+
+    mutating func take(_ isTaken: (Unicode.Scalar) -> Bool) -> String {
+        var text = String.UnicodeScalarView()
+        while let scalar = rest.first, isTaken(scalar) {
+            text.append(scalar)
+            rest.removeFirst()
+        }
+        return String(text)
+    }
+
+    /// A text in double quotes, in which a backslash keeps a quote or a backslash from its meaning.
+    mutating func string() throws(StageFault) -> String {
+        rest.removeFirst()
+        var text = String.UnicodeScalarView()
+        while let scalar = rest.popFirst() {
+            if scalar == "\"" { return String(text) }
+            if scalar == "\\", let escaped = rest.first, escaped == "\"" || escaped == "\\" {
+                rest.removeFirst()
+                text.append(escaped)
+            } else {
+                text.append(scalar)
+            }
+        }
+        throw StageFault("syntax error: literal not terminated")
+    }
+}

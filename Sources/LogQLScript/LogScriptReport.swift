@@ -1,0 +1,23 @@
+/// What became of the evals of one script.
+package struct LogScriptReport: Hashable, Sendable {
+    package var passed: Int
+    package var failed: Int
+    /// `file:line: query` with what was expected and what came, of each eval that failed; and why a script stopped.
+    package var failures: [String]
+
+    package init(passed: Int = 0, failed: Int = 0, failures: [String] = []) {
+        self.passed = passed
+        self.failed = failed
+        self.failures = failures
+    }
+
+    /// Evals in all.
+    package var total: Int { passed + failed }
+}
+
+/// Why an eval, or a line of a script, fails.
+struct LogScriptFailure: Error {
+    var reason: String
+
+    init(_ reason: String) { self.reason = reason }
+}

@@ -1,0 +1,85 @@
+package import LogQL
+package import Model
+package import Storage
+
+/// The bounds of log queries.
+package struct LogQueryLimits: Hashable, Sendable {
+    /// Entries in an answer. Source: Loki's `max_entries_limit_per_query`.
+    package var entriesMax: Int
+    /// Bytes of lines that one query may look at.
+    package var scannedBytesMax: Int
+    /// The longest time of one query, that in the queue included.
+    package var timeoutMilliseconds: Int64
+    /// Of metric queries, each.
+    package var metric: MetricLimits
+
+    package init(
+        entriesMax: Int = 5000, scannedBytesMax: Int = 16 << 30,
+        timeoutMilliseconds: Int64 = 60_000,
+        metric: MetricLimits = MetricLimits(byteCountMax: 64 << 20)
+    ) {
+        self.entriesMax = entriesMax
+        self.scannedBytesMax = scannedBytesMax
+        self.timeoutMilliseconds = timeoutMilliseconds
+        self.metric = metric
+    }
+}
+
+/// What is asked for a range of time: lines from `from` inclusive to `to` exclusive; numbers at `from`, one step later and
+/// so on up to `to`, inclusive.
+package struct LogRangeRequest: Hashable, Sendable {
+    package var text: String
+    package var from: TimestampNS
+    package var to: TimestampNS
+    package var entriesMax: Int
+    package var direction: LogSelection.Direction
+    /// Only for metric queries; above 0.
+    package var stepNanoseconds: Int64
+    /// Only for log queries: a line nearer than this to the last one given is left out. 0 leaves none out.
+    package var intervalNanoseconds: Int64 = 0
+    /// Whether an entry's fields stay with it, instead of making streams of their own.
+    package var hasCategories = false
+
+    package init(
+        text: String, from: TimestampNS, to: TimestampNS, entriesMax: Int = 100,
+        direction: LogSelection.Direction = .backward, stepNanoseconds: Int64 = 1_000_000_000
+    ) {
+        self.text = text
+        self.from = from
+        self.to = to
+        self.entriesMax = entriesMax
+        self.direction = direction
+        self.stepNanoseconds = stepNanoseconds
+    }
+}
+
+/// A LogQL answer, ready for any surface.
+package struct LogAnswer: Sendable {
+    package enum Value: Sendable {
+        /// In ascending label order; entries in the request's direction.
+        case streams([LogResultStream])
+        case metric(MetricResult)
+    }
+
+    package var value: Value
+    package var statistics: LogStatistics
+
+    package init(_ value: Value, _ statistics: LogStatistics = LogStatistics()) {
+        self.value = value
+        self.statistics = statistics
+    }
+}
+
+/// What a log query cost. Times are nanoseconds of the monotonic clock.
+package struct LogStatistics: Hashable, Sendable {
+    /// Lines looked at. One that two parts of a query read counts twice.
+    package var scannedLineCount = 0
+    /// Bytes of the lines looked at.
+    package var scannedByteCount = 0
+    /// Waiting for a place among those that run.
+    package var queueNanoseconds: Int64 = 0
+    /// Reading and evaluating.
+    package var evaluationNanoseconds: Int64 = 0
+
+    package init() {}
+}
