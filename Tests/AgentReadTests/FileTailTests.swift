@@ -258,4 +258,19 @@ struct FileTailTests {
         #expect(chunk.position.source == "file:/log/app.log")
         #expect(FilePosition(bytes: chunk.position.bytes)?.offset == 2)
     }
+
+    @Test("a pattern of which there is no file says so, and no longer when one comes")
+    func empty() throws {
+        let tree = MemoryTree([:])
+        let clock = ManualClock()
+        let reader = try FileTailReader(
+            FileSetConfiguration(path: "/log/*.log"), tree: tree, clock: clock)
+        #expect(try reader.next(max: 1, waitMilliseconds: 0) == nil)
+        #expect(reader.isEmpty)
+        tree.create(Self.log, "x\n")
+        clock.advance(10_000_000_000)
+        let chunk = try #require(try reader.next(max: 1, waitMilliseconds: 0))
+        #expect(chunk.items.count == 1)
+        #expect(!reader.isEmpty)
+    }
 }

@@ -23,6 +23,8 @@ final class LogService: Service {
     static let waitMilliseconds = 250
     /// How long a full spool or a failing source is left alone.
     static let pauseNanoseconds: Int64 = 1_000_000_000
+    /// How long one without files is: Docker's, on a host without it, must cost nothing.
+    static let emptyNanoseconds: Int64 = 2_000_000_000
     /// Rounds of the writer without anything to write after which it flushes all the same.
     static let idleRoundsMax = 5
 
@@ -211,7 +213,12 @@ final class LogService: Service {
                 noteSuccess(reading)
                 noteProblems(reading)
                 isFarBehind = chunk.map(Self.isLong) ?? false
-                guard let chunk else { continue }
+                guard let chunk else {
+                    if source.isEmpty {
+                        try await clock.sleep(nanoseconds: Self.emptyNanoseconds)
+                    }
+                    continue
+                }
                 let isDue = state.withLock {
                     $0.add(chunk, of: reading, now: clock.monotonicNanoseconds)
                 }

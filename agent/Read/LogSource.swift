@@ -10,12 +10,15 @@ package protocol LogSource: AnyObject, Sendable {
     func next(max: Int, waitMilliseconds: Int) throws(ReadError) -> LogReadChunk?
     /// What of the source can't be read while the rest is, a sentence each; bounded. From any thread.
     var problems: [String] { get }
+    /// There is nothing to read from now, such as no file of a pattern. From any thread.
+    var isEmpty: Bool { get }
     /// Gives back what the source holds, as the room that sources share. Nothing may be called afterwards.
     func close()
 }
 
 extension LogSource {
     package var problems: [String] { [] }
+    package var isEmpty: Bool { false }
     package func close() {}
 }
 
@@ -47,6 +50,7 @@ package final class LogSourceRunner: Sendable {
 
     package var source: String { log.source }
     package var problems: [String] { log.problems }
+    package var isEmpty: Bool { log.isEmpty }
 
     /// `LogSource.next` without blocking the caller's thread. Returns within about `waitMilliseconds`.
     package func next(max: Int, waitMilliseconds: Int) async throws(ReadError) -> LogReadChunk? {

@@ -49,6 +49,7 @@ package final class LogRefinement: Sendable {
 package final class RefinedLogSource: LogSource {
     package var source: String { inner.source }
     package var problems: [String] { inner.problems }
+    package var isEmpty: Bool { inner.isEmpty }
     private let inner: any LogSource
     private let refinement: LogRefinement
 

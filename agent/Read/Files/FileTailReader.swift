@@ -12,6 +12,7 @@ package final class FileTailReader: LogSource {
     /// Held during a whole call of `next`: a file has one reader at a time.
     private let files: Mutex<FileSet>
     private let faults = Mutex<[String]>([])
+    private let hasNone = Mutex(false)
 
     /// `positions` are those that this reader returned before, and those of no entry of the configuration any more.
     /// Throws `position` where one of its own can't be understood.
@@ -29,11 +30,15 @@ package final class FileTailReader: LogSource {
     package static func source(path: String) -> String { FileSet.source(path: path) }
 
     package var problems: [String] { faults.withLock { $0 } }
+    package var isEmpty: Bool { hasNone.withLock { $0 } }
 
     package func next(max: Int, waitMilliseconds: Int) throws(ReadError) -> LogReadChunk? {
         precondition(max > 0, "a chunk of no entries")
         return try files.withLock { (files) throws(ReadError) in
-            defer { faults.withLock { $0 = files.problems } }
+            defer {
+                faults.withLock { $0 = files.problems }
+                hasNone.withLock { $0 = files.paths.isEmpty }
+            }
             var waited = 0
             while true {
                 do throws(FileError) {
