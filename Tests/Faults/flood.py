@@ -16,7 +16,7 @@ AT = LINE.index("%d") + 1
 # Far below what slows the agent down (MemoryHigh of petrel-agent.service).
 RSS_MAX_MIB = 60
 # What the agent may keep once all is stored, and how soon it gives the rest back.
-SETTLED_RSS_MAX_MIB, SETTLED_SECONDS = 32, 20
+SETTLED_RSS_MAX_MIB, SETTLED_SECONDS = 40, 20
 # How late a line of the quiet file may be read, and be stored behind what waits in the spool.
 QUIET_READ_SECONDS, QUIET_STORED_SECONDS = 5, 60
 CATCH_UP_PER_SECOND = 8_000  # slower than this on an idle machine is a fault of its own
