@@ -133,7 +133,9 @@ struct ExportServerTests {
         "a socket's server answers the status, well or not; the port's has none",
         arguments: [true, false])
     func status(isWell: Bool) async throws {
-        var name: [UInt8] = Array("/tmp/petrel-export-XXXXXX".utf8) + [0]
+        // mkdtemp(3) asks for six of these at the end.
+        let place = "/tmp/petrel-export-" + String(repeating: "X", count: 6)
+        var name: [UInt8] = Array(place.utf8) + [0]
         let folder = try #require(
             name.withUnsafeMutableBytes { bytes in
                 bytes.baseAddress.flatMap { mkdtemp($0.assumingMemoryBound(to: CChar.self)) }

@@ -7,7 +7,7 @@ enum PostureHost {
     /// As `NodeReaderTests.now`, in whole seconds.
     static let seconds: Int64 = 1_700_000_000
     static let state = "/var/lib/petrel/agent"
-    static let lists = "/var/lib/apt/lists/deb.debian.org_debian-security_dists_bookworm-security"
+    static let lists = "/var/lib/apt/lists/mirror.example_debian-security_dists_bookworm-security"
     static let list = lists + "_main_binary-amd64_Packages"
     static let helperPath = "/run/petrel/posture.prom"
 

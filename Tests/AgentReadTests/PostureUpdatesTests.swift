@@ -98,7 +98,7 @@ struct PostureUpdatesTests {
         let result = try PostureHost.look([
             "/var/lib/dpkg/status": Self.status, PostureHost.list: Self.list,
             // Another suite does not count.
-            "/var/lib/apt/lists/deb.debian.org_debian_dists_bookworm_main_binary-amd64_Packages":
+            "/var/lib/apt/lists/mirror.example_debian_dists_bookworm_main_binary-amd64_Packages":
                 "Package: tzdata\nVersion: 9999\nArchitecture: all\n",
         ])
         #expect(

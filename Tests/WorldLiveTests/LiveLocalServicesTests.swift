@@ -8,7 +8,9 @@ import WorldLive
 struct LiveLocalServicesTests {
     /// A folder of the test's own.
     private static func folder() throws -> String {
-        var name: [UInt8] = Array("/tmp/petrel-local-XXXXXX".utf8) + [0]
+        // mkdtemp(3) asks for six of these at the end.
+        let place = "/tmp/petrel-local-" + String(repeating: "X", count: 6)
+        var name: [UInt8] = Array(place.utf8) + [0]
         return try #require(
             name.withUnsafeMutableBytes { bytes in
                 bytes.baseAddress.flatMap { mkdtemp($0.assumingMemoryBound(to: CChar.self)) }

@@ -32,7 +32,7 @@ enum RedactionText {
         return endOfEscape(line, around: index - 1) == index
     }
 
-    /// Where the escape `\uXXXX` ends that one of whose digits is the byte at `index`; nil where it is in none.
+    /// Where the escape of `\u` and four digits ends whose digit is the byte at `index`; nil where it is in none.
     static func endOfEscape(_ line: [UInt8], around index: Int) -> Int? {
         for start in stride(from: index - 2, through: max(0, index - 5), by: -1)
         where line[start] == UInt8(ascii: "\\") && line[start + 1] == UInt8(ascii: "u") {
