@@ -45,6 +45,7 @@ let nioCore: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
 let nioPosix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
 let nioEmbedded: Target.Dependency = .product(name: "NIOEmbedded", package: "swift-nio")
 let nioHTTP1: Target.Dependency = .product(name: "NIOHTTP1", package: "swift-nio")
+let nioWebSocket: Target.Dependency = .product(name: "NIOWebSocket", package: "swift-nio")
 let nioSSL: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let httpClient: Target.Dependency = .product(
     name: "AsyncHTTPClient", package: "async-http-client")
@@ -92,6 +93,7 @@ let skills: [Target] = [
     library("Storage", ["Model"]),
     library("QueryMath", ["Model"]),
     library("ChunkCodec", ["Model"]),
+    library("LogBlock", ["Model", "LinearRegex"]),
     library("GoTemplate", ["Model"]),
     library("Exposition", ["Model"]),
     library("JSONReading"),
@@ -194,7 +196,10 @@ let collectorStages: [Target] = [
         ]),
     library(
         "CollectorStore", at: "collector/Store",
-        ["Model", "World", "Storage", "LinearRegex", "ChunkCodec", "Postgres", log, lifecycle],
+        [
+            "Model", "World", "Storage", "LinearRegex", "ChunkCodec", "LogBlock", "Postgres", log,
+            lifecycle,
+        ],
         resources: [.embedInCode("Migrations")]),
     library(
         "CollectorQuery", at: "collector/Query",
@@ -221,8 +226,9 @@ let web: [Target] = [
         "CollectorWeb", at: "collector/Web",
         [
             "Model", "World", "Storage", "QueryMath", "Exposition", "Gzip", "RemoteWrite", "OTLP",
-            "PromQLSyntax", "PromQL", "LogQL", "Startup", "CollectorQuery", hummingbird,
-            nioCore, nioPosix, log, lifecycle,
+            "PromQLSyntax", "PromQL", "LogQLSyntax", "LogQL", "JSONReading", "Startup",
+            "CollectorQuery", hummingbird, nioCore, nioPosix, nioHTTP1, nioWebSocket, crypto, log,
+            lifecycle,
         ])
 ]
 
@@ -287,8 +293,8 @@ let checks: [Target] = [
     tests(
         "CollectorWebTests",
         [
-            "Model", "World", "Storage", "Gzip", "RemoteWrite", "PromQL", "LogQL", "CollectorQuery",
-            "CollectorWeb", nioCore, nioPosix, log, lifecycle,
+            "Model", "World", "Storage", "Gzip", "RemoteWrite", "OTLP", "PromQL", "LogQL",
+            "CollectorQuery", "CollectorWeb", nioCore, nioPosix, log, lifecycle,
         ]),
     tests("ExpositionTests", ["Model", "Exposition"]),
     tests(
@@ -326,7 +332,11 @@ let checks: [Target] = [
     tests("PostgresTests", ["Postgres", log]),
     tests(
         "CollectorStoreTests",
-        ["Model", "World", "Storage", "ChunkCodec", "Postgres", "CollectorStore", log]),
+        [
+            "Model", "World", "Storage", "ChunkCodec", "LogBlock", "Postgres", "CollectorStore",
+            log,
+        ]),
+    tests("LogBlockTests", ["Model", "LinearRegex", "LogBlock"]),
     tests("ChunkCodecTests", ["Model", "ChunkCodec"]),
     tests("RemoteWriteTests", ["Model", "RemoteWrite"]),
     tests("OTLPTests", ["Model", "QueryMath", "RemoteWrite", "OTLP"]),

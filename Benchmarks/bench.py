@@ -4,6 +4,7 @@
     scrape    an agent's /metrics beside node_exporter's
     ingest    log lines from a file to committed rows, beside PostgreSQL's COPY
     promql    queries over data that comes every second, beside a Prometheus that scrapes the same agent
+    logs      reference lines pushed, sealed and asked for, beside plain tables of the same PostgreSQL; more with logs.py
     metrics   a fleet's history in each store: ingest, bytes on disk, memory, queries, hostile queries
     kernels   the codec's and the engine's inner parts; with --against beside an earlier build's
 
@@ -41,8 +42,14 @@ def metrics(options, figures):
     part(options, figures)
 
 
-PARTS = {"scrape": agent_parts.scrape, "ingest": agent_parts.ingest, "promql": agent_parts.promql, "metrics": metrics,
-         "kernels": kernels}
+def logs(options, figures):
+    import logs as part
+    part.complete(options, options.log_lines)
+    part.logs(options, figures)
+
+
+PARTS = {"scrape": agent_parts.scrape, "ingest": agent_parts.ingest, "promql": agent_parts.promql, "logs": logs,
+         "metrics": metrics, "kernels": kernels}
 
 
 class Options:
@@ -55,6 +62,7 @@ class Options:
         self.hours, self.rounds, self.memory_max = parsed.hours, parsed.rounds, parsed.memory_mib
         self.against = os.path.abspath(parsed.against) if parsed.against else None
         self.case_seconds, self.json = parsed.case_seconds, parsed.json
+        self.log_lines = parsed.log_lines
         self.all_cases = parsed.only == ["kernels"]
         self.failures = []
 
@@ -77,6 +85,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"metrics: times that each query is asked ({ROUNDS})")
     parser.add_argument("--memory-mib", type=int, default=MEMORY_MIB,
                         help=f"metrics: what a server may take; at most half of what is free ({MEMORY_MIB})")
+    parser.add_argument("--log-lines", type=int, help="logs: so many lines (120,000)")
     parser.add_argument("--against", metavar="FOLDER", help="kernels: the programs of an earlier build")
     parser.add_argument("--case-seconds", type=float, default=0.3, help="kernels: how long each case is repeated (0.3)")
     parser.add_argument("--cpus", type=int, help="use so many CPUs, servers included (all)")

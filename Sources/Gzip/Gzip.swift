@@ -57,6 +57,20 @@ package enum Gzip {
     package static func decompress(
         _ bytes: [UInt8], bytesMax: Int
     ) throws(GzipError) -> [UInt8] {
+        try decompress(bytes, bytesMax: bytesMax, windowBits: windowBits)
+    }
+
+    /// The content of `bytes`, which are deflate's blocks alone, at most `bytesMax` long. Source: RFC 1951. Throws
+    /// `malformed`, `tooLong`, `failed`.
+    package static func decompressDeflate(
+        _ bytes: [UInt8], bytesMax: Int
+    ) throws(GzipError) -> [UInt8] {
+        try decompress(bytes, bytesMax: bytesMax, windowBits: -15)
+    }
+
+    private static func decompress(
+        _ bytes: [UInt8], bytesMax: Int, windowBits: Int32
+    ) throws(GzipError) -> [UInt8] {
         var stream = z_stream()
         let opened = inflateInit2_(
             &stream, windowBits, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size))

@@ -100,21 +100,39 @@ package struct JSONReader {
 
     /// The string that comes next, its escapes resolved.
     package mutating func string() throws(JSONError) -> String {
+        let plain = skipPlain()
+        guard peek == UInt8(ascii: "\"") else {
+            return String(decoding: try escaped(after: plain), as: UTF8.self)
+        }
+        offset += 1
+        return String(decoding: plain, as: UTF8.self)
+    }
+
+    /// The bytes of the string that comes next, its escapes resolved; what is no UTF-8 is as it was.
+    package mutating func stringBytes() throws(JSONError) -> [UInt8] {
+        let plain = skipPlain()
+        guard peek == UInt8(ascii: "\"") else { return try escaped(after: plain) }
+        offset += 1
+        return Array(plain)
+    }
+
+    /// Steps into a string, up to what ends it or its first escape.
+    private mutating func skipPlain() -> ArraySlice<UInt8> {
         offset += 1
         let start = offset
         while let byte = peek, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 32 {
             offset += 1
         }
-        if peek == UInt8(ascii: "\"") {
-            offset += 1
-            return String(decoding: bytes[start..<(offset - 1)], as: UTF8.self)
-        }
-        var units = Array(bytes[start..<offset])
+        return bytes[start..<offset]
+    }
+
+    private mutating func escaped(after plain: ArraySlice<UInt8>) throws(JSONError) -> [UInt8] {
+        var units = Array(plain)
         while let byte = peek {
             switch byte {
             case UInt8(ascii: "\""):
                 offset += 1
-                return String(decoding: units, as: UTF8.self)
+                return units
             case UInt8(ascii: "\\"):
                 offset += 1
                 try appendEscape(to: &units)

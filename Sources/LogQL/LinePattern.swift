@@ -1,3 +1,4 @@
+import LinearRegex
 import LogQLSyntax
 
 /// What `|>` and `!>` match a whole line with: literal text and `<_>`, which stands for one byte or more.

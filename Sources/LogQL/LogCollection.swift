@@ -56,11 +56,28 @@ package struct LogQueryOptions: Hashable, Sendable {
     package var lineBytesMax = 64 << 20
     /// What `now` is in templates; nil stands for each entry's own time.
     package var now: TimestampNS?
+    /// Of entries with the same value of this label, or without it, the first is taken; nil: all are.
+    package var distinctLabel: String?
+    /// So many entries of that time, the first that the query would keep, are left out: they were given before.
+    package var skippedTime: TimestampNS?
+    package var skippedCount = 0
+    /// Whether `LogCollection.found` is to be filled.
+    package var keepsFound = false
 
     package init(entriesMax: Int) {
         precondition(entriesMax >= 0, "negative limit")
         self.entriesMax = entriesMax
     }
+}
+
+/// A kept entry as it is stored, and what the query made of it.
+package struct LogFoundEntry: Sendable {
+    /// Of the stream as it is stored.
+    package let stream: Labels
+    package let entry: LogEntry
+    /// Of the answer's stream.
+    package let labels: Labels
+    package let result: LogResultEntry
 }
 
 /// The answer to a log query as it grows: pages go in, in the order of the query's direction, kept entries stay.
@@ -71,6 +88,12 @@ package final class LogCollection {
     /// Bytes of the lines looked at.
     package private(set) var scannedByteCount = 0
     package private(set) var entryCount = 0
+    /// Of the entry taken last.
+    package private(set) var lastTaken: TimestampNS?
+    /// Entries taken of that time.
+    package private(set) var lastTakenCount = 0
+    /// The kept entries in the order in which they were read, where the options want them.
+    package private(set) var found: [LogFoundEntry] = []
 
     private struct Source {
         var stream: PipelineStream
@@ -86,12 +109,16 @@ package final class LogCollection {
     private var knownSets: Set<EntryLabelSet> = []
     private var labelByteCount = 0
     private var lineByteCount = 0
-    private var lastTaken: TimestampNS?
+    private var skippedCount = 0
+    private let distinctLabel: LabelName?
+    private var distinctValues: Set<ExactText> = []
 
     package init(query: LogQuery, options: LogQueryOptions, deletions: [LogDeletion] = []) {
         self.options = options
-        run = PipelineRun(query.pipeline)
+        let run = PipelineRun(query.pipeline)
         run.labels.now = options.now
+        distinctLabel = options.distinctLabel.map { run.labels.name($0) }
+        self.run = run
         self.deletions = LogDeletions(deletions)
     }
 
@@ -108,9 +135,10 @@ package final class LogCollection {
             try count(entry)
             let source = sources[streamIndex]
             guard !deletions.cover(entry, of: source.deletions),
-                run.process(entry, of: source.stream), isFarEnough(entry.timestamp)
+                run.process(entry, of: source.stream), isFarEnough(entry.timestamp),
+                !isSkipped(entry.timestamp), isDistinct()
             else { continue }
-            try append(entry.timestamp)
+            try append(entry, of: streams[streamIndex])
         }
         return !isFull
     }
@@ -147,7 +175,21 @@ package final class LogCollection {
         return overflow ? to > from : distance >= options.intervalNanoseconds
     }
 
-    private func append(_ timestamp: TimestampNS) throws(LogQLError) {
+    private func isSkipped(_ timestamp: TimestampNS) -> Bool {
+        guard skippedCount < options.skippedCount, timestamp == options.skippedTime else {
+            return false
+        }
+        skippedCount += 1
+        return true
+    }
+
+    /// No more values are remembered than entries are taken.
+    private func isDistinct() -> Bool {
+        guard let distinctLabel else { return true }
+        return distinctValues.insert(ExactText(run.labels.value(of: distinctLabel) ?? "")).inserted
+    }
+
+    private func append(_ entry: LogEntry, of stream: Labels) throws(LogQLError) {
         let set = run.labelSet
         guard lineByteCount + run.line.count <= options.lineBytesMax else {
             throw .limit(.lineBytes(max: options.lineBytesMax))
@@ -173,12 +215,17 @@ package final class LogCollection {
             collected.append(LogResultStream(labels: labels))
         }
         let hasCategories = options.hasCategories
-        collected[index].entries.append(
-            LogResultEntry(
-                timestamp: timestamp, line: run.line,
-                structuredMetadata: hasCategories ? set.structuredMetadata : .empty,
-                parsed: hasCategories ? set.parsed : .empty))
+        let result = LogResultEntry(
+            timestamp: entry.timestamp, line: run.line,
+            structuredMetadata: hasCategories ? set.structuredMetadata : .empty,
+            parsed: hasCategories ? set.parsed : .empty)
+        collected[index].entries.append(result)
+        if options.keepsFound {
+            found.append(
+                LogFoundEntry(stream: stream, entry: entry, labels: labels, result: result))
+        }
         entryCount += 1
-        lastTaken = timestamp
+        lastTakenCount = lastTaken == entry.timestamp ? lastTakenCount + 1 : 1
+        lastTaken = entry.timestamp
     }
 }

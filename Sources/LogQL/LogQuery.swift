@@ -17,6 +17,9 @@ package struct LogQuery: Sendable {
 
     /// Byte strings that every kept line contains as it is stored: a reader may skip what lacks one.
     package var needles: [[UInt8]] { pipeline.needles }
+
+    /// Fields that every kept entry has beside its line, or that its stream has as labels.
+    package var metadataEqualities: [Label] { pipeline.metadataEqualities }
 }
 
 /// What a query made of a text.

@@ -27,12 +27,14 @@ package struct MetricCounting: Hashable, Sendable {
     package var phaseNanoseconds: Int64
     /// The label that the level is in.
     package var levelLabel: String
-    /// Labels that only streams have, never the fields beside a line: a query may group counts by them.
-    package var streamLabels: Set<String>
+    package static let levelLabelDefault = "detected_level"
+    /// Labels that only streams have, never the fields beside a line: a query may group counts by them. Nil: by all,
+    /// and who reads finds out, with `MetricSelection.groupingLabels`, where counts will not do.
+    package var streamLabels: Set<String>?
 
     package init(
         widthNanoseconds: Int64 = 60_000_000_000, phaseNanoseconds: Int64 = 0,
-        levelLabel: String = "detected_level", streamLabels: Set<String>
+        levelLabel: String = levelLabelDefault, streamLabels: Set<String>?
     ) {
         precondition(widthNanoseconds > 0, "buckets without width")
         self.widthNanoseconds = widthNanoseconds
@@ -46,7 +48,8 @@ package struct MetricCounting: Hashable, Sendable {
         switch grouping {
         case .all, .without: false
         case .nothing: true
-        case .by(let names): names.allSatisfy { $0 == levelLabel || streamLabels.contains($0) }
+        case .by(let names):
+            names.allSatisfy { $0 == levelLabel || streamLabels?.contains($0) ?? true }
         }
     }
 }

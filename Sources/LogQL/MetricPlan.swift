@@ -1,3 +1,4 @@
+import LinearRegex
 package import LogQLSyntax
 package import Model
 
@@ -7,12 +8,17 @@ package struct MetricSelection: Hashable, Sendable {
     package var matchers: [LabelMatcher]
     /// Byte strings that every line contains that could matter; to skip by, or to ignore.
     package var needles: [[UInt8]]
+    /// Fields that every entry that could matter has beside its line, or that its stream has as labels.
+    package var metadata: [Label] = []
     /// Inclusive.
     package var from: TimestampNS
     /// Exclusive.
     package var to: TimestampNS
     /// Whether numbers of lines by stream, time and level do instead of the lines: `MetricRun.spans` tells when.
     package var isCountable: Bool
+    /// Of a countable selection: what its samples are grouped by. Counts are right where all streams have these labels,
+    /// or no entry has a field of that name beside its line.
+    package var groupingLabels: Set<String> = []
 }
 
 /// A metric query made ready to run: what to read, and how to put it together. Pure; reading is the caller's.
@@ -181,15 +187,21 @@ package struct MetricPlan: Sendable {
     private static func selection(
         of leg: PlannedLeg, _ counting: MetricCounting?
     ) -> MetricSelection {
-        MetricSelection(
-            matchers: leg.range.selector.matchers, needles: leg.extraction.pipeline.needles,
-            from: TimestampNS(leg.grid.after + 1), to: TimestampNS(leg.grid.through + 1),
+        let pipeline = leg.extraction.pipeline
+        var selection = MetricSelection(
+            matchers: leg.range.selector.matchers, needles: pipeline.needles,
+            metadata: pipeline.metadataEqualities, from: TimestampNS(leg.grid.after + 1),
+            to: TimestampNS(leg.grid.through + 1),
             isCountable: leg.extraction.ignoresLines
                 && counting?.knows(leg.extraction.grouping) == true)
+        if selection.isCountable, case .by(let names) = leg.extraction.grouping {
+            selection.groupingLabels = Set(names)
+        }
+        return selection
     }
 
     /// One selection for both where reading it costs no more than reading them apart: the same streams, times that
-    /// touch, and needles of which the weaker ones do for both.
+    /// touch, and needles and fields of which the weaker ones do for both.
     private static func union(_ a: MetricSelection, _ b: MetricSelection) -> MetricSelection? {
         guard Set(a.matchers) == Set(b.matchers), a.isCountable == b.isCountable else {
             return nil
@@ -198,10 +210,16 @@ package struct MetricPlan: Sendable {
         var both = a
         both.from = min(a.from, b.from)
         both.to = max(a.to, b.to)
-        if imply(b.needles, a.needles) { return both }
-        guard imply(a.needles, b.needles) else { return nil }
-        both.needles = b.needles
-        return both
+        both.groupingLabels.formUnion(b.groupingLabels)
+        for (strong, weak) in [(b, a), (a, b)]
+        where imply(strong.needles, weak.needles)
+            && Set(weak.metadata).isSubset(of: strong.metadata)
+        {
+            both.needles = weak.needles
+            both.metadata = weak.metadata
+            return both
+        }
+        return nil
     }
 
     /// Whether a line with all of `strong` has all of `weak`.

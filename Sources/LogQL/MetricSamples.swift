@@ -78,8 +78,9 @@ final class SampleReader {
     private static let extractionError = "SampleExtractionErr"
     private static let isTrue = "true"
 
-    /// Of a stream: the group of its last entry, for others with the same metadata.
+    /// Of a stream: the group of its last entry, for others with the same fields.
     private struct KnownGroup {
+        var level: String?
         var metadata = Labels.empty
         var group = -1
     }
@@ -121,7 +122,9 @@ final class SampleReader {
     /// The value of an entry of stream `number`; nil where the pipeline drops it or it has no label to unwrap. `group` is
     /// its group. Throws where the entry has an error that nothing has dealt with.
     func sample(_ entry: LogEntry, of number: Int) throws(MetricError) -> Double? {
-        if ignoresLines, known[number].group >= 0, known[number].metadata == entry.metadata {
+        if ignoresLines, known[number].group >= 0, known[number].level == entry.level,
+            known[number].metadata == entry.metadata
+        {
             group = known[number].group
             return countsBytes ? Double(entry.line.count) : 1
         }
@@ -136,7 +139,9 @@ final class SampleReader {
         }
         if run.labels.hasError { try checkError() }
         group = run.group
-        if ignoresLines { known[number] = KnownGroup(metadata: entry.metadata, group: group) }
+        if ignoresLines {
+            known[number] = KnownGroup(level: entry.level, metadata: entry.metadata, group: group)
+        }
         return result
     }
 

@@ -1,3 +1,4 @@
+import LinearRegex
 import LogQLSyntax
 
 /// Byte strings that lines which a pipeline keeps all contain.

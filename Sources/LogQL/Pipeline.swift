@@ -21,6 +21,9 @@ package struct Pipeline: Sendable {
     let names: ByteTable
     /// Byte strings that every kept line contains as it is stored, longest first: a reader may skip what lacks one.
     package let needles: [[UInt8]]
+    /// Fields that every kept entry has beside its line, or that its stream has as labels: a reader may skip by those
+    /// that no stream has.
+    package let metadataEqualities: [Label]
 
     /// Compiles the stages of a selector and the filters after its `unwrap`.
     /// Throws `LogQLError.syntax` for a stage that can't be built: a regular expression, a pattern, a path, a template.
@@ -38,6 +41,7 @@ package struct Pipeline: Sendable {
         labelsRead = compiler.labelsRead + (unwrap.map { [$0.label] } ?? [])
         names = compiler.names
         needles = Needles.required(selector.stages)
+        metadataEqualities = MetadataEqualities.required(selector.stages)
     }
 
     /// Whether entries come out as they go in.

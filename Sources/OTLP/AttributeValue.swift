@@ -1,7 +1,7 @@
 import FoundationEssentials
 import QueryMath
 
-/// An attribute of a resource, a data point or an exemplar.
+/// An attribute of a resource, a scope, a data point, an exemplar or a log record.
 struct Attribute {
     /// Nil where it is no UTF-8.
     var key: String?
@@ -19,7 +19,7 @@ indirect enum AttributeValue {
     case array([AttributeValue])
     case map([Attribute])
     /// A text that is no UTF-8.
-    case invalid
+    case invalid([UInt8])
 
     /// The value as a label has it; nil where a text in it is no UTF-8.
     ///

@@ -1,12 +1,14 @@
 import JSONReading
 import RemoteWrite
 
-/// What a sender of OTLP is answered with. Source: OTLP 1.9 "OTLP/HTTP Response".
+/// What a sender of OTLP is answered with, of metrics or of logs. Source: OTLP 1.9 "OTLP/HTTP Response".
 package enum ExportResponse: Hashable, Sendable {
-    /// `ExportMetricsServiceResponse`: everything was stored.
+    /// `ExportMetricsServiceResponse` or `ExportLogsServiceResponse`: everything was stored.
     case full
     /// `ExportMetricsServiceResponse` with `partial_success`: so many data points were not, or none and a warning.
     case partial(rejectedDataPoints: Int, message: String)
+    /// `ExportLogsServiceResponse` with `partial_success`: so many log records were not stored.
+    case partialLogs(rejectedLogRecords: Int, message: String)
     /// `google.rpc.Status`.
     case status(Code, message: String)
 
@@ -44,7 +46,7 @@ package enum ExportResponse: Hashable, Sendable {
         var bytes: [UInt8] = []
         switch self {
         case .full: break
-        case .partial(let count, let message):
+        case .partial(let count, let message), .partialLogs(let count, let message):
             var partial: [UInt8] = []
             ProtobufText.append(1, integer: Int64(count), to: &partial)
             ProtobufText.append(2, content: message.utf8, to: &partial)
@@ -60,11 +62,16 @@ package enum ExportResponse: Hashable, Sendable {
         switch self {
         case .full: "{}"
         case .partial(let count, let message):
-            "{\"partialSuccess\":{\"rejectedDataPoints\":\"\(count)\",\"errorMessage\":"
-                + Self.quoted(message) + "}}"
+            Self.partial("rejectedDataPoints", count, message)
+        case .partialLogs(let count, let message):
+            Self.partial("rejectedLogRecords", count, message)
         case .status(let code, let message):
             "{\"code\":\(code.rawValue),\"message\":" + Self.quoted(message) + "}"
         }
+    }
+
+    private static func partial(_ name: String, _ count: Int, _ message: String) -> String {
+        "{\"partialSuccess\":{\"\(name)\":\"\(count)\",\"errorMessage\":" + quoted(message) + "}}"
     }
 
     private static func quoted(_ text: String) -> String {

@@ -19,12 +19,14 @@ struct JSONTranscoder {
     private let bytesMax: Int
     private var bytes: [UInt8] = []
 
-    /// `text` in the wire format, at most `bytesMax` long.
-    static func protobuf(_ text: [UInt8], bytesMax: Int) throws(OTLPError) -> [UInt8] {
+    /// `text`, which is a `request`, in the wire format, at most `bytesMax` long.
+    static func protobuf(
+        _ text: [UInt8], _ request: OTLPMessage, bytesMax: Int
+    ) throws(OTLPError) -> [UInt8] {
         precondition(bytesMax < 1 << 35, "longer than a length can say")
         var transcoder = JSONTranscoder(
             json: JSONReader(text, depthMax: depthMax), bytesMax: bytesMax)
-        try transcoder.write(.request)
+        try transcoder.write(request)
         do throws(JSONError) { try transcoder.json.end() } catch { throw .json(error) }
         return transcoder.bytes
     }
@@ -88,6 +90,12 @@ struct JSONTranscoder {
                 throw badValue(message, name)
             }
             append(fixed64: value.bitPattern, field)
+        case .fixed32:
+            guard
+                let value = UInt32(
+                    exactly: try integer(message, name, isSigned: false))
+            else { throw badValue(message, name) }
+            append(fixed: UInt64(value), bytes: 4, field)
         case .fixed64(let isSigned):
             append(fixed64: try integer(message, name, isSigned: isSigned), field)
         case .varint(let isSigned):
@@ -104,8 +112,12 @@ struct JSONTranscoder {
     }
 
     private mutating func append(fixed64 value: UInt64, _ field: MessageField) {
-        ProtobufText.append(varint: field.number << 3 | 1, to: &bytes)
-        for byte in 0..<8 { bytes.append(UInt8(truncatingIfNeeded: value >> (8 * byte))) }
+        append(fixed: value, bytes: 8, field)
+    }
+
+    private mutating func append(fixed value: UInt64, bytes count: Int, _ field: MessageField) {
+        ProtobufText.append(varint: field.number << 3 | (count == 8 ? 1 : 5), to: &bytes)
+        for byte in 0..<count { bytes.append(UInt8(truncatingIfNeeded: value >> (8 * byte))) }
     }
 
     /// Puts the length of what follows it into the place kept for it; it has more bytes than it needs.

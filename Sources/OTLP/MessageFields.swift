@@ -6,6 +6,7 @@ enum FieldKind {
     case base64
     case boolean
     case double
+    case fixed32
     /// `fixed64`, `sfixed64`.
     case fixed64(isSigned: Bool)
     /// `uint32`, `uint64`, `int32`, `int64` and enums.
@@ -42,6 +43,31 @@ extension OTLPMessage {
         .resourceMetrics: [
             "resource": MessageField(1, .message(.resource)),
             "scopeMetrics": .list(2, .message(.scopeMetrics)),
+        ],
+        .logsRequest: ["resourceLogs": .list(1, .message(.resourceLogs))],
+        .resourceLogs: [
+            "resource": MessageField(1, .message(.resource)),
+            "scopeLogs": .list(2, .message(.scopeLogs)),
+        ],
+        .scopeLogs: [
+            "scope": MessageField(1, .message(.scope)),
+            "logRecords": .list(2, .message(.logRecord)),
+        ],
+        .scope: [
+            "name": MessageField(1, .text), "version": MessageField(2, .text),
+            "attributes": .list(3, .message(.keyValue)),
+            "droppedAttributesCount": MessageField(4, .varint(isSigned: false)),
+        ],
+        .logRecord: [
+            "timeUnixNano": MessageField(1, .fixed64(isSigned: false)),
+            "severityNumber": MessageField(2, .varint(isSigned: true)),
+            "severityText": MessageField(3, .text), "body": MessageField(5, .message(.anyValue)),
+            "attributes": .list(6, .message(.keyValue)),
+            "droppedAttributesCount": MessageField(7, .varint(isSigned: false)),
+            "flags": MessageField(8, .fixed32), "traceId": MessageField(9, .hexadecimal),
+            "spanId": MessageField(10, .hexadecimal),
+            "observedTimeUnixNano": MessageField(11, .fixed64(isSigned: false)),
+            "eventName": MessageField(12, .text),
         ],
         .resource: ["attributes": .list(1, .message(.keyValue))],
         .scopeMetrics: ["metrics": .list(2, .message(.metric))],

@@ -63,7 +63,7 @@ package struct MetricsExport: Sendable {
         let bytes =
             switch encoding {
             case .protobuf: body
-            case .json: try JSONTranscoder.protobuf(body, bytesMax: bytesMax)
+            case .json: try JSONTranscoder.protobuf(body, .request, bytesMax: bytesMax)
             }
         var translator = MetricTranslator(limits)
         var failure: OTLPError?

@@ -17,7 +17,7 @@ package enum OTLPError: Error, Hashable, Sendable, CustomStringConvertible {
     case tooDeep(max: Int)
     /// JSON that would be longer than a body may be once it is read.
     case tooLong(max: Int)
-    /// A bound of `MetricsExport.Limits`.
+    /// A bound of `MetricsExport.Limits` or `LogsExport.Limits`.
     case tooMany(String, max: Int)
     /// More than one request may make, in the columns of a write request.
     case columns(RemoteWriteError)
@@ -45,9 +45,9 @@ package enum OTLPError: Error, Hashable, Sendable, CustomStringConvertible {
             "\(message.rawValue) has a value of \(field) before byte \(at) that the field can't "
                 + "have"
         case .tooDeep(let max): "an attribute's value has more than \(max) levels"
-        case .tooLong(let max): "the request has more than \(max) bytes: send fewer data points"
+        case .tooLong(let max): "the request has more than \(max) bytes: send less in one"
         case .tooMany(let what, let max):
-            "more than \(max) \(what) in one request: send fewer data points"
+            "more than \(max) \(what) in one request: send less in one"
         case .columns(let error): error.description
         }
     }
@@ -55,10 +55,16 @@ package enum OTLPError: Error, Hashable, Sendable, CustomStringConvertible {
 
 extension OTLPError: ProtobufFailure {}
 
-/// The messages of an export of metrics, for errors.
-/// Source: opentelemetry-proto 1.9 `metrics_service.proto`, `metrics.proto`, `common.proto`, `resource.proto`.
+/// The messages of exports of metrics and logs, for errors.
+/// Source: opentelemetry-proto 1.9 `metrics_service.proto`, `metrics.proto`, `logs_service.proto`, `logs.proto`,
+/// `common.proto`, `resource.proto`.
 package enum OTLPMessage: String, Hashable, Sendable {
     case request = "ExportMetricsServiceRequest"
+    case logsRequest = "ExportLogsServiceRequest"
+    case resourceLogs = "ResourceLogs"
+    case scopeLogs = "ScopeLogs"
+    case scope = "InstrumentationScope"
+    case logRecord = "LogRecord"
     case resourceMetrics = "ResourceMetrics"
     case resource = "Resource"
     case scopeMetrics = "ScopeMetrics"

@@ -8,7 +8,7 @@ struct RequestReader {
     typealias Cursor = ProtobufCursor<OTLPError>
 
     private let limits: MetricsExport.Limits
-    private var attributeRoom: Int
+    private var attributes: AttributeReader
     private var bucketRoom: Int
     private var exemplarRoom: Int
     private var pointRoom: Int
@@ -17,7 +17,8 @@ struct RequestReader {
 
     init(_ limits: MetricsExport.Limits) {
         self.limits = limits
-        attributeRoom = limits.attributesMax
+        attributes = AttributeReader(
+            countMax: limits.attributesMax, depthMax: limits.valueDepthMax)
         bucketRoom = limits.bucketsMax
         exemplarRoom = limits.exemplarsMax
         pointRoom = limits.pointsMax
@@ -324,67 +325,8 @@ struct RequestReader {
         return exemplar
     }
 
-    // MARK: Attributes
-
-    private mutating func attribute(
-        _ parent: inout Cursor, depth: Int = 0
-    ) throws(OTLPError) -> Attribute {
-        guard attributeRoom > 0 else { throw .tooMany("attributes", max: limits.attributesMax) }
-        attributeRoom -= 1
-        var cursor = try parent.nested(.keyValue)
-        var attribute = Attribute(key: "", value: .empty)
-        while let key = try cursor.key() {
-            switch key {
-            case 1 << 3 | 2: attribute.key = Self.text(cursor, try cursor.content())
-            case 2 << 3 | 2: attribute.value = try value(&cursor, depth: depth)
-            default: try cursor.skip(key, known: 1...2)
-            }
-        }
-        return attribute
-    }
-
-    private mutating func value(
-        _ parent: inout Cursor, depth: Int
-    ) throws(OTLPError) -> AttributeValue {
-        guard depth < limits.valueDepthMax else { throw .tooDeep(max: limits.valueDepthMax) }
-        guard attributeRoom > 0 else { throw .tooMany("attributes", max: limits.attributesMax) }
-        attributeRoom -= 1
-        var cursor = try parent.nested(.anyValue)
-        var value = AttributeValue.empty
-        while let key = try cursor.key() {
-            switch key {
-            case 1 << 3 | 2:
-                value = Self.text(cursor, try cursor.content()).map { .text($0) } ?? .invalid
-            case 2 << 3: value = .boolean(try cursor.varint() != 0)
-            case 3 << 3: value = .integer(try cursor.integer())
-            case 4 << 3 | 1: value = .double(try cursor.double())
-            case 5 << 3 | 2:
-                var array = try cursor.nested(.array)
-                var values: [AttributeValue] = []
-                while let key = try array.key() {
-                    if key == 1 << 3 | 2 {
-                        values.append(try self.value(&array, depth: depth + 1))
-                    } else {
-                        try array.skip(key, known: 1...1)
-                    }
-                }
-                value = .array(values)
-            case 6 << 3 | 2:
-                var list = try cursor.nested(.keyValueList)
-                var members: [Attribute] = []
-                while let key = try list.key() {
-                    if key == 1 << 3 | 2 {
-                        members.append(try attribute(&list, depth: depth + 1))
-                    } else {
-                        try list.skip(key, known: 1...1)
-                    }
-                }
-                value = .map(members)
-            case 7 << 3 | 2: value = .bytes(Array(cursor.slice(try cursor.content())))
-            default: try cursor.skip(key, known: 1...7)
-            }
-        }
-        return value
+    private mutating func attribute(_ parent: inout Cursor) throws(OTLPError) -> Attribute {
+        try attributes.attribute(&parent)
     }
 
     /// Nil where it is no UTF-8.

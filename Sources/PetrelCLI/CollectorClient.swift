@@ -21,6 +21,11 @@ struct CollectorOptions: ParsableArguments {
     }
 }
 
+/// A connection that ended, or was not to be had, and may be later.
+struct ConnectionLost: Error {
+    var text: String
+}
+
 /// Asks the collector's HTTP API.
 struct CollectorClient {
     /// Longest answer, bytes.
@@ -42,6 +47,61 @@ struct CollectorClient {
         return try await execute(request)
     }
 
+    /// Hands over the body of a 200 answer piece by piece, until it ends or `body` returns false. Throws `CommandFailure`
+    /// for what another try does not mend, `ConnectionLost` for the rest, and what `body` throws.
+    func stream(
+        _ path: String, _ parameters: [(String, String)],
+        _ body: (ByteBufferView) async throws -> Bool
+    ) async throws {
+        let query = parameters.map { "\(Self.encoded($0.0))=\(Self.encoded($0.1))" }
+            .joined(separator: "&")
+        var configuration = HTTPClient.Configuration()
+        configuration.timeout.connect = .seconds(10)
+        // The collector gives a sign of life every ten seconds, but not while it reads what was before.
+        configuration.timeout.read = Self.timeout
+        let client = HTTPClient(
+            eventLoopGroupProvider: .singleton, configuration: configuration)
+        let outcome: Result<Void, any Error>
+        do {
+            try await stream(client, HTTPClientRequest(url: base + path + "?" + query), body)
+            outcome = .success(())
+        } catch { outcome = .failure(error) }
+        try? await client.shutdown()
+        try outcome.get()
+    }
+
+    private func stream(
+        _ client: HTTPClient, _ request: HTTPClientRequest,
+        _ body: (ByteBufferView) async throws -> Bool
+    ) async throws {
+        let response: HTTPClientResponse
+        do {
+            response = try await client.execute(request, deadline: .distantFuture)
+        } catch let error as HTTPClientError where error == .invalidURL {
+            throw CommandFailure("--url \(shownURL) is not a URL")
+        } catch { throw ConnectionLost(text: unreachable) }
+        guard response.status == .ok else {
+            let text = try? await response.body.collect(upTo: 1 << 20)
+            let message = Self.message(Array(buffer: text ?? ByteBuffer()))
+            // A collector that starts, or whose places are taken, answers later.
+            guard [429, 502, 503, 504].contains(response.status.code) else {
+                throw CommandFailure("\(message) (HTTP \(response.status.code))")
+            }
+            throw ConnectionLost(text: message)
+        }
+        var pieces = response.body.makeAsyncIterator()
+        while true {
+            let piece: ByteBuffer?
+            do { piece = try await pieces.next() } catch {
+                throw ConnectionLost(text: "the connection to \(shownURL) broke")
+            }
+            guard let piece else {
+                throw ConnectionLost(text: "the collector at \(shownURL) ended the answer")
+            }
+            guard try await body(piece.readableBytesView) else { return }
+        }
+    }
+
     /// The body of the 200 answer to a form.
     func post(_ path: String, _ parameters: [(String, String)]) async throws -> [UInt8] {
         var request = HTTPClientRequest(url: base + path)
@@ -60,6 +120,11 @@ struct CollectorClient {
             print(String(decoding: body, as: UTF8.self))
             return nil
         }
+        return try parse(type, body)
+    }
+
+    /// An answer as `type`.
+    func parse<Answer: Decodable>(_ type: Answer.Type, _ body: [UInt8]) throws -> Answer {
         do { return try JSONDecoder().decode(type, from: Data(body)) } catch {
             throw CommandFailure(
                 "the answer of \(shownURL) is not one of a Petrel collector; check --url")
@@ -76,6 +141,11 @@ struct CollectorClient {
             return base
         }
         return String(base[..<scheme.upperBound] + base[base.index(after: at)...])
+    }
+
+    private var unreachable: String {
+        "can't reach a collector at \(shownURL): is petrel-collector running there? "
+            + "Name another with --url or PETREL_URL"
     }
 
     private func execute(_ request: HTTPClientRequest) async throws -> [UInt8] {
@@ -96,9 +166,7 @@ struct CollectorClient {
         case .failure(let error as HTTPClientError) where error == .invalidURL:
             throw CommandFailure("--url \(shownURL) is not a URL")
         case .failure:
-            throw CommandFailure(
-                "can't reach a collector at \(shownURL): is petrel-collector running there? "
-                    + "Name another with --url or PETREL_URL")
+            throw CommandFailure(unreachable)
         }
     }
 
@@ -117,7 +185,7 @@ struct CollectorClient {
     }
 
     /// Percent-encodes everything but unreserved characters. Source: RFC 3986, section 2.3.
-    private static func encoded(_ text: String) -> String {
+    static func encoded(_ text: String) -> String {
         var encoded = ""
         for byte in text.utf8 {
             let isUnreserved =

@@ -8,9 +8,9 @@ struct Petrel: AsyncParsableCommand {
         commandName: "petrel",
         abstract: "Ask a Petrel collector for metrics, logs, alerts and hosts.",
         subcommands: [
-            QueryCommand.self, LogsCommand.self, AlertsCommand.self, HostsCommand.self,
-            NotifyCommand.self, DeliveriesCommand.self, DoctorCommand.self, ScriptTestCommand.self,
-            LogScriptTestCommand.self,
+            QueryCommand.self, LogsCommand.self, TraceCommand.self, AlertsCommand.self,
+            HostsCommand.self, NotifyCommand.self, DeliveriesCommand.self, DoctorCommand.self,
+            ScriptTestCommand.self, LogScriptTestCommand.self,
         ])
 
     /// Exit codes: 0 done, 1 failed, 2 used wrongly.

@@ -7,6 +7,8 @@ package enum PostgresValue: Sendable {
     case float8(Double)
     /// U+0000 is not a PostgreSQL character: the server refuses it (22021).
     case text(String)
+    /// The same of bytes that are UTF-8.
+    case utf8([UInt8])
     case bytea([UInt8])
     /// JSON text, checked by the server.
     case jsonb(String)
@@ -24,7 +26,7 @@ package enum PostgresValue: Sendable {
         case .int4: .int4
         case .int8: .int8
         case .float8: .float8
-        case .text: .text
+        case .text, .utf8: .text
         case .bytea: .bytea
         case .jsonb: .jsonb
         case .int4Array: .int4Array
@@ -67,7 +69,7 @@ extension PostgresValue {
         case .int8(let value): bytes.appendBigEndian(UInt64(bitPattern: value))
         case .float8(let value): bytes.appendBigEndian(value.bitPattern)
         case .text(let value): bytes.append(contentsOf: value.utf8)
-        case .bytea(let value): bytes.append(contentsOf: value)
+        case .utf8(let value), .bytea(let value): bytes.append(contentsOf: value)
         case .jsonb(let value):
             bytes.append(1)
             bytes.append(contentsOf: value.utf8)

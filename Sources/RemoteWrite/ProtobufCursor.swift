@@ -90,6 +90,14 @@ package struct ProtobufCursor<Failure: ProtobufFailure> {
         return UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: at, as: UInt64.self))
     }
 
+    /// Four bytes, little-endian.
+    @inlinable
+    package mutating func fixed32() throws(Failure) -> UInt32 {
+        guard end - at >= 4 else { throw .truncated(message, at: end) }
+        defer { at += 4 }
+        return UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: at, as: UInt32.self))
+    }
+
     /// A double, any bit pattern.
     @inlinable @inline(__always)
     package mutating func double() throws(Failure) -> Double {

@@ -1,4 +1,4 @@
-/// Why a body is no write request that we take. Nothing of it is stored.
+/// Why a body is no write request, or push of Loki, that we take. Nothing of it is stored.
 package enum RemoteWriteError: Error, Hashable, Sendable, CustomStringConvertible {
     /// The bytes are not one block of Snappy.
     case notSnappy
@@ -30,8 +30,8 @@ package enum RemoteWriteError: Error, Hashable, Sendable, CustomStringConvertibl
         switch self {
         case .notSnappy: "the body is not compressed with Snappy's block format"
         case .tooLong(let bytes, let max):
-            "the decompressed body would have \(bytes) bytes, at most \(max) are taken: send fewer "
-                + "samples a request"
+            "the decompressed body would have \(bytes) bytes, at most \(max) are taken: send less "
+                + "in one request"
         case .truncated(let message, let at):
             "\(message.rawValue) ends within a field at byte \(at)"
         case .oversizedNumber(let message, let at):
@@ -44,7 +44,7 @@ package enum RemoteWriteError: Error, Hashable, Sendable, CustomStringConvertibl
         case .oddReferences(let count, let at):
             "TimeSeries has \(count) label references before byte \(at), which are no pairs"
         case .tooMany(let what, let max):
-            "more than \(max) \(what) in one request: send fewer samples a request"
+            "more than \(max) \(what) in one request: send less in one"
         }
     }
 }
@@ -54,7 +54,7 @@ extension RemoteWriteError: ProtobufFailure {}
 /// A cursor over the messages of both versions.
 typealias WriteCursor = ProtobufCursor<RemoteWriteError>
 
-/// The messages of both versions, for errors.
+/// The messages of both versions and of Loki's push, for errors.
 package enum WireMessage: String, Hashable, Sendable {
     case request = "the request"
     case timeSeries = "TimeSeries"
@@ -64,4 +64,8 @@ package enum WireMessage: String, Hashable, Sendable {
     case histogram = "Histogram"
     case bucketSpan = "BucketSpan"
     case metadata = "Metadata"
+    case pushRequest = "PushRequest"
+    case stream = "StreamAdapter"
+    case entry = "EntryAdapter"
+    case timestamp = "Timestamp"
 }

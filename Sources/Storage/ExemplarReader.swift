@@ -23,4 +23,9 @@ package protocol ExemplarReader: Sendable {
     func exemplars(
         _ selection: ExemplarSelection, exemplarsMax: Int
     ) async throws(StorageError) -> [SeriesExemplars]
+    /// Those of one trace, of whatever series, from `start` to `end`, both inclusive, in the same order. Throws
+    /// `limitExceeded` past `exemplarsMax` of them.
+    func exemplars(
+        ofTrace id: String, start: TimestampMS, end: TimestampMS, exemplarsMax: Int
+    ) async throws(StorageError) -> [SeriesExemplars]
 }

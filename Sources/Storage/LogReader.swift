@@ -13,6 +13,8 @@ package struct LogSelection: Hashable, Sendable {
     package var matchers: [LabelMatcher]
     /// Byte strings that every wanted line contains; the reader may use them to skip, and may ignore them.
     package var needles: [[UInt8]]
+    /// Fields beside the line that every wanted entry has, by name and exact value; to skip by, or to ignore, likewise.
+    package var metadata: [Label] = []
     /// Inclusive.
     package var from: TimestampNS
     /// Exclusive.
@@ -36,6 +38,11 @@ package struct LogPage: Sendable {
     package var streams: [Labels]
     package var streamIndexes: [Int]
     package var entries: [LogEntry]
+    /// Rows of the store that were opened since the page before, and the bytes of the lines in them.
+    package var openedBlockCount = 0
+    package var openedByteCount = 0
+    /// Rows that filters ruled out since then.
+    package var skippedBlockCount = 0
 
     package init(streams: [Labels] = [], streamIndexes: [Int] = [], entries: [LogEntry] = []) {
         precondition(streamIndexes.count == entries.count, "columns of different length")
@@ -45,8 +52,67 @@ package struct LogPage: Sendable {
     }
 }
 
+/// Lines of a stream and level in one minute, counted by the store.
+package struct LogRate: Hashable, Sendable {
+    /// The end of the minute, inclusive: a line at 12:00:00 sharp belongs to the minute that ends there.
+    package var through: TimestampNS
+    /// Index in `LogRatePage.streams`.
+    package var streamIndex: Int
+    package var level: String?
+    package var lineCount: Int
+    /// Of the lines, without their ends.
+    package var byteCount: Int
+
+    package init(
+        through: TimestampNS, streamIndex: Int, level: String?, lineCount: Int, byteCount: Int
+    ) {
+        self.through = through
+        self.streamIndex = streamIndex
+        self.level = level
+        self.lineCount = lineCount
+        self.byteCount = byteCount
+    }
+
+    package static let widthNanoseconds: Int64 = 60_000_000_000
+}
+
+/// The counts of a selection, ordered by time; of one minute, stream and level there may be several.
+package struct LogRatePage: Sendable {
+    package var streams: [Labels]
+    package var rates: [LogRate]
+    /// Rows of the store that hold these lines.
+    package var blockCount: Int
+
+    package init(streams: [Labels] = [], rates: [LogRate] = [], blockCount: Int = 0) {
+        self.streams = streams
+        self.rates = rates
+        self.blockCount = blockCount
+    }
+}
+
+/// All entries that carry an id, in the order of time.
+package struct LogTrace: Sendable {
+    package var page: LogPage
+    /// There are more than were asked for.
+    package var isCut: Bool
+
+    package init(page: LogPage, isCut: Bool) {
+        self.page = page
+        self.isCut = isCut
+    }
+}
+
 /// How the query side reads logs.
 package protocol LogReader: Sendable {
+    /// How many lines and bytes the streams that satisfy all matchers have in the minutes that end in
+    /// `(from, to]`: minutes are whole, so that lines up to a minute before `from` may be counted.
+    func logRates(
+        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS
+    ) async throws(StorageError) -> LogRatePage
+    /// Every entry of every host within `[from, to)` that has `id` as its `trace_id` or `request_id`, oldest first.
+    func logTrace(
+        _ id: String, from: TimestampNS, to: TimestampNS, entriesMax: Int
+    ) async throws(StorageError) -> LogTrace
     /// Calls `body` with pages of at most a few thousand entries, in time order, until it returns false or all are
     /// read. Entries of one timestamp come in the order in which they were stored (reversed when backward).
     func forEachPage(

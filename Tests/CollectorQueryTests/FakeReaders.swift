@@ -95,6 +95,12 @@ struct FakeLogReader: LogReader {
             }
         }.value
     }
+    func logRates(
+        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS
+    ) async throws(StorageError) -> LogRatePage { LogRatePage() }
+    func logTrace(
+        _ id: String, from: TimestampNS, to: TimestampNS, entriesMax: Int
+    ) async throws(StorageError) -> LogTrace { LogTrace(page: LogPage(), isCut: false) }
     func logLabelNames(_ scope: LabelScope) async throws(StorageError) -> [String] { [] }
     func logLabelValues(
         _ name: String, _ scope: LabelScope

@@ -30,12 +30,22 @@ extension StoreTests {
             ExemplarSelection(
                 matcherSets: names.map(matchers), start: TimestampMS(start),
                 end: TimestampMS(end)), exemplarsMax: max
-        ).map { series in
-            series.labels.metricName + ":"
-                + series.exemplars.map {
-                    " \($0.traceID) \($0.value)@\($0.timestamp.rawValue - base)"
-                }.joined()
-        }
+        ).map(text)
+    }
+
+    private static func found(
+        _ store: CollectorStore, trace: String, _ start: Int64, _ end: Int64
+    ) async throws -> [String] {
+        try await store.exemplars(
+            ofTrace: trace, start: TimestampMS(start), end: TimestampMS(end), exemplarsMax: 100
+        ).map(text)
+    }
+
+    private static func text(_ series: SeriesExemplars) -> String {
+        series.labels.metricName + ":"
+            + series.exemplars.map {
+                " \($0.traceID) \($0.value)@\($0.timestamp.rawValue - base)"
+            }.joined()
     }
 
     @Test("exemplars come back once however often they are sent, by matchers and times")
@@ -74,6 +84,14 @@ extension StoreTests {
                 #expect(try await Self.found(store, ["a", "c"], base, base) == ["a: t1 -0.0@0"])
                 #expect(try await Self.found(store, ["c"], .min, .max).isEmpty)
                 #expect(try await Self.found(store, ["a"], base + 1, .max).isEmpty)
+                #expect(
+                    try await Self.found(store, trace: "t1", .min, .max)
+                        == ["a: t1 0.5@-1000 t1 -0.0@0"])
+                #expect(
+                    try await Self.found(store, trace: "t1", base, base) == ["a: t1 -0.0@0"])
+                for trace in ["", "t", "t1\0"] {
+                    #expect(try await Self.found(store, trace: trace, .min, .max).isEmpty)
+                }
                 await #expect(
                     throws: StorageError.limitExceeded(limit: "limits.query_exemplars", maximum: 3)
                 ) { _ = try await Self.found(store, ["a"], .min, .max, max: 3) }

@@ -40,7 +40,9 @@ extension StoreTests {
                     LogSelection(
                         matchers: [LabelMatcher("host", .equal, name.text)],
                         from: TimestampNS(0), to: TimestampNS(.max), direction: .forward))
-                #expect(stored.entries.map { $0.1.timestamp.rawValue } == Array(1...40))
+                #expect(
+                    stored.entries.map { $0.1.timestamp.rawValue - TestCluster.start }
+                        == Array(1...40))
             }
             let report = try await StoreVerifier(store).verify()
             #expect(report.scrapeCount == 120 && report.logEntryCount == 120, "\(report)")
@@ -72,7 +74,11 @@ extension StoreTests {
                             ? scrape(next, at: base + Int64(next), [id], [Double(next)])
                             : lines(
                                 next, ["host": host.text],
-                                [LogEntry(timestamp: TimestampNS(Int64(next)), line: [0xff])])
+                                [
+                                    LogEntry(
+                                        timestamp: TimestampNS(TestCluster.start + Int64(next)),
+                                        line: [0xff])
+                                ])
                         let outcome = try await store.store([batch], session: session)
                         #expect(outcome == [.stored])
                         confirmed = next
@@ -91,7 +97,8 @@ extension StoreTests {
         try await TestCluster.with { cluster in
             let store = try await TestCluster.store(in: cluster, name: "rehearsal")
             try await TestCluster.execute(
-                "ALTER TABLE petrel.log_entry ADD CHECK (line <> 'poison')", on: "rehearsal",
+                "ALTER TABLE petrel.log_batch ADD CHECK (strpos(lines, 'poison') = 0)",
+                on: "rehearsal",
                 in: cluster)
             let h1 = try host("h1")
             let (session, _) = try await store.openSession(host: h1, kind: .logs, epoch: 1)
@@ -99,8 +106,10 @@ extension StoreTests {
                 lines(
                     1, ["host": "h1"],
                     [
-                        LogEntry(timestamp: TimestampNS(1), line: Array("first".utf8)),
-                        LogEntry(timestamp: TimestampNS(2), line: Array(text.utf8)),
+                        LogEntry(
+                            timestamp: TimestampNS(TestCluster.start), line: Array("first".utf8)),
+                        LogEntry(
+                            timestamp: TimestampNS(TestCluster.start + 1), line: Array(text.utf8)),
                     ])
             }
             func isRefused(_ body: () async throws -> Void) async -> Bool {
@@ -122,7 +131,7 @@ extension StoreTests {
             #expect(
                 try await TestCluster.number(
                     """
-                    SELECT (SELECT count(*) FROM petrel.log_entry)
+                    SELECT (SELECT count(*) FROM petrel.log_batch)
                         + (SELECT count(*) FROM petrel.ingest_batch)
                         + (SELECT sum(last_seq + stored_records)::int8 FROM petrel.agent_cursor)
                     """, on: "rehearsal", in: cluster) == 0)
@@ -141,14 +150,14 @@ extension StoreTests {
             let random = SeededRandom(9)
             let long = (0..<1000).map { _ in String(random.next(), radix: 16) }.joined()
             let entry = LogEntry(
-                timestamp: TimestampNS(1), line: [65],
+                timestamp: TimestampNS(TestCluster.start), line: [65],
                 metadata: ["trace_id": long, "request_id": long])
             let batch = lines(1, ["host": "h1"], [entry])
             #expect(try await store.store([batch], session: session) == [.stored])
             let found = try await allEntries(
                 store,
                 LogSelection(
-                    matchers: [], from: TimestampNS(0), to: TimestampNS(9), direction: .forward))
+                    matchers: [], from: TimestampNS(0), to: TimestampNS(.max), direction: .forward))
             #expect(found.entries.map(\.1) == [entry])
             await store.close()
         }
@@ -203,10 +212,11 @@ extension StoreTests {
             let old = "ingest_batch_h\(first)"
             // The log's hour is kept until its samples are sealed, and until no reader holds it.
             let unsealed = try await store.maintain()
-            #expect(unsealed.dropped.isEmpty && unsealed.postponed.contains(old), "\(unsealed)")
+            #expect(
+                !unsealed.dropped.contains(old) && unsealed.postponed.contains(old), "\(unsealed)")
             #expect(try await store.sealWhereDue() == 1)
             let held = try await store.maintain()
-            #expect(held.dropped.isEmpty && held.postponed.count == 2, "\(held)")
+            #expect(!held.dropped.contains(old) && held.postponed.contains(old), "\(held)")
             gate.signal()
             #expect(try await answer == 1)
             let freed = try await store.maintain()

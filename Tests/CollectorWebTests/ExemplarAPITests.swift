@@ -11,6 +11,18 @@ final class FakeExemplarReader: ExemplarReader {
     let failure = Mutex<StorageError?>(nil)
     let asked = Mutex<[ExemplarSelection]>([])
 
+    func exemplars(
+        ofTrace id: String, start: TimestampMS, end: TimestampMS, exemplarsMax: Int
+    ) async throws(StorageError) -> [SeriesExemplars] {
+        try await exemplars(
+            ExemplarSelection(matcherSets: [], start: start, end: end), exemplarsMax: exemplarsMax
+        ).compactMap { series in
+            var series = series
+            series.exemplars.removeAll { $0.traceID != id }
+            return series.exemplars.isEmpty ? nil : series
+        }
+    }
+
     private static let series = ["a", "b<&>"].map { host in
         SeriesExemplars(
             labels: ["__name__": "latency_bucket", "host": host],

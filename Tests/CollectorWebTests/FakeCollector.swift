@@ -95,6 +95,22 @@ struct FakeLogReader: LogReader {
                 streams: [["host": "a"]], streamIndexes: entries.map { _ in 0 },
                 entries: entries))
     }
+    func logRates(
+        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS
+    ) async throws(StorageError) -> LogRatePage {
+        let through = TimestampNS(LogRate.widthNanoseconds)
+        guard from < through, through <= to else { return LogRatePage() }
+        return LogRatePage(
+            streams: [["host": "a"]],
+            rates: [
+                LogRate(
+                    through: through, streamIndex: 0, level: "info", lineCount: 1, byteCount: 9),
+                LogRate(through: through, streamIndex: 0, level: nil, lineCount: 2, byteCount: 7),
+            ], blockCount: 1)
+    }
+    func logTrace(
+        _ id: String, from: TimestampNS, to: TimestampNS, entriesMax: Int
+    ) async throws(StorageError) -> LogTrace { LogTrace(page: LogPage(), isCut: false) }
     func logLabelNames(_ scope: LabelScope) async throws(StorageError) -> [String] { ["host"] }
     func logLabelValues(
         _ name: String, _ scope: LabelScope
@@ -150,6 +166,7 @@ enum FakeCollector {
         deleter: any SeriesDeleter = FakeSeriesDeleter(),
         metricReader: any MetricReader = FakeMetricReader(),
         metrics: MetricQueryService? = nil,
+        change: (inout WebDependencies) -> Void = { _ in },
         logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     ) -> WebSite {
         var dependencies = WebDependencies(
@@ -199,6 +216,7 @@ enum FakeCollector {
             startedAt: TimestampMS(1_767_322_800_000), workingDirectory: "/data",
             hostName: "watch", coreCount: 2, retention: "30d", flags: ["query.timeout": "2m"],
             configurationYAML: "global:\n  scrape_interval: 15s\n")
+        change(&dependencies)
         return WebSite(
             configuration: configuration, dependencies: dependencies, random: FixedRandom(),
             logger: logger)

@@ -90,7 +90,7 @@ struct LokiAPITests {
 
     @Test("numbers at one time are a vector, a number alone is a scalar")
     func instant() async throws {
-        let query = #"sum by (host) (bytes_over_time({host="a"}[1m]))"#
+        let query = #"sum by (host) (bytes_over_time({host="a"} != "nosuch" [1m]))"#
         let vector = try await Self.ask("query", query, "time=60")
         #expect(
             vector.body.hasPrefix(
@@ -140,8 +140,8 @@ struct LokiAPITests {
             ("label/host/values", #"{"status":"success","data":["a"]}"#),
             ("series?match=%7B%7D", #"{"status":"success","data":[{"host":"a"}]}"#),
             (
-                "index/stats?query=%7Bhost%3D%22a%22%7D",
-                #"{"streams":1,"chunks":0,"entries":0,"bytes":0}"#
+                "index/stats?query=%7Bhost%3D%22a%22%7D&start=0.0&end=10",
+                #"{"streams":1,"chunks":1,"entries":3,"bytes":16}"#
             ),
             (
                 "format_query?query=%7Bfoo%3D%20%20%20%22bar%22%7D",

@@ -234,4 +234,7 @@ private struct EndlessReader: MetricReader, ExemplarReader {
     func exemplars(
         _ selection: ExemplarSelection, exemplarsMax: Int
     ) async throws(StorageError) -> [SeriesExemplars] { try await hang() }
+    func exemplars(
+        ofTrace id: String, start: TimestampMS, end: TimestampMS, exemplarsMax: Int
+    ) async throws(StorageError) -> [SeriesExemplars] { try await hang() }
 }

@@ -9,6 +9,9 @@ backup (a day out of SQL and the engine; dumps restored into fresh clusters),
 log-torture (`--rounds` lines through files that rotate by rename, rename and gzip, copytruncate, under agent kills),
 configuration (collector.yaml by check-config and by a collector that runs with it),
 flood (100,000 lines a second into one file for `--rounds` seconds),
+log-kills (`--rounds` numbered lines by agent and push while collector and PostgreSQL are killed), log-hostile (lines and pushes),
+log-tail (a WebSocket tail of 500 lines a second for `--rounds` seconds), log-disk-full (no space under PostgreSQL for
+`--rounds` seconds; mounts a tmpfs),
 hang (`--rounds` scrapes with a hung mount, FIFO, database, cache and target),
 reload (`--rounds` reloads of the agent's configuration while lines are written).
 Each prints sent, stored, gap, in spool, lost, duplicated; the run ends with `N passed, M failed`.
@@ -30,6 +33,10 @@ import footprint  # noqa: E402
 import hang  # noqa: E402
 import hostile  # noqa: E402
 import identity  # noqa: E402
+import log_disk_full  # noqa: E402
+import log_hostile  # noqa: E402
+import log_kills  # noqa: E402
+import log_tail  # noqa: E402
 import log_torture  # noqa: E402
 import openmetrics  # noqa: E402
 import reload  # noqa: E402
@@ -204,7 +211,7 @@ def journal(options, count):
             f"SELECT count(*), count(DISTINCT line), count(*) FILTER (WHERE level = 'warn'),"
             f" count(*) FILTER (WHERE metadata ? '_PID' AND metadata->>'identifier' = 'petrel-numbers') {ours}")
         disorder = fleet.sql(
-            "SELECT count(*) FROM (SELECT substr(line, 8)::int AS n, lag(substr(line, 8)::int) OVER (ORDER BY at_ns, id)"
+            "SELECT count(*) FROM (SELECT substr(line, 8)::int AS n, lag(substr(line, 8)::int) OVER (ORDER BY at_ns, id, ordinal)"
             f" AS before {ours}) x WHERE n <> before + 1")
         gap = fleet.sql("SELECT coalesce(sum(record_count), 0) FROM petrel.gap")
         print(f"  stored|distinct|warn|fields {row}  out_of_order {disorder}  gap {gap}")
@@ -327,6 +334,22 @@ def log_tortures(options, count):
     log_torture.run(options, count)
 
 
+def log_kill(options, count):
+    log_kills.run(options, count)
+
+
+def log_tails(options, seconds):
+    log_tail.run(options, seconds)
+
+
+def log_hostiles(options, _):
+    log_hostile.run(options, 0)
+
+
+def log_full_disk(options, seconds):
+    log_disk_full.run(options, seconds)
+
+
 SCENARIOS = {
     "agent-kills": (agent_kills, 100, 6), "collector-kills": (collector_kills, 50, 4),
     "postgres-restarts": (postgres_restarts, 20, 2), "outage": (outage, 600, 15),
@@ -338,6 +361,8 @@ SCENARIOS = {
     "remote-write": (prometheus_sends, 60, 3), "backup": (backups, 0, None),
     "openmetrics": (scrapes, 12, 2), "configuration": (configurations, 0, 0),
     "flood": (floods, 60, 3), "hang": (hangs, 10, 1), "reload": (reloads, 40, 6),
+    "log-kills": (log_kill, 1_000_000, 40_000), "log-hostile": (log_hostiles, 0, 0), "log-tail": (log_tails, 600, 8),
+    "log-disk-full": (log_full_disk, 60, None),
     # `make test` runs it beside the others, not after them.
     "log-torture": (log_tortures, 1_000_000, None),
 }

@@ -91,13 +91,18 @@ def grid(fleet, interval, begin, end):
     assert late <= interval, f"a scrape was read {late:.2f} s late"
 
 
+def stored_lines(fleet):
+    return int(fleet.sql("SELECT coalesce(sum(stored_records), 0) FROM petrel.agent_cursor WHERE kind = 2"))
+
+
 def quiet_lines(fleet, quiet):
     """How long after they were written the lines of the quiet file were read, and stored."""
     rows = fleet.sql(
+        # So few lines wait to be sealed, and tell when they came.
         "SELECT (said->>'quiet')::int, ts - (said->>'ns')::bigint, received_ns - (said->>'ns')::bigint FROM"
-        " (SELECT convert_from(e.line, 'UTF8')::json AS said, e.ts, b.received_ns FROM petrel.log_entry e JOIN"
-        " petrel.ingest_batch b ON b.kind = 2 AND b.epoch = e.epoch AND b.seq = e.seq AND b.part = 0"
-        " WHERE e.stream_id IN (SELECT id FROM petrel.log_stream WHERE labels->>'service_name' = 'quiet')) x ORDER BY 1").splitlines()
+        " (SELECT l.line::json AS said, l.at_ns AS ts, b.received_ns FROM petrel.log_batch b CROSS JOIN LATERAL"
+        " petrel.log_lines(b.ts, b.levels, b.level_names, b.lines, b.meta) l"
+        " WHERE b.stream_id IN (SELECT id FROM petrel.log_stream WHERE labels->>'service_name' = 'quiet')) x ORDER BY 1").splitlines()
     numbers, read, stored = zip(*(map(int, row.split("|")) for row in rows))
     print(f"  quiet lines {len(numbers)}  read at most {max(read) / 1e9:.2f} s late, stored {max(stored) / 1e9:.1f} s",
           flush=True)
@@ -130,7 +135,7 @@ logs:
             thread.start()
 
         def stored():
-            return int(fleet.sql("SELECT last_value FROM petrel.log_entry_id"))
+            return stored_lines(fleet)
         flood.join()
         if flood.failure:
             raise flood.failure
@@ -155,14 +160,16 @@ logs:
 
 def settle(fleet, flood, quiet):
     """Every line once, in its order; no gap."""
-    # The bytes themselves: the view's decoding of millions of lines takes minutes.
-    ours = (f"SELECT convert_from(substring(line FROM {AT} FOR 9), 'UTF8')::int - {FIRST} AS n, id"
-            " FROM petrel.log_entry WHERE stream_id IN (SELECT id FROM petrel.log_stream WHERE labels->>'service_name' = 'flood')")
-    wait_until("the last lines stored", 60, lambda: int(
-        fleet.sql("SELECT last_value FROM petrel.log_entry_id")) >= flood.sent + quiet.sent, 0.5)
+    # The lines alone: the view's decoding of millions of them takes minutes.
+    rows = " UNION ALL ".join(
+        f"SELECT id, ts, lines FROM petrel.{table} WHERE stream_id IN"
+        " (SELECT id FROM petrel.log_stream WHERE labels->>'service_name' = 'flood')" for table in ("log_batch", "log_block"))
+    ours = (f"SELECT substring(u.line FROM {AT} FOR 9)::int - {FIRST} AS n, u.at, b.id, u.place FROM ({rows}) b"
+            " CROSS JOIN LATERAL unnest(b.ts, petrel.log_shown(b.lines)) WITH ORDINALITY AS u (at, line, place)")
+    wait_until("the last lines stored", 60, lambda: stored_lines(fleet) >= flood.sent + quiet.sent, 0.5)
     row = fleet.sql(
         "SELECT count(*), count(DISTINCT n), min(n), max(n), count(*) FILTER (WHERE n <> before + 1)"
-        f" FROM (SELECT n, lag(n) OVER (ORDER BY id) AS before FROM ({ours}) x) y")
+        f" FROM (SELECT n, lag(n) OVER (ORDER BY at, id, place) AS before FROM ({ours}) x) y")
     gap = int(fleet.sql("SELECT coalesce(sum(record_count), 0) FROM petrel.gap"))
     stored, distinct, low, high, disorder = map(int, row.split("|"))
     print(f"  sent {flood.sent}  stored {stored}  lost {flood.sent - distinct}  duplicated {stored - distinct}"

@@ -291,7 +291,7 @@ def account(fleet, sent, seconds=120):
     spool = int(metrics.get('petrel_agent_spool_records{stream="logs"}', 0))
     disorder = int(fleet.sql(
         "SELECT count(*) FROM (SELECT (line::json->>'seq')::bigint AS n, lag((line::json->>'seq')::bigint)"
-        " OVER (ORDER BY id) AS before FROM petrel.log WHERE line LIKE '{\"seq\":%') x"
+        " OVER (ORDER BY at_ns, id, ordinal) AS before FROM petrel.log WHERE line LIKE '{\"seq\":%') x"
         " WHERE n <> before + 1"))
     result = {"sent": sent, "stored": stored, "gap": gap, "in_spool": spool, "lost": sent - distinct - gap,
               "duplicated": stored - distinct, "out_of_order": disorder}

@@ -234,7 +234,7 @@ logs:
         for row in fleet.sql(
                 "SELECT kind, count(*) FILTER (WHERE n <= before) FROM (SELECT line::json->>'log' AS kind,"
                 " (line::json->>'seq')::bigint AS n, lag((line::json->>'seq')::bigint) OVER"
-                f" (PARTITION BY line::json->>'log' ORDER BY id) AS before {ours}) x GROUP BY 1").splitlines():
+                f" (PARTITION BY line::json->>'log' ORDER BY at_ns, id, ordinal) AS before {ours}) x GROUP BY 1").splitlines():
             kind, number = row.split("|")
             disorder[kind] = int(number)
         gaps = [(int(row.split("|", 1)[0]), row.split("|", 1)[1]) for row in fleet.sql(

@@ -17,6 +17,21 @@ struct GzipTests {
         #expect(try Gzip.decompress(compressed, bytesMax: count) == bytes)
     }
 
+    @Test("deflate's blocks alone")
+    func deflate() throws {
+        let hello = Array("hello hello hello hello".utf8)
+        let blocks: [UInt8] = [203, 72, 205, 201, 201, 87, 200, 64, 39, 1]
+        #expect(try Gzip.decompressDeflate(blocks, bytesMax: hello.count) == hello)
+        #expect(throws: GzipError.tooLong(max: 22)) {
+            try Gzip.decompressDeflate(blocks, bytesMax: 22)
+        }
+        for bytes in [[], Array(blocks.dropLast()), try Gzip.compress(hello)] as [[UInt8]] {
+            #expect(throws: GzipError.malformed) {
+                try Gzip.decompressDeflate(bytes, bytesMax: 1_000)
+            }
+        }
+    }
+
     @Test(
         "what is compressed piece by piece is one member, and comes back",
         arguments: [[0], [1], [0, 100, 0, 70_000], [3_000_000], [65_536, 65_536]])

@@ -6,7 +6,8 @@ struct LayerTests {
     static let layers: [[String]] = [
         ["Model", "World", "CRE2", "LinearRegex", "CSpawn"],
         [
-            "WorldLive", "Storage", "ChunkCodec", "QueryMath", "GoTemplate", "Exposition",
+            "WorldLive", "Storage", "ChunkCodec", "LogBlock", "QueryMath", "GoTemplate",
+            "Exposition",
             "Gzip", "CZlib", "CMalloc",
             "PromQLSyntax", "Probe", "Wire", "Identity", "Postgres", "YAMLDocument", "CYAML",
             "CLibPQ", "CSnappy", "RemoteWrite", "JSONReading",

@@ -196,6 +196,10 @@ struct CollectorWiring {
                     last: TimestampMS($0.last))
             }
         }
+        dependencies.logWriter = store
+        dependencies.logFeed = store.logFeed
+        dependencies.logs.fieldNames = { matchers, _, _ in try store.logFieldNames(matchers) }
+        dependencies.sealLogs = { try await store.sealAllLogs() }
         dependencies.seriesLimits = { store.seriesLimitStatus() }
         dependencies.server = ServerFacts(
             configuration, startedAt: LiveClock().now.milliseconds)

@@ -39,6 +39,15 @@ package struct LogRangeRequest: Hashable, Sendable {
     package var intervalNanoseconds: Int64 = 0
     /// Whether an entry's fields stay with it, instead of making streams of their own.
     package var hasCategories = false
+    /// Only for log queries: lines of its stream that are given before and after each line found, each; at most
+    /// `LogQueryService.contextMax`.
+    package var contextCount = 0
+    /// Only for log queries: of lines with the same value of this label the first is given; nil: all are.
+    package var distinctLabel: String?
+    /// Only for log queries: where the answer before ended.
+    package var cursor: LogCursor?
+    /// Whether the answer says where the next one begins.
+    package var isPaged = false
 
     package init(
         text: String, from: TimestampNS, to: TimestampNS, entriesMax: Int = 100,
@@ -53,6 +62,30 @@ package struct LogRangeRequest: Hashable, Sendable {
     }
 }
 
+/// Where an answer ended that may have more lines behind it. Lines that are stored later, with times that were given
+/// already, are not given; one with the very time of a cursor may shift what has that time.
+package struct LogCursor: Hashable, Sendable, CustomStringConvertible {
+    /// Of the last line given.
+    package var timestamp: TimestampNS
+    /// Lines given of that time.
+    package var count: Int
+
+    package init(timestamp: TimestampNS, count: Int) {
+        self.timestamp = timestamp
+        self.count = count
+    }
+
+    /// Nil for a text that is no cursor's.
+    package init?(_ text: String) {
+        let parts = text.split(separator: "_", omittingEmptySubsequences: false)
+        guard parts.count == 2, let time = Int64(parts[0]), let count = Int(parts[1]), count > 0
+        else { return nil }
+        self.init(timestamp: TimestampNS(time), count: count)
+    }
+
+    package var description: String { "\(timestamp.rawValue)_\(count)" }
+}
+
 /// A LogQL answer, ready for any surface.
 package struct LogAnswer: Sendable {
     package enum Value: Sendable {
@@ -63,6 +96,13 @@ package struct LogAnswer: Sendable {
 
     package var value: Value
     package var statistics: LogStatistics
+    /// Of a paged answer; nil for others.
+    package var paging: Paging?
+
+    package struct Paging: Hashable, Sendable {
+        /// Nil where there are no more lines.
+        package var next: LogCursor?
+    }
 
     package init(_ value: Value, _ statistics: LogStatistics = LogStatistics()) {
         self.value = value
@@ -76,6 +116,8 @@ package struct LogStatistics: Hashable, Sendable {
     package var scannedLineCount = 0
     /// Bytes of the lines looked at.
     package var scannedByteCount = 0
+    /// Lines that the store had counted, so that they were not looked at.
+    package var countedLineCount = 0
     /// Waiting for a place among those that run.
     package var queueNanoseconds: Int64 = 0
     /// Reading and evaluating.

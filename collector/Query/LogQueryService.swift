@@ -13,11 +13,25 @@ package struct LogQueryService: Sendable {
     /// Queries that read at once: each holds one of the store's connections for as long as it reads, and the metrics' readers
     /// need theirs.
     package static let readingMax = 4
+    /// Lines before and after a line, each, that a query may ask for.
+    package static let contextMax = 100
+    /// Lines of an answer that are given with what is around them.
+    package static let contextEntriesMax = 500
 
     package let limits: LogQueryLimits
-    private let reader: any LogReader
-    private let clock: any WorldClock
-    private let executor: (any TaskExecutor)?
+    /// Names of the fields beside the lines of the streams that satisfy all matchers, in a range of time, or more names;
+    /// nil where that is not known: then counts are only grouped by labels that all streams have.
+    package var fieldNames: FieldNames?
+
+    /// The last two are the range's start, inclusive, and its end, exclusive.
+    package typealias FieldNames =
+        @Sendable (
+            [LabelMatcher], TimestampNS, TimestampNS
+        ) async throws -> Set<String>?
+
+    let reader: any LogReader
+    let clock: any WorldClock
+    let executor: (any TaskExecutor)?
     private let gate: QueryGate
     private let readingGate = QueryGate(runningMax: readingMax)
 
@@ -39,8 +53,10 @@ package struct LogQueryService: Sendable {
             throw QueryFailure(.badData, "end timestamp must not be before or equal to start time")
         }
         try checkSteps(request)
+        try checkExtensions(request)
         switch try Self.prepare(request.text) {
-        case .log(let query): return try await answer { try await entries(query, request) }
+        case .log(let query):
+            return try await answer { [self] in try await entries(query, request) }
         case .metric(let expression):
             return try await numbers(
                 expression,
@@ -98,84 +114,88 @@ package struct LogQueryService: Sendable {
         do { return try await reader.logStreams(scope) } catch { throw QueryFailure(error) }
     }
 
-    private static func prepare(_ text: String) throws(QueryFailure) -> PreparedLogQL {
+    static func prepare(_ text: String) throws(QueryFailure) -> PreparedLogQL {
         do { return try PreparedLogQL.prepare(text) } catch { throw QueryFailure(error) }
     }
 
     /// Also of log queries, which have no steps. Source: Loki 3.6 `ParseRangeQuery`.
     private func checkSteps(_ request: LogRangeRequest) throws(QueryFailure) {
-        guard request.stepNanoseconds > 0 else {
+        try checkStep(request.stepNanoseconds, from: request.from, to: request.to)
+        guard request.intervalNanoseconds >= 0 else {
+            throw QueryFailure(.badData, "interval must be >= 0")
+        }
+    }
+
+    /// What only Petrel has.
+    private func checkExtensions(_ request: LogRangeRequest) throws(QueryFailure) {
+        guard (0...Self.contextMax).contains(request.contextCount) else {
+            throw QueryFailure(
+                .badData, "petrel_context must be between 0 and \(Self.contextMax) lines")
+        }
+        guard request.contextCount == 0 || request.entriesMax <= Self.contextEntriesMax else {
+            throw QueryFailure(
+                .badData,
+                "with petrel_context, limit must be at most \(Self.contextEntriesMax) lines "
+                    + "(\(request.entriesMax) > \(Self.contextEntriesMax))")
+        }
+        guard
+            !request.isPaged || request.distinctLabel == nil && request.intervalNanoseconds == 0
+        else {
+            throw QueryFailure(
+                .badData,
+                "petrel_after can't be combined with petrel_distinct or interval: "
+                    + "what they leave out is not known to the next page")
+        }
+    }
+
+    /// Throws `badData` where a step is not above 0, or has too many points between two times.
+    package func checkStep(
+        _ stepNanoseconds: Int64, from: TimestampNS, to: TimestampNS
+    ) throws(QueryFailure) {
+        guard stepNanoseconds > 0 else {
             throw QueryFailure(
                 .badData,
                 "zero or negative query resolution step widths are not accepted. "
                     + "Try a positive integer")
         }
-        guard request.intervalNanoseconds >= 0 else {
-            throw QueryFailure(.badData, "interval must be >= 0")
-        }
-        let (length, isOverflow) = request.to.rawValue.subtractingReportingOverflow(
-            request.from.rawValue)
+        let (length, isOverflow) = to.rawValue.subtractingReportingOverflow(from.rawValue)
         let pointsMax = limits.metric.pointsMax
-        guard !isOverflow, length / request.stepNanoseconds <= pointsMax else {
+        guard !isOverflow, length / stepNanoseconds <= pointsMax else {
             throw QueryFailure(MetricError.tooManyPoints(pointsMax))
         }
     }
 
     /// Runs `body` when there is room and as long as there is time. The time in the queue counts, too.
-    private func answer(
+    func answer(
         _ body: @escaping @Sendable () async throws -> LogAnswer
     ) async throws(QueryFailure) -> LogAnswer {
-        let service = self
+        let clock = clock
         let asked = clock.monotonicNanoseconds
+        return try await whenThereIsRoom {
+            let began = clock.monotonicNanoseconds
+            var answer = try await body()
+            answer.statistics.queueNanoseconds = began - asked
+            answer.statistics.evaluationNanoseconds = clock.monotonicNanoseconds - began
+            return answer
+        }
+    }
+
+    /// The same for what is no answer of LogQL.
+    func whenThereIsRoom<Value: Sendable>(
+        _ body: @escaping @Sendable () async throws -> Value
+    ) async throws(QueryFailure) -> Value {
+        let (gate, readingGate) = (gate, readingGate)
         do {
             return try await withQueryDeadline(
                 milliseconds: limits.timeoutMilliseconds, clock: clock
             ) {
-                try await service.gate.run {
-                    try await service.readingGate.run {
-                        let began = service.clock.monotonicNanoseconds
-                        var answer = try await body()
-                        answer.statistics.queueNanoseconds = began - asked
-                        answer.statistics.evaluationNanoseconds =
-                            service.clock.monotonicNanoseconds - began
-                        return answer
-                    }
-                }
+                try await gate.run { try await readingGate.run(body) }
             }
         } catch { throw QueryFailure(any: error) }
     }
-}
-
-// Log queries.
-extension LogQueryService {
-    private func entries(_ query: LogQuery, _ request: LogRangeRequest) async throws -> LogAnswer {
-        var options = LogQueryOptions(entriesMax: request.entriesMax)
-        options.direction = request.direction == .forward ? .forward : .backward
-        options.intervalNanoseconds = request.intervalNanoseconds
-        options.hasCategories = request.hasCategories
-        options.scannedBytesMax = limits.scannedBytesMax
-        options.now = clock.now
-        let collection = Mutex(LogCollection(query: query, options: options))
-        try await forEachPage(
-            LogSelection(
-                matchers: query.matchers, needles: query.needles, from: request.from,
-                to: request.to, direction: request.direction)
-        ) { page in
-            try collection.withLock {
-                try $0.process(
-                    page.entries, streamIndexes: page.streamIndexes, streams: page.streams)
-            }
-        }
-        return collection.withLock {
-            var statistics = LogStatistics()
-            statistics.scannedLineCount = $0.scannedLineCount
-            statistics.scannedByteCount = $0.scannedByteCount
-            return LogAnswer(.streams($0.streams), statistics)
-        }
-    }
 
     /// Reading ends soon after the asker went away: `body` runs on a thread without a task, where nobody would tell it.
-    private func forEachPage(
+    func forEachPage(
         _ selection: LogSelection, _ body: @escaping @Sendable (LogPage) throws -> Bool
     ) async throws {
         let isCancelled = Flag()
@@ -189,46 +209,73 @@ extension LogQueryService {
         }
         try Task.checkCancellation()
     }
+
+    /// Those of a pipeline's `equalities` that only a field beside the line can meet: no stream of the query has a label
+    /// of that name.
+    func fieldsWanted(
+        _ equalities: [Label], _ matchers: [LabelMatcher]
+    ) async throws -> [Label] {
+        guard !equalities.isEmpty else { return [] }
+        let streams = try await reader.logStreams(
+            LabelScope(
+                matcherSets: [matchers], start: TimestampMS(.min), end: TimestampMS(.max)))
+        return equalities.filter { wanted in
+            !streams.contains { !$0[wanted.name].isEmpty }
+        }
+    }
 }
 
-// Metric queries.
+// Log queries.
 extension LogQueryService {
-    private func numbers(
-        _ expression: MetricExpression, _ times: MetricTimes
-    ) async throws(QueryFailure) -> LogAnswer {
-        let plan: MetricPlan
-        do { plan = try MetricPlan(expression, at: times, limits: limits.metric) } catch {
-            throw QueryFailure(error)
+    private func entries(_ query: LogQuery, _ request: LogRangeRequest) async throws -> LogAnswer {
+        var options = LogQueryOptions(entriesMax: request.entriesMax)
+        options.direction = request.direction == .forward ? .forward : .backward
+        options.intervalNanoseconds = request.intervalNanoseconds
+        options.hasCategories = request.hasCategories
+        options.scannedBytesMax = limits.scannedBytesMax
+        options.now = clock.now
+        options.distinctLabel = request.distinctLabel
+        options.skippedTime = request.cursor?.timestamp
+        options.skippedCount = request.cursor?.count ?? 0
+        options.keepsFound = request.contextCount > 0
+        var selection = LogSelection(
+            matchers: query.matchers, needles: query.needles, from: request.from,
+            to: request.to, direction: request.direction)
+        if let time = request.cursor?.timestamp {
+            switch request.direction {
+            case .forward: selection.from = max(selection.from, time)
+            case .backward: selection.to = min(selection.to, time.advanced(byNanoseconds: 1))
+            }
         }
-        return try await answer { try await numbers(plan) }
+        selection.metadata = try await fieldsWanted(query.metadataEqualities, query.matchers)
+        let collection = Mutex(LogCollection(query: query, options: options))
+        try await forEachPage(selection) { page in
+            try collection.withLock {
+                try $0.process(
+                    page.entries, streamIndexes: page.streamIndexes, streams: page.streams)
+            }
+        }
+        var (answer, found) = collection.withLock {
+            var statistics = LogStatistics()
+            statistics.scannedLineCount = $0.scannedLineCount
+            statistics.scannedByteCount = $0.scannedByteCount
+            var answer = LogAnswer(.streams($0.streams), statistics)
+            if request.isPaged { answer.paging = Self.paging($0, request) }
+            return (answer, $0.found)
+        }
+        if request.contextCount > 0 {
+            answer.value = .streams(try await LogContextReader(self, request).streams(of: found))
+        }
+        return answer
     }
 
-    private func numbers(_ plan: MetricPlan) async throws -> LogAnswer {
-        let run = Mutex(try MetricRun(plan))
-        let bytesMax = limits.scannedBytesMax
-        for (index, selection) in plan.selections.enumerated() {
-            try await forEachPage(
-                LogSelection(
-                    matchers: selection.matchers, needles: selection.needles, from: selection.from,
-                    to: selection.to, direction: .forward)
-            ) { page in
-                try run.withLock {
-                    try $0.accept(page.entries, page.streamIndexes, page.streams, selection: index)
-                    guard $0.scannedByteCount <= bytesMax else {
-                        throw LogQLError.limit(.scannedBytes(max: bytesMax))
-                    }
-                }
-                return true
-            }
-        }
-        return try await withTaskExecutorPreference(executor) {
-            try run.withLock {
-                var statistics = LogStatistics()
-                statistics.scannedLineCount = $0.scannedLineCount
-                statistics.scannedByteCount = $0.scannedByteCount
-                return LogAnswer(.metric(try $0.result()), statistics)
-            }
-        }
+    private static func paging(
+        _ collection: LogCollection, _ request: LogRangeRequest
+    ) -> LogAnswer.Paging {
+        guard collection.isFull, let time = collection.lastTaken else { return .init(next: nil) }
+        let before = request.cursor?.timestamp == time ? request.cursor?.count ?? 0 : 0
+        return .init(
+            next: LogCursor(timestamp: time, count: before + collection.lastTakenCount))
     }
 }
 

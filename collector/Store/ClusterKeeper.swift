@@ -41,7 +41,7 @@ extension CollectorStore {
     package var services: [any Service] {
         [
             ClusterKeeper(store: self), MaintenanceService(store: self), SealService(store: self),
-            SeriesLimitReporter(store: self),
+            LogSealService(store: self), SeriesLimitReporter(store: self),
         ]
     }
 }

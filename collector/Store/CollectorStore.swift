@@ -21,10 +21,14 @@ package final class CollectorStore: Sendable {
     let ownSamples: OwnSampleState
     let partitions = KnownPartitions()
     let metrics = MetricState()
+    let logs = LogState()
+    package let logFeed = LogFeedHub()
     let exemplarRate = ExemplarRate()
     let exemplarCounts = Mutex(ExemplarCounts())
     let refusals = Mutex(SeriesRefusals())
     let retention = Mutex(RetentionCounts())
+    /// A write found no space: the retention looks at once.
+    let isOutOfSpace = Atomic(false)
 
     private init(
         configuration: StoreConfiguration, clock: any WorldClock, random: any RandomSource,
@@ -76,6 +80,7 @@ package final class CollectorStore: Sendable {
                 ownerPool: pools.owner, writePool: pools.write, readPool: pools.read,
                 cluster: cluster, catalogue: catalogue)
             try await store.ensurePartitionsAhead()
+            try await store.loadLogState()
             return store
         } catch {
             await pools.close()
@@ -86,6 +91,7 @@ package final class CollectorStore: Sendable {
 
     /// Closes all connections and stops the private cluster.
     package func close() async {
+        logFeed.finish()
         for pool in [ownerPool, writePool, readPool] { await pool.close() }
         guard let cluster else { return }
         do {
@@ -161,7 +167,11 @@ extension CollectorStore {
     func write<T: Sendable>(
         _ body: @escaping @Sendable (PostgresSession) throws -> T
     ) async throws(StorageError) -> T {
-        do { return try await writePool.withSession(body) } catch { throw storageError(error) }
+        do { return try await writePool.withSession(body) } catch {
+            let failure = storageError(error)
+            if case .exhausted = failure { isOutOfSpace.store(true, ordering: .relaxed) }
+            throw failure
+        }
     }
 
     func read<T: Sendable>(

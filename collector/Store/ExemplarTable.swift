@@ -149,23 +149,53 @@ extension CollectorStore: ExemplarReader {
             }
             return numbers.map { ($0, state.index.labels(of: $0) ?? .empty) }
         }
-        // No exemplar lies outside of them, and the database counts no farther.
-        let start = max(selection.start.rawValue, 0)
-        let end = min(selection.end.rawValue, Int64(Int32.max) * 86_400_000)
-        guard !wanted.isEmpty, start <= end else { return [] }
         let numbers = wanted.map(\.0).sorted()
-        let found = try await read { session in
+        let found = try await exemplars(
+            "series_id = ANY ($6)", .int4Array(numbers), from: selection.start,
+            through: selection.end, exemplarsMax: exemplarsMax, isEmpty: wanted.isEmpty)
+        return wanted.compactMap { number, labels in
+            found[number].map { SeriesExemplars(labels: labels, exemplars: $0) }
+        }.sorted { $0.labels < $1.labels }
+    }
+
+    package func exemplars(
+        ofTrace id: String, start: TimestampMS, end: TimestampMS, exemplarsMax: Int
+    ) async throws(StorageError) -> [SeriesExemplars] {
+        // No text of the database has a NUL, and those without a trace are not of the trace without a name.
+        let isEmpty = id.isEmpty || id.utf8.contains(0)
+        let found = try await exemplars(
+            "trace_id = $6 AND trace_id <> ''", .text(isEmpty ? "" : id), from: start,
+            through: end, exemplarsMax: exemplarsMax, isEmpty: isEmpty)
+        return catalogue.series.withLock { state in
+            found.compactMap { number, exemplars in
+                state.index.labels(of: number).map {
+                    SeriesExemplars(labels: $0, exemplars: exemplars)
+                }
+            }
+        }.sorted { $0.labels < $1.labels }
+    }
+
+    /// By series; `condition` is about `value`, its sixth parameter.
+    private func exemplars(
+        _ condition: String, _ value: PostgresValue, from: TimestampMS, through: TimestampMS,
+        exemplarsMax: Int, isEmpty: Bool
+    ) async throws(StorageError) -> [Int32: [Exemplar]] {
+        // No exemplar lies outside of them, and the database counts no farther.
+        let start = max(from.rawValue, 0)
+        let end = min(through.rawValue, Int64(Int32.max) * 86_400_000)
+        guard !isEmpty, start <= end else { return [:] }
+        return try await read { session in
             var found: [Int32: [Exemplar]] = [:]
             var count = 0
             try session.forEachRow(
                 """
                 SELECT series_id, ts, value, label_key FROM petrel.exemplar
-                WHERE day BETWEEN $1 AND $2 AND series_id = ANY ($3) AND ts BETWEEN $4 AND $5
-                ORDER BY series_id, ts, value, digest LIMIT $6
+                WHERE day BETWEEN $1 AND $2 AND ts BETWEEN $3 AND $4 AND \(condition)
+                ORDER BY series_id, ts, value, digest LIMIT $5
                 """,
                 [
-                    .int4(dayOf(start)), .int4(dayOf(end)), .int4Array(numbers), .int8(start),
-                    .int8(end), .int8(Int64(exemplarsMax) + 1),
+                    .int4(dayOf(start)), .int4(dayOf(end)), .int8(start), .int8(end),
+                    .int8(Int64(exemplarsMax) + 1), value,
                 ]
             ) { row in
                 count += 1
@@ -185,9 +215,6 @@ extension CollectorStore: ExemplarReader {
             }
             return found
         }
-        return wanted.compactMap { number, labels in
-            found[number].map { SeriesExemplars(labels: labels, exemplars: $0) }
-        }.sorted { $0.labels < $1.labels }
     }
 }
 

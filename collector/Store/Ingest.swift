@@ -6,7 +6,7 @@ import World
 
 // The transaction of one `store` call, round trips by line:
 //   BEGIN; SELECT cursor FOR UPDATE            fences other sessions, tells what is stored already
-//   COPY log entries (logs only)
+//   COPY rows of log lines (logs only)
 //   INSERT scrapes, gaps; UPDATE cursor; INSERT exemplars (behind a lock of their own); COMMIT
 // The commit answers only when the log is on disk (synchronous_commit = on). A commit whose answer was lost shows at
 // the next try as a cursor that has moved: the batch is a duplicate then.
@@ -66,9 +66,16 @@ extension CollectorStore: IngestWriter {
         var prepared = try await prepare(batches, session)
         guard session.kind == .metrics else {
             let work = prepared
-            return try await write {
+            let outcomes = try await write {
                 try work.run($0, .committing(number: 0, writer: nil)).outcomes
             }
+            for (index, outcome) in outcomes.enumerated() where outcome == .stored {
+                take(work.logs[index], receivedAt: batches[index].receivedAt)
+            }
+            for (index, outcome) in outcomes.enumerated() {
+                if case .duplicate = outcome { logs.noteSpans(work.logs[index].rows) }
+            }
+            return outcomes
         }
         let minute = clock.now.milliseconds.rawValue / 60_000
         let granted = exemplarRate.take(
@@ -111,16 +118,44 @@ extension CollectorStore: IngestWriter {
         var labels: [Labels] = []
         for case .logs(let streams) in batches.map(\.content) { labels += streams.map(\.labels) }
         let numbers = try await internStreams(labels)
+        var rest = numbers[...]
+        var logs: [TakenLogs] = []
         for batch in batches {
-            try await ensurePartitions(hour: hour(batch.receivedAt), day: day(batch.receivedAt))
+            guard case .logs(let streams) = batch.content else {
+                logs.append(TakenLogs())
+                continue
+            }
+            logs.append(taken(streams, rest.prefix(streams.count), batch.receivedAt))
+            rest = rest.dropFirst(streams.count)
+        }
+        for batch in batches {
+            try await ensurePartitions(hour: hour(batch.receivedAt))
         }
         let work = IngestTransaction(
             host: try await hostNumber(session.host), session: session, batches: batches,
             taken: batches.map(taken), exemplars: batches.map(timelyExemplars),
             exemplarsPerSeriesMinuteMax: configuration.exemplarsPerSeriesMinuteMax,
-            exemplarsPerMinuteMax: configuration.exemplarsPerMinuteMax, streams: numbers)
+            exemplarsPerMinuteMax: configuration.exemplarsPerMinuteMax, logs: logs)
         for day in work.exemplarDays { try await ensureExemplarPartition(day) }
         return work
+    }
+
+    /// The lines of streams with these numbers that are not too old.
+    func taken(
+        _ streams: [LogStream], _ numbers: ArraySlice<Int32>, _ receivedAt: TimestampNS
+    ) -> TakenLogs {
+        let oldestDay = day(receivedAt) - Int32(clamping: configuration.logRetentionDays)
+        return TakenLogs(
+            streams, numbers: numbers,
+            oldest: Int64(max(0, oldestDay)) * 86_400_000_000_000,
+            newest: receivedAt.rawValue + Self.aheadMillisecondsMax * 1_000_000,
+            receivedAt: receivedAt)
+    }
+
+    /// These lines were committed.
+    func take(_ taken: TakenLogs, receivedAt: TimestampNS) {
+        logs.take(taken.rows, receivedAt: receivedAt.rawValue)
+        logFeed.publish(taken.streams)
     }
 
     /// The exemplars of a batch that are neither too old nor too far ahead.
@@ -168,7 +203,7 @@ extension CollectorStore: IngestWriter {
             columns[sample.timestamp.rawValue, default: ([], [])].values.append(sample.value)
         }
         let now = clock.now
-        try await ensurePartitions(hour: hour(now), day: day(now))
+        try await ensurePartitions(hour: hour(now))
         let scrapes = columns.map { time, column in
             ScrapeColumns(
                 timestamp: TimestampMS(time), series: column.series.map { SeriesID(rawValue: $0) },

@@ -17,11 +17,8 @@ struct IngestTransaction: Sendable {
     var exemplarsPerMinuteMax: Int
     /// How many of the latter there is room for; the newest count.
     var exemplarRoom = Int.max
-    /// Numbers of the log streams of all batches, in order of appearance.
-    var streams: [Int32]
-
-    /// An entry of a B-tree holds 2,704 bytes; longer ids stay in `metadata` alone, where U+0000 grows to three bytes.
-    private static let indexedBytesMax = 512
+    /// By batch, what of its log lines is stored.
+    var logs: [TakenLogs]
 
     /// What becomes of the transaction.
     enum Purpose: Sendable {
@@ -79,7 +76,7 @@ struct IngestTransaction: Sendable {
         try copyLogs(outcomes, database)
         var statements: [PostgresStatement] = []
         for (index, (batch, _)) in fresh {
-            let (rows, gaps) = statementsFor(batch, taken[index], purpose)
+            let (rows, gaps) = statementsFor(batch, taken[index], logs[index].tooOld, purpose)
             statements += rows
             cursor.storedRecords += Int64(batch.recordCount)
             for gap in gaps {
@@ -182,53 +179,37 @@ struct IngestTransaction: Sendable {
     }
 
     private func copyLogs(_ outcomes: [IngestOutcome], _ database: PostgresSession) throws {
-        var rows = BinaryCopyRows(columnCount: 11)
-        var nextStream = 0
-        for (batch, outcome) in zip(batches, outcomes) {
-            guard case .logs(let contents) = batch.content else { continue }
-            for stream in contents {
-                let number = streams[nextStream]
-                nextStream += 1
-                guard outcome == .stored else { continue }
-                for entry in stream.entries { append(entry, of: number, batch, to: &rows) }
-            }
-        }
-        guard rows.count > 0 else { return }
-        try database.copyIn(
-            """
-            COPY petrel.log_entry (recv_day, stream_id, ts, epoch, seq, level, trace_id,
-                request_id, metadata, metadata_key, line) FROM STDIN (FORMAT binary)
-            """, rows)
+        let stored = zip(zip(batches, logs), outcomes).filter { $0.1 == .stored }.map(\.0)
+        try Self.copy(stored.map { (rows: $1.rows, receivedAt: $0.receivedAt) }, database)
     }
 
-    private func append(
-        _ entry: LogEntry, of stream: Int32, _ batch: IngestBatch, to rows: inout BinaryCopyRows
-    ) {
-        func optional(_ name: String) -> PostgresValue {
-            let value = entry.metadata[name]
-            let isIndexed = !value.isEmpty && value.utf8.count <= Self.indexedBytesMax
-            return isIndexed ? .text(withoutNUL(value)) : .null(.text)
+    /// Copies rows into `log_batch`.
+    static func copy(
+        _ received: [(rows: [LogRow], receivedAt: TimestampNS)], _ database: PostgresSession
+    ) throws {
+        var copy = BinaryCopyRows(columnCount: LogRow.columnCount + 2)
+        for (rows, receivedAt) in received {
+            for row in rows {
+                copy.append(
+                    row.values + [.int4(hour(receivedAt)), .int8(receivedAt.rawValue)])
+            }
         }
-        let hasNUL = entry.metadata.containsNUL
-        rows.append([
-            .int4(day(batch.receivedAt)), .int4(stream), .int8(entry.timestamp.rawValue),
-            .int8(Int64(bitPattern: session.epoch)),
-            .int8(Int64(bitPattern: batch.position.sequence)),
-            .optional(entry.level.map(withoutNUL)), optional("trace_id"), optional("request_id"),
-            entry.metadata.isEmpty
-                ? .null(.textArray)
-                : .textArray(
-                    entry.metadata.flatMap { [withoutNUL($0.name), withoutNUL($0.value)] }),
-            hasNUL ? .bytea(entry.metadata.key) : .null(.bytea), .bytea(entry.line),
-        ])
+        guard copy.count > 0 else { return }
+        try database.copyIn(
+            """
+            COPY petrel.log_batch (\(LogRow.columnNames), recv_hour, received_ns)
+            FROM STDIN (FORMAT binary)
+            """, copy)
     }
 
     /// The rows of one batch in `ingest_batch` and `gap`, and its gaps, those of times too far ahead included.
     private func statementsFor(
-        _ batch: IngestBatch, _ taken: [ScrapeColumns?], _ purpose: Purpose
+        _ batch: IngestBatch, _ taken: [ScrapeColumns?], _ oldLines: GapRecord?,
+        _ purpose: Purpose
     ) -> ([PostgresStatement], [GapRecord]) {
         var statements: [PostgresStatement] = []
         var gaps = batch.gaps
+        if let oldLines { gaps.append(oldLines) }
         var part: Int32 = 0
         if case .metrics(let scrapes) = batch.content {
             for (scrape, kept) in zip(scrapes, taken) {

@@ -1,39 +1,133 @@
+import LogBlock
 package import Model
 import Postgres
 package import Storage
 import Synchronization
 
-// A read is one cursor in one read-only transaction: one snapshot, sorted once, fetched a page at a time. Two indexes
-// serve it: (stream_id, ts, id) for few streams, (ts, id, stream_id) where the newest lines of many are wanted.
+// A read is one read-only transaction: one snapshot, in which each line is once, in a batch or in a block. Which rows may
+// have wanted lines is told by their filters; they are opened in the order of time, so that the newest lines of many
+// streams open few. SQL: docs/formats/storage.md, "Log blocks".
 
 extension CollectorStore: LogReader {
     /// Entries of one page.
     static let pageEntriesMax = 2_000
     /// Entries of the first page: a query that wants ten lines should not wait for two thousand.
     static let firstPageEntriesMax = 200
+    /// Bytes of the lines of a trace; further lines are cut.
+    static let traceBytesMax = 64 << 20
 
     package func forEachPage(
         _ selection: LogSelection, _ body: @escaping @Sendable (LogPage) throws -> Bool
     ) async throws {
-        let streams = try catalogue.streams.withLock { index throws(StorageError) in
-            var found: [Int32: Labels] = [:]
-            for number in try index.matching(selection.matchers) {
-                found[number] = index.labels(of: number)
-            }
-            return found
-        }
-        guard !streams.isEmpty, selection.from < selection.to else { return }
+        let streams = try matchingStreams(selection.matchers)
+        let probe = LogProbe(needles: selection.needles, fields: selection.metadata)
+        guard
+            let demand = demand(
+                streams, from: selection.from, to: selection.to, probe: probe)
+        else { return }
         let outcome = try await read { session in
             // What `body` throws is its own and passes through unchanged.
-            Result { try readPages(selection, streams, session, body) }
+            Result { try readPages(selection, demand, streams, session, body) }
                 .mapError { PageFailure(error: $0) }
         }
         switch outcome {
-        case .success: return
+        case .success(let cost): note(cost)
         case .failure(let failure):
             throw failure.error is PostgresError ? storageError(failure.error) : failure.error
         }
     }
+
+    private func matchingStreams(
+        _ matchers: [LabelMatcher]
+    ) throws(StorageError) -> [Int32: Labels] {
+        try catalogue.streams.withLock { index throws(StorageError) in
+            var found: [Int32: Labels] = [:]
+            for number in try index.matching(matchers) {
+                found[number] = index.labels(of: number)
+            }
+            return found
+        }
+    }
+
+    /// Nil where none of the streams has lines within the time.
+    private func demand(
+        _ streams: [Int32: Labels], from: TimestampNS, to: TimestampNS, probe: LogProbe
+    ) -> LogDemand? {
+        let active = logs.active(streams.keys.sorted(), from: from.rawValue, to: to.rawValue)
+        return LogDemand(
+            active, from: from.rawValue, to: to.rawValue, span: logs.span(of: active),
+            probe: probe)
+    }
+
+    /// Names of the fields beside the lines of the streams that satisfy all matchers, or more; nil where they are too many
+    /// to know.
+    package func logFieldNames(
+        _ matchers: [LabelMatcher]
+    ) throws(StorageError) -> Set<String>? {
+        logs.fields(of: try matchingStreams(matchers).keys.sorted())
+    }
+
+    private func note(_ cost: LogReadCost) {
+        logs.counts.withLock { counts in
+            counts.openedBlocks += cost.openedCount
+            counts.skippedBlocks += cost.skippedCount
+        }
+    }
+
+    // MARK: Traces
+
+    package func logTrace(
+        _ id: String, from: TimestampNS, to: TimestampNS, entriesMax: Int
+    ) async throws(StorageError) -> LogTrace {
+        let streams = try matchingStreams([])
+        let probe = LogProbe(needles: [], fields: [Label("trace_id", id)])
+        guard let demand = demand(streams, from: from, to: to, probe: probe) else {
+            return LogTrace(page: LogPage(), isCut: false)
+        }
+        let (trace, cost) = try await read { session in
+            try session.transaction(snapshotSQL) { session in
+                var reader = try LogPageReader(demand, needles: [], isForward: true, session)
+                var builder = LogPageBuilder(streams)
+                var byteCount = 0
+                while let (entry, stream) = try reader.merge.nextLine() {
+                    let isOfTrace = LogProbe.traceFields.contains {
+                        bytesEqual(entry.metadata[$0], id)
+                    }
+                    guard isOfTrace else { continue }
+                    byteCount += entry.line.count
+                    guard builder.page.entries.count < entriesMax,
+                        byteCount <= Self.traceBytesMax
+                    else {
+                        return (LogTrace(page: builder.page, isCut: true), reader.cost)
+                    }
+                    builder.append(entry, of: stream)
+                }
+                return (LogTrace(page: builder.page, isCut: false), reader.cost)
+            }
+        }
+        note(cost)
+        return trace
+    }
+
+    // MARK: Counts
+
+    package func logRates(
+        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS
+    ) async throws(StorageError) -> LogRatePage {
+        let streams = try matchingStreams(matchers)
+        // Lines of the minute that ends after `from`.
+        let first = from.advanced(byNanoseconds: -LogRate.widthNanoseconds)
+        let last = to.advanced(byNanoseconds: 1)
+        guard
+            let demand = demand(
+                streams, from: first, to: last, probe: LogProbe(needles: []))
+        else { return LogRatePage() }
+        return try await read { session in
+            try rates(demand, streams, from: from.rawValue, to: to.rawValue, session)
+        }
+    }
+
+    // MARK: Labels
 
     package func logLabelNames(_ scope: LabelScope) async throws(StorageError) -> [String] {
         var names: Set<ExactText> = []
@@ -55,85 +149,157 @@ extension CollectorStore: LogReader {
     }
 
     package func logStreams(_ scope: LabelScope) async throws(StorageError) -> [Labels] {
-        try catalogue.streams.withLock { index throws(StorageError) in
-            try index.matching(scope).compactMap { index.labels(of: $0) }
+        let found = try catalogue.streams.withLock { index throws(StorageError) in
+            try index.matching(scope)
+        }
+        let active = logs.active(
+            found, from: scope.start.nanoseconds.rawValue,
+            to: scope.end.nanoseconds.advanced(byNanoseconds: 1_000_000).rawValue)
+        return catalogue.streams.withLock { index in
+            active.compactMap { index.labels(of: $0) }
         }.sorted()
     }
+}
+
+/// What a read opened, and what it did not have to.
+struct LogReadCost: Sendable {
+    var openedCount = 0
+    var openedByteCount = 0
+    var skippedCount = 0
 }
 
 private struct PageFailure: Error {
     var error: any Error
 }
 
-private func readPages(
-    _ selection: LogSelection, _ streams: [Int32: Labels], _ session: PostgresSession,
-    _ body: (LogPage) throws -> Bool
-) throws {
-    let order = selection.direction == .forward ? "ASC" : "DESC"
-    var values: [PostgresValue] = [
-        .int4Array(streams.keys.sorted()), .int8(selection.from.rawValue),
-        .int8(selection.to.rawValue),
-    ]
-    var conditions = "stream_id = ANY ($1) AND ts >= $2 AND ts < $3"
-    for needle in selection.needles where !needle.isEmpty {
-        values.append(.bytea(needle))
-        conditions += " AND position($\(values.count) in line) > 0"
+private let snapshotSQL = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+/// The lines of a demand in the order of time.
+private struct LogPageReader {
+    var merge: LogMerge
+    private let ruledOutCount: Int
+
+    init(
+        _ demand: LogDemand, needles: [[UInt8]], isForward: Bool, _ session: PostgresSession
+    ) throws {
+        var finder = LogSourceFinder(demand)
+        let sources = try finder.sources(session)
+        ruledOutCount = finder.skippedCount
+        merge = LogMerge(sources, demand, needles: needles, isForward: isForward, session)
     }
-    try session.transaction("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY") { session in
-        try session.query(
-            """
-            DECLARE log_page NO SCROLL CURSOR FOR
-            SELECT stream_id, ts, level, metadata, metadata_key, line FROM petrel.log_entry
-            WHERE \(conditions) ORDER BY ts \(order), id \(order)
-            """, values)
-        var count = CollectorStore.firstPageEntriesMax
-        while true {
-            let rows = try session.query("FETCH \(count) FROM log_page")
-            if rows.count > 0, try !body(try page(rows, streams)) { return }
-            guard rows.count == count else { return }
-            count = CollectorStore.pageEntriesMax
-        }
+
+    var cost: LogReadCost {
+        LogReadCost(
+            openedCount: merge.openedCount, openedByteCount: merge.openedByteCount,
+            skippedCount: ruledOutCount + merge.skippedCount)
     }
 }
 
-private func page(_ rows: PostgresRows, _ streams: [Int32: Labels]) throws -> LogPage {
-    var page = LogPage()
-    var indexes: [Int32: Int] = [:]
-    for row in 0..<rows.count {
-        let number = try rows.int4(row, 0)
-        let index: Int
-        if let known = indexes[number] {
-            index = known
-        } else {
-            index = page.streams.count
-            indexes[number] = index
-            page.streams.append(streams[number] ?? .empty)
+/// A page in the making.
+private struct LogPageBuilder {
+    private(set) var page = LogPage()
+    private var indexes: [Int32: Int] = [:]
+    private let streams: [Int32: Labels]
+
+    init(_ streams: [Int32: Labels]) { self.streams = streams }
+
+    mutating func append(_ entry: LogEntry, of stream: Int32) {
+        let index = indexes[stream] ?? page.streams.count
+        if index == page.streams.count {
+            indexes[stream] = index
+            page.streams.append(streams[stream] ?? .empty)
         }
         page.streamIndexes.append(index)
-        page.entries.append(
-            LogEntry(
-                timestamp: TimestampNS(try rows.integer(row, 1)), line: rows.bytes(row, 5),
-                level: rows.optionalText(row, 2), metadata: try metadata(rows, row)))
+        page.entries.append(entry)
     }
-    return page
+
+    /// The page so far; the next begins.
+    mutating func take() -> LogPage {
+        defer {
+            page = LogPage()
+            indexes = [:]
+        }
+        return page
+    }
 }
 
-/// The metadata of a row of `…, metadata (3), metadata_key (4), …`: the key is exact where there is one.
-func metadata(_ rows: PostgresRows, _ row: Int) throws -> Labels {
-    if !rows.isNull(row, 4) {
-        guard let labels = Labels(key: rows.bytes(row, 4)) else {
-            throw StorageError.corrupt("a log entry's metadata key does not decode")
+private func readPages(
+    _ selection: LogSelection, _ demand: LogDemand, _ streams: [Int32: Labels],
+    _ session: PostgresSession, _ body: (LogPage) throws -> Bool
+) throws -> LogReadCost {
+    try session.transaction(snapshotSQL) { session in
+        var reader = try LogPageReader(
+            demand, needles: selection.needles, isForward: selection.direction == .forward,
+            session)
+        var builder = LogPageBuilder(streams)
+        var room = CollectorStore.firstPageEntriesMax
+        var told = LogReadCost()
+        func hand(_ builder: inout LogPageBuilder) throws -> Bool {
+            var page = builder.take()
+            let cost = reader.cost
+            page.openedBlockCount = cost.openedCount - told.openedCount
+            page.openedByteCount = cost.openedByteCount - told.openedByteCount
+            page.skippedBlockCount = cost.skippedCount - told.skippedCount
+            told = cost
+            return try body(page)
         }
-        return labels
+        while let (entry, stream) = try reader.merge.nextLine() {
+            builder.append(entry, of: stream)
+            guard builder.page.entries.count == room else { continue }
+            room = CollectorStore.pageEntriesMax
+            guard try hand(&builder) else { return reader.cost }
+        }
+        // Also without entries: it tells what was opened in vain.
+        _ = try hand(&builder)
+        return reader.cost
     }
-    guard !rows.isNull(row, 3) else { return .empty }
-    let flat = try rows.textArray(row, 3)
-    guard flat.count % 2 == 0 else {
-        throw StorageError.corrupt("a log entry's metadata has a name without a value")
+}
+
+private func rates(
+    _ demand: LogDemand, _ streams: [Int32: Labels], from: Int64, to: Int64,
+    _ session: PostgresSession
+) throws -> LogRatePage {
+    let rows = try session.query(
+        """
+        SELECT stream_id, rates, level_names FROM petrel.log_batch
+        WHERE stream_id = ANY ($1) AND last_ns >= $2 AND first_ns < $3
+        UNION ALL
+        SELECT stream_id, rates, level_names FROM petrel.log_block
+        WHERE stream_id = ANY ($1) AND last_ns >= $2 AND first_ns < $3 AND day BETWEEN $4 AND $5
+        """,
+        [
+            .int4Array(demand.streams), .int8(demand.from), .int8(demand.to),
+            .int4(demand.days.lowerBound), .int4(demand.days.upperBound),
+        ])
+    var page = LogRatePage(blockCount: rows.count)
+    var indexes: [Int32: Int] = [:]
+    for row in 0..<rows.count {
+        let stream = try rows.int4(row, 0)
+        let values = try rows.int4Array(row, 1)
+        let names = try rows.textArray(row, 2)
+        guard values.count % 4 == 0 else {
+            throw StorageError.corrupt("the rates of a row of log lines are no fours")
+        }
+        for start in stride(from: 0, to: values.count, by: 4) {
+            let through = Int64(values[start]) * LogRate.widthNanoseconds
+            guard through > from, through <= to else { continue }
+            let index = indexes[stream] ?? page.streams.count
+            if index == page.streams.count {
+                indexes[stream] = index
+                page.streams.append(streams[stream] ?? .empty)
+            }
+            let level = Int(values[start + 1])
+            guard names.indices.contains(level) else {
+                throw StorageError.corrupt(
+                    "the rates of a row of log lines name a level that it lacks")
+            }
+            page.rates.append(
+                LogRate(
+                    through: TimestampNS(through), streamIndex: index,
+                    level: names[level].flatMap { $0.isEmpty ? nil : $0 },
+                    lineCount: Int(values[start + 2]), byteCount: Int(values[start + 3])))
+        }
     }
-    // Written from a set: sorted and unique already.
-    return Labels(
-        sortedUnchecked: stride(from: 0, to: flat.count, by: 2).map {
-            Label(flat[$0] ?? "", flat[$0 + 1] ?? "")
-        })
+    page.rates.sort { ($0.through, $0.streamIndex) < ($1.through, $1.streamIndex) }
+    return page
 }

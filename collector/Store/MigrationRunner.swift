@@ -47,6 +47,9 @@ package enum MigrationRunner {
             sql: PackageResources._013_partition_chunks_by_class_sql),
         Migration(
             number: 14, name: "add_deletions", sql: PackageResources._014_add_deletions_sql),
+        Migration(
+            number: 15, name: "create_log_blocks",
+            sql: PackageResources._015_create_log_blocks_sql),
     ]
 
     /// Applies what is missing and returns the numbers applied, ascending. Any number of callers may race.

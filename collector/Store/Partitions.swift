@@ -8,24 +8,21 @@ import World
 final class KnownPartitions: Sendable {
     private struct State {
         var hours: Set<Int32> = []
-        var days: Set<Int32> = []
         var chunkDays: Set<SeriesDays.Key> = []
         var exemplarDays: Set<Int32> = []
+        var logBlockDays: Set<Int32> = []
     }
 
     /// Beyond it memory is forgotten, and the database is asked anew.
     private static let countMax = 10_000
     private let state = Mutex(State())
 
-    func contains(hour: Int32, day: Int32) -> Bool {
-        state.withLock { $0.hours.contains(hour) && $0.days.contains(day) }
-    }
+    func contains(hour: Int32) -> Bool { state.withLock { $0.hours.contains(hour) } }
 
-    func insert(hour: Int32, day: Int32) {
+    func insert(hour: Int32) {
         state.withLock { state in
-            if state.hours.count + state.days.count > Self.countMax { state = State() }
+            if state.hours.count > Self.countMax { state = State() }
             state.hours.insert(hour)
-            state.days.insert(day)
         }
     }
 
@@ -51,6 +48,17 @@ final class KnownPartitions: Sendable {
         }
     }
 
+    func contains(logBlockDay: Int32) -> Bool {
+        state.withLock { $0.logBlockDays.contains(logBlockDay) }
+    }
+
+    func insert(logBlockDay: Int32) {
+        state.withLock { state in
+            if state.logBlockDays.count > Self.countMax { state.logBlockDays = [] }
+            state.logBlockDays.insert(logBlockDay)
+        }
+    }
+
     func removeAll() { state.withLock { $0 = State() } }
 }
 
@@ -59,17 +67,18 @@ extension CollectorStore {
     static let hoursAhead: Int32 = 3
     static let daysAhead: Int32 = 2
 
-    /// Makes the partitions of a receipt's hour and day, once per process.
-    func ensurePartitions(hour: Int32, day: Int32) async throws(StorageError) {
-        guard !partitions.contains(hour: hour, day: day) else { return }
+    /// Makes the partitions of a receipt's hour, once per process.
+    func ensurePartitions(hour: Int32) async throws(StorageError) {
+        guard !partitions.contains(hour: hour) else { return }
         try await write { session in
             try Self.make(
                 [
                     PostgresStatement("SELECT petrel.ensure_ingest_partition($1)", [.int4(hour)]),
-                    PostgresStatement("SELECT petrel.ensure_log_partition($1)", [.int4(day)]),
+                    PostgresStatement(
+                        "SELECT petrel.ensure_log_batch_partition($1)", [.int4(hour)]),
                 ], session)
         }
-        partitions.insert(hour: hour, day: day)
+        partitions.insert(hour: hour)
     }
 
     /// Makes the partition of a day of samples, once per process.
@@ -84,6 +93,17 @@ extension CollectorStore {
                 ], session)
         }
         partitions.insert(chunkDay: key)
+    }
+
+    /// Makes the partition of a day of log blocks, once per process.
+    func ensureLogBlockPartition(_ day: Int32) async throws(StorageError) {
+        guard !partitions.contains(logBlockDay: day) else { return }
+        try await write { session in
+            try Self.make(
+                [PostgresStatement("SELECT petrel.ensure_log_block_partition($1)", [.int4(day)])],
+                session)
+        }
+        partitions.insert(logBlockDay: day)
     }
 
     /// Makes the partition of a day of exemplars, once per process.
@@ -113,11 +133,9 @@ extension CollectorStore {
     func ensurePartitionsAhead() async throws(StorageError) {
         let now = clock.now
         for ahead in 0...Self.hoursAhead {
-            try await ensurePartitions(hour: hour(now) + ahead, day: day(now))
+            try await ensurePartitions(hour: hour(now) + ahead)
         }
-        for ahead in 1...Self.daysAhead {
-            try await ensurePartitions(hour: hour(now), day: day(now) + ahead)
-        }
+        for ahead in 0...Self.daysAhead { try await ensureLogBlockPartition(day(now) + ahead) }
         for number in catalogue.retention.withLock({ $0.classes.keys.sorted() }) {
             for ahead in 0...Self.daysAhead {
                 try await ensureChunkPartition(

@@ -30,7 +30,8 @@ package struct MaintenanceReport: Hashable, Sendable {
 struct Partition: Sendable {
     enum Kind: Hashable, Sendable {
         case ingest
-        case log
+        case logBatch
+        case logBlock
         /// Of a retention class.
         case chunk(Int16)
         case exemplar
@@ -50,7 +51,8 @@ struct Partition: Sendable {
     var parent: String {
         switch kind {
         case .ingest: "ingest_batch"
-        case .log: "log_entry"
+        case .logBatch: "log_batch"
+        case .logBlock: "log_block"
         case .chunk(let number): "chunk_c\(number)"
         case .exemplar: "exemplar"
         }
@@ -60,19 +62,24 @@ struct Partition: Sendable {
     var relation: String {
         switch kind {
         case .ingest: "ingest_batch"
-        case .log: "log_entry"
+        case .logBatch: "log_batch"
+        case .logBlock: "log_block"
         case .chunk: "chunk"
         case .exemplar: "exemplar"
         }
     }
 
-    /// `chunk_d20628`, `chunk_c1_d20628`, `ingest_batch_h495082`, `log_entry_d20628`; nil for other names.
+    /// Whether it is of the log of what came, which goes when all of it stands elsewhere.
+    var isOfArrival: Bool { kind == .ingest || kind == .logBatch }
+
+    /// `chunk_d20628`, `chunk_c1_d20628`, `ingest_batch_h495082`, `log_block_d20628`; nil for other names.
     static func parse(_ name: String) -> (kind: Kind, number: Int32)? {
         let parts = name.split(separator: "_")
         guard let last = parts.last, let number = Int32(last.dropFirst()) else { return nil }
         switch (parts.dropLast().joined(separator: "_"), last.first) {
         case ("ingest_batch", "h"): return (.ingest, number)
-        case ("log_entry", "d"): return (.log, number)
+        case ("log_batch", "h"): return (.logBatch, number)
+        case ("log_block", "d"): return (.logBlock, number)
         case ("chunk", "d"): return (.chunk(0), number)
         case ("exemplar", "d"): return (.exemplar, number)
         case (let parent, "d"):
@@ -107,6 +114,8 @@ struct RetentionCounts: Sendable {
 extension CollectorStore {
     /// Hours of the log that stay although they are sealed: a repeated batch is compared with what was stored.
     static let sealedHoursKept: Int32 = 3
+    /// Hours of log lines as they came: those before the last two are sealed, for no line waits so long.
+    static let logHoursKept: Int32 = 1
     /// Partitions that one round drops at most: a clock that jumped ahead must not empty the store.
     static let dropsPerRoundMax = 26
     /// Partitions of which the database may leave a round without an answer: then the others wait for the next one.
@@ -155,6 +164,7 @@ extension CollectorStore {
             metrics.history.note(earliest: .min)
         }
         guard !isReplaced else { return report }
+        try await tidyLogs(found.filter { !report.dropped.contains($0.name) })
         try await forgetDays(found.filter { !report.dropped.contains($0.name) })
         if catalogue.series.withLock({ !$0.deletions.isEmpty || $0.hasStrayTombstones }) {
             try await endDeletions()
@@ -164,7 +174,7 @@ extension CollectorStore {
     }
 
     private func note(_ partition: Partition, _ reason: DropReason, _ count: Int64) {
-        guard partition.kind != .ingest else { return }
+        guard !partition.isOfArrival else { return }
         let key = RetentionCounts.Key(relation: partition.relation, reason: reason)
         retention.withLock { counts in
             counts.partitions[key, default: 0] += 1
@@ -218,7 +228,8 @@ extension CollectorStore {
         func oldest(_ kind: Partition.Kind) -> Int32 {
             switch kind {
             case .ingest: hour(now) - Self.sealedHoursKept
-            case .log: day(now) - Int32(clamping: configuration.logRetentionDays)
+            case .logBatch: hour(now) - Self.logHoursKept
+            case .logBlock: day(now) - Int32(clamping: configuration.logRetentionDays)
             case .chunk(let number):
                 // A class of another collector is that one's to keep.
                 retained.classes[number].map { day(now) - $0.ageDays } ?? .min
@@ -242,8 +253,8 @@ extension CollectorStore {
             let isHalfDone = !partition.isAttached || partition.isDetachPending
             let isSurplus =
                 switch partition.kind {
-                case .ingest: false
-                case .log: partition.number <= tooMuch.logs
+                case .ingest, .logBatch: false
+                case .logBlock: partition.number <= tooMuch.logs
                 case .chunk(let number): partition.number <= floors[number] ?? -1
                 // With the samples of most series.
                 case .exemplar: partition.number <= floors[0] ?? -1
@@ -288,8 +299,10 @@ extension CollectorStore {
             if bytes > bytesMax { warnOfSize("retention.metrics_size", bytesMax, bytes) }
         }
         if let bytesMax = configuration.logBytesMax {
-            let logs = found.filter { $0.kind == .log }.sorted { $0.number < $1.number }
-            var bytes = logs.reduce(0) { $0 + $1.bytes }
+            let logs = found.filter { $0.kind == .logBlock }.sorted { $0.number < $1.number }
+            var bytes = found.reduce(0) {
+                $0 + ($1.kind == .logBlock || $1.kind == .logBatch ? $1.bytes : 0)
+            }
             for partition in logs where bytes > bytesMax && partition.number < today {
                 result.logs = partition.number
                 bytes -= partition.bytes
@@ -307,16 +320,17 @@ extension CollectorStore {
 
     /// Whether everything of a partition of the log is in chunks; true for other tables.
     private func isSealed(_ partition: Partition) async throws(StorageError) -> Bool {
-        guard partition.kind == .ingest else { return true }
+        guard partition.isOfArrival else { return true }
+        let rest =
+            partition.kind == .logBatch
+            ? "SELECT 1 FROM petrel.\(partition.name)"
+            : """
+            SELECT 1 FROM petrel.\(partition.name) b, petrel.metric_seal m
+            WHERE b.ts IS NOT NULL AND (b.number > m.number OR b.ts > m.through_ms)
+            """
         return try await own { session in
             do throws(PostgresError) {
-                return try session.query(
-                    """
-                    SELECT NOT EXISTS (
-                        SELECT 1 FROM petrel.\(partition.name) b, petrel.metric_seal m
-                        WHERE b.ts IS NOT NULL AND (b.number > m.number OR b.ts > m.through_ms))
-                    """
-                ).bool(0, 0)
+                return try session.query("SELECT NOT EXISTS (\(rest))").bool(0, 0)
             } catch {
                 // Another collector was before us.
                 guard error.sqlState == "42P01" else { throw error }
@@ -367,7 +381,7 @@ extension CollectorStore {
             return try await remove(partition, reason, isCounted: true)
         } catch {
             if case .cancelled = error { throw error }
-            guard partition.kind != .ingest else { throw error }
+            guard !partition.isOfArrival else { throw error }
             // What can't be read any more would stay for ever.
             logger.error(
                 "the records of a day can't be counted: it goes all the same, and petrel.retention_drop has an estimate",
@@ -432,8 +446,10 @@ extension CollectorStore {
     ) throws -> Int64 {
         var counting: String
         switch partition.kind {
-        case .ingest: return 0
-        case .log, .exemplar: counting = "count(*) FROM petrel.\(partition.name)"
+        case .ingest, .logBatch: return 0
+        case .exemplar: counting = "count(*) FROM petrel.\(partition.name)"
+        case .logBlock:
+            counting = "coalesce(sum(line_count), 0) FROM petrel.\(partition.name)"
         case .chunk: counting = "coalesce(sum(sample_count), 0) FROM petrel.\(partition.name)"
         }
         if isCounted {
@@ -455,12 +471,24 @@ extension CollectorStore {
                 .text(reason.rawValue), .int8(Int64(partition.bytes)),
             ]
         ).integer(0, 0)
+        if partition.kind == .logBlock {
+            try session.query(
+                "DELETE FROM petrel.log_trace_filter WHERE day = $1", [.int4(partition.number)])
+        }
         if case .chunk(let number) = partition.kind {
             try session.query(
                 "DELETE FROM petrel.series_day WHERE class = $1 AND day = $2",
                 [.int2(number), .int4(partition.number)])
         }
         return count
+    }
+
+    /// Merges short blocks, and forgets what is of days of which no partition is left, and old pushes.
+    private func tidyLogs(_ left: [Partition]) async throws(StorageError) {
+        let days = left.filter { $0.kind == .logBlock }.map(\.number)
+        if let first = days.min() { logs.forget(before: Int64(first) * 86_400_000_000_000) }
+        try await forgetPushes()
+        _ = try await mergeShortLogBlocks()
     }
 
     /// Forgets which series had samples on days of which no partition is left.
@@ -496,9 +524,11 @@ extension CollectorStore {
     }
 }
 
-/// Runs `maintain` at the start and every hour until shutdown.
+/// Runs `maintain` at the start, every hour, and soon after a write found no space, until shutdown.
 package struct MaintenanceService: Service {
     static let pauseNanoseconds: Int64 = 3_600_000_000_000
+    /// Between two looks at whether there is no space, and so the least between two rounds.
+    static let lookNanoseconds: Int64 = 30_000_000_000
     private let store: CollectorStore
 
     package init(store: CollectorStore) { self.store = store }
@@ -507,10 +537,15 @@ package struct MaintenanceService: Service {
         await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
                 await round()
-                do {
-                    try await store.clock.sleep(nanoseconds: Self.pauseNanoseconds)
-                } catch {
-                    return
+                var waited: Int64 = 0
+                while waited < Self.pauseNanoseconds {
+                    do {
+                        try await store.clock.sleep(nanoseconds: Self.lookNanoseconds)
+                    } catch {
+                        return
+                    }
+                    waited += Self.lookNanoseconds
+                    if store.isOutOfSpace.exchange(false, ordering: .relaxed) { break }
                 }
             }
         }

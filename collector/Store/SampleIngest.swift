@@ -59,7 +59,7 @@ extension CollectorStore: SampleWriter {
             note(ExemplarRows.Outcome(), untimely: outcome.untimelyExemplarCount, excess: 0)
             return outcome
         }
-        try await ensurePartitions(hour: hour(now), day: day(now))
+        try await ensurePartitions(hour: hour(now))
         let minute = milliseconds.rawValue / 60_000
         let minuteMax = configuration.exemplarsPerMinuteMax
         let candidates = ExemplarRows.candidates(batch.exemplars, minuteMax: minuteMax)

@@ -44,7 +44,7 @@ extension CollectorStore {
         ) -> MetricFamily {
             MetricFamily(
                 name, .counter, help: help,
-                points: ["chunk", "exemplar", "log_entry"].flatMap { relation in
+                points: ["chunk", "exemplar", "log_block"].flatMap { relation in
                     DropReason.allCases.map { reason in
                         let key = RetentionCounts.Key(relation: relation, reason: reason)
                         return MetricFamily.Point(

@@ -52,6 +52,6 @@ extension CollectorStore {
             family(
                 "petrel_store_chunk_cache_bytes", .gauge, cache.byteCount,
                 "Bytes of sealed samples in memory."),
-        ] + seriesFamilies() + exemplarFamilies() + retentionFamilies()
+        ] + seriesFamilies() + exemplarFamilies() + retentionFamilies() + logFamilies()
     }
 }

@@ -16,6 +16,7 @@ package struct StoreReport: Hashable, Sendable, CustomStringConvertible {
     package var exemplarCount = 0
     package var logStreamCount = 0
     package var logEntryCount = 0
+    package var logBlockCount = 0
     package var logBytes = 0
     package var gapRecordCount = 0
     package var outboxCount = 0
@@ -33,7 +34,8 @@ package struct StoreReport: Hashable, Sendable, CustomStringConvertible {
             "\(chunkSampleCount) samples in \(chunkCount) chunks of \(chunkBytes) bytes, "
                 + "\(deletedSampleCount) of them deleted",
             "\(exemplarCount) exemplars",
-            "\(logStreamCount) log streams, \(logEntryCount) entries of \(logBytes) bytes",
+            "\(logStreamCount) log streams, \(logEntryCount) entries of \(logBytes) bytes, "
+                + "\(logBlockCount) blocks",
             "\(gapRecordCount) records accounted for as gaps, \(outboxCount) notifications",
         ]
         lines += problems.map { "problem: \($0)" }
@@ -64,7 +66,7 @@ package struct StoreVerifier: Sendable {
                 try verifyScrapes(series, session, &report)
                 try verifyChunks(session, &report)
                 try verifyExemplars(series, session, &report)
-                try verifyEntries(streams, session, &report)
+                try LogVerifier(known: streams).verify(session, &report)
                 try verifyCursors(session, &report)
                 try verifyOutbox(session, &report)
                 return report
@@ -166,24 +168,6 @@ package struct StoreVerifier: Sendable {
             let exemplar = Exemplar(labels: labels, value: 0, timestamp: TimestampMS(time))
             if row.text(0, 4) != withoutNUL(exemplar.traceID) {
                 report.note("\(name): another trace than its labels say")
-            }
-        }
-    }
-
-    private func verifyEntries(
-        _ known: Set<Int32>, _ session: PostgresSession, _ report: inout StoreReport
-    ) throws {
-        try session.forEachRow(
-            "SELECT stream_id, id, level, metadata, metadata_key, line FROM petrel.log_entry", []
-        ) { row in
-            report.logEntryCount += 1
-            report.logBytes += row.withBytes(0, 5) { $0.count }
-            let id = try row.integer(0, 1)
-            if !known.contains(try row.int4(0, 0)) { report.note("log entry \(id): no stream") }
-            do {
-                _ = try metadata(row, 0)
-            } catch {
-                report.note("log entry \(id): \(error)")
             }
         }
     }

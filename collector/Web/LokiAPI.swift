@@ -6,13 +6,16 @@ import World
 /// `/loki/api/v1/…`. Source: Loki's documentation "HTTP API".
 struct LokiAPI: Sendable {
     /// How far back a query looks that names no start.
-    private static let queryRangeNanoseconds: Int64 = 3600 * 1_000_000_000
+    static let queryRangeNanoseconds: Int64 = 3600 * 1_000_000_000
     /// How far back a question about labels looks that names no start.
-    private static let labelRangeNanoseconds: Int64 = 6 * 3600 * 1_000_000_000
+    static let labelRangeNanoseconds: Int64 = 6 * 3600 * 1_000_000_000
+    /// The Loki whose API this is.
+    static let lokiVersion = "3.6.0"
     /// Points of a range of time when no step is given.
     private static let defaultPointCount: Int64 = 250
 
     let dependencies: WebDependencies
+    let tails = FollowPlaces(countMax: tailsMax)
 
     /// The answer; nil where `path` (after `/loki/api/v1`) is no endpoint of this API.
     func respond(_ request: WebRequest, path: ArraySlice<String>) async -> WebResponse? {
@@ -24,10 +27,20 @@ struct LokiAPI: Sendable {
             case ["labels"], ["label"]: return try await labels(parameters)
             case ["series"]: return try await series(parameters)
             case ["index", "stats"]: return try await indexStatistics(parameters)
+            case ["index", "volume"]: return try await volume(parameters, isRange: false)
+            case ["index", "volume_range"]: return try await volume(parameters, isRange: true)
+            case ["patterns"]: return try patterns(parameters)
+            case ["detected_labels"]: return try await detectedLabels(parameters)
+            case ["detected_fields"]: return try await detectedFields(parameters)
+            case ["drilldown-limits"]: return drilldownLimits()
+            case ["tail"]: return try tail(request)
             case ["format_query"]: return formatQuery(parameters)
             case ["status", "buildinfo"]: return buildInformation()
             case let path where path.count == 3 && path[0] == "label" && path[2] == "values":
                 return try await labelValues(path[1], parameters)
+            case let path
+            where path.count == 3 && path[0] == "detected_field" && path[2] == "values":
+                return try await detectedFieldValues(path[1], parameters)
             default: return nil
             }
         } catch { return LokiEnvelope.failure(error) }
@@ -54,8 +67,35 @@ struct LokiAPI: Sendable {
                 ?? Self.defaultStepNanoseconds(from, to))
         wanted.intervalNanoseconds = try Self.duration("interval", parameters) ?? 0
         wanted.hasCategories = Self.wantsCategories(request)
+        try Self.readExtensions(parameters, into: &wanted)
         let answer = try await dependencies.logs.range(wanted)
         return LokiEnvelope.answer(answer, hasCategories: wanted.hasCategories)
+    }
+
+    /// Parameters that Loki does not have.
+    private static func readExtensions(
+        _ parameters: FormParameters, into wanted: inout LogRangeRequest
+    ) throws(QueryFailure) {
+        let context = parameters["petrel_context"]
+        if !context.isEmpty {
+            guard let count = Int(context) else {
+                throw QueryFailure(
+                    .badData, "petrel_context '\(context)' is no number of lines")
+            }
+            wanted.contextCount = count
+        }
+        let distinct = parameters["petrel_distinct"]
+        if !distinct.isEmpty { wanted.distinctLabel = distinct }
+        // Empty for the first page.
+        guard let after = parameters.all("petrel_after").first else { return }
+        wanted.isPaged = true
+        guard !after.isEmpty else { return }
+        guard let cursor = LogCursor(after) else {
+            throw QueryFailure(
+                .badData,
+                "petrel_after '\(after)' is no cursor: take data.petrel.next of the answer before")
+        }
+        wanted.cursor = cursor
     }
 
     private func labels(_ parameters: FormParameters) async throws(QueryFailure) -> WebResponse {
@@ -68,12 +108,14 @@ struct LokiAPI: Sendable {
         _ name: String, _ parameters: FormParameters
     ) async throws(QueryFailure) -> WebResponse {
         let scope = try scope(parameters, [parameters["query"]])
-        let values = try await dependencies.logs.labelValues(name, scope)
+        // Grafana would split queries by this one.
+        let values =
+            name == "__stream_shard__" ? [] : try await dependencies.logs.labelValues(name, scope)
         return LokiEnvelope.success { PrometheusEnvelope.strings(values, to: &$0) }
     }
 
     private func series(_ parameters: FormParameters) async throws(QueryFailure) -> WebResponse {
-        let selectors = parameters.all("match[]") + parameters.all("match")
+        let selectors = parameters.all("match") + parameters.all("match[]")
         let scope = try scope(parameters, selectors)
         let streams = try await dependencies.logs.streams(scope)
         return LokiEnvelope.success { json in
@@ -81,24 +123,6 @@ struct LokiAPI: Sendable {
                 for labels in streams { PrometheusEnvelope.labels(labels, to: &json) }
             }
         }
-    }
-
-    /// A bare object. Only streams are counted: entries and bytes would need a read of all of them.
-    private func indexStatistics(
-        _ parameters: FormParameters
-    ) async throws(QueryFailure) -> WebResponse {
-        let scope = try scope(parameters, [parameters["query"]])
-        let streams = try await dependencies.logs.streams(scope)
-        var json = JSONWriter()
-        json.object { json in
-            json.key("streams")
-            json.number(Int64(streams.count))
-            for key in ["chunks", "entries", "bytes"] {
-                json.key(key)
-                json.number(Int64(0))
-            }
-        }
-        return .json(json)
     }
 
     private func formatQuery(_ parameters: FormParameters) -> WebResponse {
@@ -128,7 +152,7 @@ struct LokiAPI: Sendable {
         var json = JSONWriter()
         json.object { json in
             for (key, value) in [
-                ("version", "3.6.0"), ("revision", dependencies.revision),
+                ("version", Self.lokiVersion), ("revision", dependencies.revision),
                 ("branch", "petrel-\(dependencies.version)"), ("buildUser", ""),
                 ("buildDate", ""), ("goVersion", ""),
             ] {
@@ -143,8 +167,8 @@ struct LokiAPI: Sendable {
 // What parameters mean.
 extension LokiAPI {
     /// `from` and `to`; `since` counts back from `to`.
-    private func bounds(
-        _ parameters: FormParameters, rangeNanoseconds: Int64
+    func bounds(
+        _ parameters: FormParameters, rangeNanoseconds: Int64 = queryRangeNanoseconds
     ) throws(QueryFailure) -> (from: TimestampNS, to: TimestampNS) {
         let now = dependencies.clock.now
         let to = parameters["end"].isEmpty ? now : try Self.time("end", parameters)
@@ -161,22 +185,20 @@ extension LokiAPI {
         return (min(to, now).advanced(byNanoseconds: -range), to)
     }
 
-    private func scope(
-        _ parameters: FormParameters, _ selectors: [String]
+    func scope(
+        _ parameters: FormParameters, _ selectors: [String],
+        rangeNanoseconds: Int64 = labelRangeNanoseconds
     ) throws(QueryFailure) -> LabelScope {
-        let (from, to) = try bounds(parameters, rangeNanoseconds: Self.labelRangeNanoseconds)
+        let (from, to) = try bounds(parameters, rangeNanoseconds: rangeNanoseconds)
         return LabelScope(
             matcherSets: try dependencies.logs.matcherSets(selectors),
             start: from.milliseconds, end: to.milliseconds)
     }
 
-    private func limit(_ parameters: FormParameters) throws(QueryFailure) -> Int {
-        let text = parameters["limit"]
-        guard !text.isEmpty else { return 100 }
-        guard let limit = Int(text) else {
-            throw QueryFailure(.badData, "strconv.ParseUint: parsing \"\(text)\": invalid syntax")
-        }
-        guard limit > 0 else { throw QueryFailure(.badData, "limit must be a positive value") }
+    func limit(
+        _ parameters: FormParameters, _ name: String = "limit"
+    ) throws(QueryFailure) -> Int {
+        let limit = try Self.count(name, parameters) ?? 100
         let maximum = dependencies.logs.limits.entriesMax
         guard limit <= maximum else {
             throw QueryFailure(
@@ -187,7 +209,24 @@ extension LokiAPI {
         return limit
     }
 
-    private static func time(
+    /// A number above 0 of 32 bits; nil where there is none.
+    static func count(
+        _ name: String, _ parameters: FormParameters
+    ) throws(QueryFailure) -> Int? {
+        let text = parameters[name]
+        guard !text.isEmpty else { return nil }
+        guard let count = Int(text) else {
+            throw QueryFailure(.badData, "strconv.ParseUint: parsing \"\(text)\": invalid syntax")
+        }
+        guard count > 0 else { throw QueryFailure(.badData, "\(name) must be a positive value") }
+        guard count <= UInt32.max else {
+            throw QueryFailure(
+                .badData, "\(name) value \(count) is too large, the largest is \(UInt32.max)")
+        }
+        return count
+    }
+
+    static func time(
         _ name: String, _ parameters: FormParameters
     ) throws(QueryFailure) -> TimestampNS {
         guard let time = TimeParameters.nanoseconds(parameters[name]) else {
@@ -211,14 +250,14 @@ extension LokiAPI {
     }
 
     /// Whole seconds, at least one.
-    private static func defaultStepNanoseconds(_ from: TimestampNS, _ to: TimestampNS) -> Int64 {
+    static func defaultStepNanoseconds(_ from: TimestampNS, _ to: TimestampNS) -> Int64 {
         let seconds =
             (to.milliseconds.rawValue - from.milliseconds.rawValue) / 1000 / defaultPointCount
         return max(1, seconds) * 1_000_000_000
     }
 
     /// In nanoseconds; nil where there is none.
-    private static func duration(
+    static func duration(
         _ name: String, _ parameters: FormParameters
     ) throws(QueryFailure) -> Int64? {
         let text = parameters[name]
@@ -229,7 +268,7 @@ extension LokiAPI {
         return duration
     }
 
-    private static func wantsCategories(_ request: WebRequest) -> Bool {
+    static func wantsCategories(_ request: WebRequest) -> Bool {
         (request.headers["x-loki-response-encoding-flags"] ?? "").split(separator: ",")
             .contains { $0.filter { $0 != " " } == "categorize-labels" }
     }

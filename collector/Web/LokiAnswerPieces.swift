@@ -32,6 +32,7 @@ struct LokiAnswerPieces: JSONPieces {
     private let type: String
     private let hasCategories: Bool
     private let statistics: LogStatistics
+    private let paging: LogAnswer.Paging?
     /// Entries or samples of the answer.
     private let entryCount: Int
     private var place = Place.start
@@ -39,6 +40,7 @@ struct LokiAnswerPieces: JSONPieces {
     init(_ answer: LogAnswer, hasCategories: Bool) {
         self.hasCategories = hasCategories
         statistics = answer.statistics
+        paging = answer.paging
         switch answer.value {
         case .streams(let streams):
             type = "streams"
@@ -68,6 +70,7 @@ struct LokiAnswerPieces: JSONPieces {
         case .entries(let index, let first): entries(index, first, &json)
         case .numbers(let index, let first): numbers(index, first, &json)
         case .end:
+            if let paging { Self.write(paging, to: &json) }
             json.key("stats")
             writeStatistics(&json)
             json.endObject()
@@ -100,7 +103,7 @@ struct LokiAnswerPieces: JSONPieces {
         if index < streams.count {
             json.beginObject()
             json.key("stream")
-            PrometheusEnvelope.labels(streams[index].labels, to: &json)
+            LokiEnvelope.streamLabels(streams[index].labels, to: &json)
             json.key("values")
             json.beginArray()
             place = .entries(stream: index, from: 0)
@@ -132,7 +135,7 @@ struct LokiAnswerPieces: JSONPieces {
         var next = first
         var byteCount = 0
         while next < count, byteCount < Self.lineBytesPerRun {
-            write(streams[index].entries[next], to: &json)
+            json.lokiEntry(streams[index].entries[next], hasCategories: hasCategories)
             byteCount += streams[index].entries[next].line.count + 64
             next += 1
         }
@@ -144,22 +147,6 @@ struct LokiAnswerPieces: JSONPieces {
         json.endObject()
         streams[index] = LogResultStream(labels: .empty)
         place = .element(index + 1)
-    }
-
-    private func write(_ entry: LogResultEntry, to json: inout JSONWriter) {
-        json.array { json in
-            json.string(String(entry.timestamp.rawValue))
-            json.string(bytes: entry.line)
-            guard hasCategories else { return }
-            json.object { json in
-                for (name, labels) in [
-                    ("structuredMetadata", entry.structuredMetadata), ("parsed", entry.parsed),
-                ] where !labels.isEmpty {
-                    json.key(name)
-                    PrometheusEnvelope.labels(labels, to: &json)
-                }
-            }
-        }
     }
 
     private mutating func numbers(_ index: Int, _ first: Int, _ json: inout JSONWriter) {
@@ -176,6 +163,16 @@ struct LokiAnswerPieces: JSONPieces {
         json.endObject()
         series[index] = SeriesColumns(labels: .empty)
         place = .element(index + 1)
+    }
+
+    /// Not there unless the client asked for it: Loki has no such thing.
+    private static func write(_ paging: LogAnswer.Paging, to json: inout JSONWriter) {
+        json.key("petrel")
+        json.object { json in
+            guard let next = paging.next else { return }
+            json.key("next")
+            json.string(next.description)
+        }
     }
 
     /// What the inspector of Grafana shows.
@@ -209,6 +206,23 @@ struct LokiAnswerPieces: JSONPieces {
 }
 
 extension JSONWriter {
+    /// `["nanoseconds", "line"]`, and with categories the entry's fields behind it.
+    mutating func lokiEntry(_ entry: LogResultEntry, hasCategories: Bool) {
+        array { json in
+            json.string(String(entry.timestamp.rawValue))
+            json.string(bytes: entry.line)
+            guard hasCategories else { return }
+            json.object { json in
+                for (name, labels) in [
+                    ("structuredMetadata", entry.structuredMetadata), ("parsed", entry.parsed),
+                ] where !labels.isEmpty {
+                    json.key(name)
+                    PrometheusEnvelope.labels(labels, to: &json)
+                }
+            }
+        }
+    }
+
     /// `[seconds, "value"]`; the value never has an exponent.
     fileprivate mutating func lokiSample(_ milliseconds: Int64, _ value: Double) {
         array { json in

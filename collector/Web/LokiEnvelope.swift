@@ -1,7 +1,8 @@
-import CollectorQuery
+package import CollectorQuery
+import Model
 
 /// Answers in the form of the Loki HTTP API. Source: Loki's documentation "HTTP API".
-enum LokiEnvelope {
+package enum LokiEnvelope {
     static func success(
         capacity: Int = 1024, _ data: (inout JSONWriter) -> Void
     ) -> WebResponse {
@@ -23,7 +24,29 @@ enum LokiEnvelope {
     }
 
     /// Sent piece by piece where it is long. `hasCategories` is what the client asked for.
-    static func answer(_ answer: LogAnswer, hasCategories: Bool) -> WebResponse {
+    package static func answer(_ answer: LogAnswer, hasCategories: Bool) -> WebResponse {
         PrometheusEnvelope.success(LokiAnswerPieces(answer, hasCategories: hasCategories))
+    }
+
+    /// The labels of a stream; U+FFFD in values is shown as a blank. Source: Loki 3.6 `NewStream`.
+    static func streamLabels(_ labels: Labels, to json: inout JSONWriter) {
+        json.object { json in
+            for label in labels {
+                json.key(label.name)
+                json.string(hasMark(label.value) ? blanked(label.value) : label.value)
+            }
+        }
+    }
+
+    private static func hasMark(_ text: String) -> Bool {
+        text.utf8.contains(0xef) && text.unicodeScalars.contains("\u{fffd}")
+    }
+
+    private static func blanked(_ text: String) -> String {
+        var shown = ""
+        for scalar in text.unicodeScalars {
+            shown.unicodeScalars.append(scalar == "\u{fffd}" ? " " : scalar)
+        }
+        return shown
     }
 }

@@ -1,4 +1,3 @@
-import Gzip
 import Model
 import OTLP
 import RemoteWrite
@@ -33,7 +32,8 @@ struct OTLPAPI: Sendable {
                 IngestRefusal(
                     404,
                     "no such path: /\(request.path.joined(separator: "/")); metrics are taken "
-                        + "at /\(Self.path.joined(separator: "/"))"), encoding)
+                        + "at /\(Self.path.joined(separator: "/")), logs at "
+                        + "/\(OTLPLogsAPI.path.joined(separator: "/"))"), encoding)
         }
         guard request.method == "POST" else {
             var response = Self.response(IngestRefusal(405, "OTLP is sent by POST"), encoding)
@@ -75,7 +75,7 @@ struct OTLPAPI: Sendable {
         return response
     }
 
-    private static func response(
+    static func response(
         _ answer: ExportResponse, _ encoding: MetricsExport.Encoding, status: Int = 200
     ) -> WebResponse {
         WebResponse(
@@ -89,76 +89,37 @@ struct OTLPAPI: Sendable {
     private func write(
         _ request: WebRequest, _ encoding: MetricsExport.Encoding?
     ) async throws(IngestRefusal) -> WebResponse {
-        guard let encoding else {
-            throw IngestRefusal(
-                415,
-                "content type \(request.headers["content-type"] ?? "none") is not taken: OTLP is "
-                    + "application/x-protobuf or application/json")
-        }
-        var held = 0
-        defer { intake.budget.giveBack(held) }
-        let body = try body(of: request, encoding, &held)
-        let export = try Self.export(body, encoding)
+        guard let encoding else { throw Self.wrongType(request) }
+        // JSON is in memory in both forms.
+        var body = IntakeBody(
+            budget: intake.budget, bytesMax: Self.requestBytesMax,
+            copies: encoding == .json ? 2 : 1)
+        defer { body.giveBack() }
+        let content = try body.content(of: request.body, try Self.contentEncoding(request))
+        let export = try Self.export(content, encoding)
         do throws(StorageError) {
             return answer(try await intake.store(export.request), export, encoding)
         } catch { throw IngestRefusal(error) }
     }
 
-    /// The decompressed body. `held` becomes what of the budget it takes: JSON is in memory in both forms.
-    private func body(
-        of request: WebRequest, _ encoding: MetricsExport.Encoding, _ held: inout Int
-    ) throws(IngestRefusal) -> [UInt8] {
-        let copies = encoding == .json ? 2 : 1
-        func take(_ count: Int) throws(IngestRefusal) {
-            guard intake.budget.take(count * copies) else { throw SampleIntake.isCrowded }
-            held += count * copies
-        }
-        guard try Self.isCompressed(request) else {
-            try take(request.body.count)
-            return request.body
-        }
-        let declared = Self.declaredCount(request.body)
-        try take(declared)
-        if let body = try Self.decompressed(request.body, bytesMax: declared) { return body }
-        // Longer than it says: several members, or a bomb.
-        try take(Self.requestBytesMax - declared)
-        if let body = try Self.decompressed(request.body, bytesMax: Self.requestBytesMax) {
-            return body
-        }
-        throw IngestRefusal(
-            413,
-            "the body decompresses to more than \(Self.requestBytesMax) bytes: send fewer data "
-                + "points")
+    static func wrongType(_ request: WebRequest) -> IngestRefusal {
+        IngestRefusal(
+            415,
+            "content type \(request.headers["content-type"] ?? "none") is not taken: OTLP is "
+                + "application/x-protobuf or application/json")
     }
 
-    private static func isCompressed(_ request: WebRequest) throws(IngestRefusal) -> Bool {
+    /// Throws 415 for what is neither gzip nor nothing.
+    static func contentEncoding(
+        _ request: WebRequest
+    ) throws(IngestRefusal) -> IntakeBody.Encoding {
         let encoding = request.headers["content-encoding"] ?? "identity"
         switch encoding.lowercased() {
-        case "gzip": return true
-        case "identity", "none", "": return false
+        case "gzip": return .gzip
+        case "identity", "none", "": return .plain
         default:
             throw IngestRefusal(
                 415, "content encoding \(encoding) is not taken, only gzip is, and none")
-        }
-    }
-
-    /// What the last member of a gzip file says its content's length is, as far as it is allowed. Source: RFC 1952,
-    /// `ISIZE`.
-    private static func declaredCount(_ body: [UInt8]) -> Int {
-        let count = body.suffix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
-        return min(count, requestBytesMax)
-    }
-
-    /// Nil where the content is longer than `bytesMax`.
-    private static func decompressed(
-        _ body: [UInt8], bytesMax: Int
-    ) throws(IngestRefusal) -> [UInt8]? {
-        do throws(GzipError) { return try Gzip.decompress(body, bytesMax: bytesMax) } catch {
-            switch error {
-            case .tooLong: return nil
-            case .malformed: throw IngestRefusal(400, error.description)
-            case .failed: throw IngestRefusal(503, error.description, retryAfter: 5)
-            }
         }
     }
 

@@ -9,6 +9,7 @@ struct PetrelAPI: Sendable {
     static let deliveriesMax = 1000
 
     let dependencies: WebDependencies
+    let follows = FollowPlaces(countMax: followsMax)
 
     /// The answer; nil where `path` (after `/api/v1`) or the method is no endpoint of this API.
     func respond(_ request: WebRequest, path: ArraySlice<String>) async -> WebResponse? {
@@ -18,6 +19,10 @@ struct PetrelAPI: Sendable {
             case ("GET", ["hosts"]): return try await hosts()
             case ("GET", ["deliveries"]): return try await deliveries(request.parameters)
             case ("POST", ["notify", "test"]): return try await notifyTest(request.parameters)
+            case ("POST", ["logs", "seal"]): return try await sealLogs()
+            case ("GET", ["logs", "follow"]): return try follow(request.parameters)
+            case ("GET", let path) where path.count == 2 && path[0] == "traces":
+                return try await trace(path[1], request.parameters)
             default: return nil
             }
         } catch {
@@ -33,6 +38,17 @@ struct PetrelAPI: Sendable {
             json.string(message)
         }
         return .json(json, status: status)
+    }
+
+    /// Lines are sealed by themselves; this is for who wants to see the blocks now.
+    private func sealLogs() async throws -> WebResponse {
+        let count = try await dependencies.sealLogs()
+        var json = JSONWriter()
+        json.object { json in
+            json.key("blocks")
+            json.number(Int64(count))
+        }
+        return .json(json)
     }
 
     private func alerts() async throws -> WebResponse {

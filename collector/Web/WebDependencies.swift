@@ -137,6 +137,9 @@ package struct WebDependencies: Sendable {
     package var logs: LogQueryService
     /// Where samples go that senders push.
     package var sampleWriter: any SampleWriter
+    /// Where logs go that senders push; nil where none are taken.
+    package var logWriter: (any LogWriter)? = nil
+    package var logPush = LogPushConfiguration()
     package var exemplars: any ExemplarReader
     package var deleter: any SeriesDeleter
     /// Every rule group, in the order of files and of groups in them.
@@ -154,6 +157,10 @@ package struct WebDependencies: Sendable {
     /// The collector's own metrics.
     package var ownMetrics: @Sendable () async -> [MetricFamily]
     package var server = ServerFacts()
+    /// Writes all log lines that wait as blocks; how many that made.
+    package var sealLogs: @Sendable () async throws -> Int = { 0 }
+    /// Log entries as they are committed; nil where nobody can follow them.
+    package var logFeed: (any LogFeed)?
     /// Nil while there are no samples.
     package var metricExtent: @Sendable () async throws -> MetricExtent? = { nil }
     /// What limits the number of series; nil where nothing does.

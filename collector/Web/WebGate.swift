@@ -13,8 +13,8 @@ struct WebGate: Sendable {
         offersAdministration = configuration.offersAdministration
     }
 
-    /// Throws `WebRefusal` for a `Host` that is not ours, for a change asked for by another site's page, and for
-    /// administration that is switched off or comes from elsewhere.
+    /// Throws `WebRefusal` for a `Host` that is not ours, for a change or a WebSocket asked for by another site's page, and
+    /// for administration that is switched off or comes from elsewhere.
     func admit(_ request: WebRequest) throws(WebRefusal) {
         guard let host = request.headers["host"], let name = Self.hostName(host),
             LoopbackName.contains(name) || hostNames.contains(name)
@@ -24,16 +24,17 @@ struct WebGate: Sendable {
                 "this server does not answer for the host of the request; use 127.0.0.1 or "
                     + "localhost, or add the name to http.host_names")
         }
-        guard ["POST", "PUT"].contains(request.method), Self.changesState(request.path) else {
-            return
-        }
+        let isChange =
+            ["POST", "PUT"].contains(request.method) && Self.changesState(request.path)
+        // Of a WebSocket browsers keep nothing from a foreign page: it is for the server to refuse it.
+        guard isChange || WebSocketHandshake.isWanted(request) else { return }
         if let origin = request.headers["origin"], !allows(origin) {
             throw WebRefusal(403, "a page of \(origin) may not do this")
         }
         if let site = request.headers["sec-fetch-site"], site == "cross-site" {
             throw WebRefusal(403, "a page of another site may not do this")
         }
-        if Self.isAdministration(request.path) { try admitAdministration(request, name) }
+        if isChange, Self.isAdministration(request.path) { try admitAdministration(request, name) }
     }
 
     /// A proxy may name us by loopback as many do by default, so its other traces count too. Nothing has to leave any:
@@ -94,7 +95,9 @@ struct WebGate: Sendable {
 
     /// What our own API, Prometheus' administration and the ways in are asked to do; everything else only reads.
     private static func changesState(_ path: [String]) -> Bool {
-        guard path.first == "prometheus" else { return ["api", "otlp"].contains(path.first) }
+        guard path.first == "prometheus" else {
+            return ["api", "otlp"].contains(path.first) || path == LokiPushAPI.path
+        }
         return path.count > 3 && ["admin", "write", "otlp"].contains(path[3])
     }
 

@@ -35,6 +35,9 @@ package struct WebResponse: Sendable {
     package var rest: PiecewiseBody?
     /// Whether `rest`, with `body` before it, is compressed with gzip as it is sent.
     package var compressesRest = false
+    /// What follows `body` for as long as the client stays: with the status 101 the messages of a WebSocket, otherwise
+    /// more of the body.
+    package var live: (any LiveBody)?
 
     package init(
         status: Int = 200, contentType: String? = nil, headers: [(String, String)] = [],

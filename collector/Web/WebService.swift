@@ -1,3 +1,4 @@
+import CollectorQuery
 import Gzip
 import Hummingbird
 package import Logging
@@ -120,6 +121,10 @@ struct WebResponder: HTTPResponder {
             return max(bodyBytesMax, RemoteWriteAPI.bodyBytesMax)
         case "/" + OTLPAPI.path.joined(separator: "/"):
             return max(bodyBytesMax, OTLPAPI.bodyBytesMax)
+        case "/" + OTLPLogsAPI.path.joined(separator: "/"),
+            "/" + LokiPushAPI.path.joined(separator: "/"),
+            "/" + LokiPushAPI.olderPath.joined(separator: "/"):
+            return max(bodyBytesMax, LogIntake.bodyBytesMax)
         default: return bodyBytesMax
         }
     }
@@ -136,7 +141,8 @@ struct WebResponder: HTTPResponder {
     private static func onlyReads(_ target: String) -> Bool {
         let path = target.prefix { $0 != "?" }.split(separator: "/")
         switch path.first {
-        case "loki": return true
+        case "loki": return path.map(String.init) != LokiPushAPI.path
+        case "api": return path.count > 2 && ["logs", "traces"].contains(path[2])
         case "prometheus":
             return path.count < 4 || !["admin", "otlp", "write"].contains(path[3])
         default: return false
@@ -147,12 +153,19 @@ struct WebResponder: HTTPResponder {
         let path = (try? Self.path(request.head.path ?? "/")) ?? []
         var held = 0
         defer { bodies.giveBack(held) }
+        let answer: Response
         do throws(WebRefusal) {
-            return response(await site.respond(to: try await read(request, &held)), channel)
+            let asked = try await read(request, &held)
+            let given = await site.respond(to: asked)
+            if given.status == 101, let live = given.live {
+                return try await messages(of: live, given, asked, channel)
+            }
+            answer = response(given, channel)
         } catch {
             let type = request.headers[.contentType]
-            return response(site.refuse(error, path: path, contentType: type), channel)
+            answer = response(site.refuse(error, path: path, contentType: type), channel)
         }
+        return request.headers[.upgrade] == nil ? answer : await last(answer, channel)
     }
 
     /// `held` becomes what of `bodies` the request takes.
@@ -221,14 +234,11 @@ struct WebResponder: HTTPResponder {
     }
 
     private func response(_ response: WebResponse, _ channel: any Channel) -> Response {
-        var headers = HTTPFields()
-        for (name, value) in response.headers {
-            if let name = HTTPFields.Element.Name(name) {
-                headers.append(HTTPFields.Element(name: name, value: value))
-            }
-        }
+        let headers = Self.fields(response.headers)
         let body: ResponseBody
-        if let rest = response.rest {
+        if let live = response.live {
+            body = self.body(response.body, live, channel)
+        } else if let rest = response.rest {
             body = self.body(
                 response.body, rest, isCompressed: response.compressesRest, channel)
         } else if response.body.isEmpty {
@@ -238,6 +248,16 @@ struct WebResponder: HTTPResponder {
         }
         return Response(
             status: HTTPResponse.Status(code: response.status), headers: headers, body: body)
+    }
+
+    private static func fields(_ headers: [(name: String, value: String)]) -> HTTPFields {
+        var fields = HTTPFields()
+        for (name, value) in headers {
+            if let name = HTTPFields.Element.Name(name) {
+                fields.append(HTTPFields.Element(name: name, value: value))
+            }
+        }
+        return fields
     }
 
     /// `first` and what follows it, each piece made once the one before is on its way. A client that takes nothing for
@@ -253,11 +273,7 @@ struct WebResponder: HTTPResponder {
             while let piece = next {
                 let bytes = try gzip?.compress(piece) ?? piece
                 if !bytes.isEmpty {
-                    let cut = channel.eventLoop.scheduleTask(
-                        in: .milliseconds(stallMillisecondsMax)
-                    ) {
-                        channel.close(promise: nil)
-                    }
+                    let cut = Self.cut(channel, afterMilliseconds: stallMillisecondsMax)
                     defer { cut.cancel() }
                     try await writer.write(ByteBuffer(bytes: bytes))
                 }
@@ -266,5 +282,87 @@ struct WebResponder: HTTPResponder {
             if let last = try gzip?.finish() { try await writer.write(ByteBuffer(bytes: last)) }
             try await writer.finish(nil)
         }
+    }
+}
+
+// Answers that go on.
+extension WebResponder {
+    /// Closes the channel, unless it is cancelled before.
+    private static func cut(
+        _ channel: any Channel, afterMilliseconds milliseconds: Int64
+    ) -> Scheduled<Void> {
+        channel.eventLoop.scheduleTask(in: .milliseconds(milliseconds)) {
+            channel.close(promise: nil)
+        }
+    }
+
+    /// `first` and what comes after it until the client hangs up, is too slow, or the server stops.
+    private func body(
+        _ first: [UInt8], _ live: any LiveBody, _ channel: any Channel
+    ) -> ResponseBody {
+        let (stallMillisecondsMax, hangUps) = (stallMillisecondsMax, hangUps)
+        return ResponseBody { writer in
+            do {
+                var next: [UInt8]? = first
+                while let bytes = next {
+                    let cut = Self.cut(channel, afterMilliseconds: stallMillisecondsMax)
+                    defer { cut.cancel() }
+                    try await writer.write(ByteBuffer(bytes: bytes))
+                    cut.cancel()
+                    next = try await hangUps.cancelling(channel) {
+                        try await cancelWhenGracefulShutdown { try await live.next() }
+                    }
+                }
+            } catch is CancellationError {}
+            try await writer.finish(nil)
+        }
+    }
+
+    /// Makes the connection a WebSocket. The handlers of HTTP stay behind it, with a request whose answer does not end.
+    private func messages(
+        of live: any LiveBody, _ answer: WebResponse, _ request: WebRequest, _ channel: any Channel
+    ) async throws(WebRefusal) -> Response {
+        let socket: WebSocketConnection
+        do { socket = try await WebSocketConnection.open(on: channel, request) } catch {
+            throw WebRefusal(400, "the WebSocket can't be opened: \(error)")
+        }
+        let (stallMillisecondsMax, hangUps) = (stallMillisecondsMax, hangUps)
+        let body = ResponseBody { _ in
+            do {
+                // The head of the answer went to the event loop before this does.
+                try await socket.begin()
+                while let message = try await hangUps.cancelling(
+                    channel, { try await live.next() })
+                {
+                    let cut = Self.cut(channel, afterMilliseconds: stallMillisecondsMax)
+                    defer { cut.cancel() }
+                    try await socket.send(message)
+                }
+                socket.close(.goingAway, "the collector stops")
+            } catch is CancellationError {
+                socket.close(.normal)
+            } catch {
+                socket.close(.internalError, QueryFailure(any: error).message)
+            }
+        }
+        return Response(
+            status: .switchingProtocols, headers: Self.fields(answer.headers + socket.headers),
+            body: body)
+    }
+
+    /// An answer after which the connection ends: the decoder of HTTP stops at a request that asks for another protocol,
+    /// and would keep whatever comes after it.
+    private func last(_ answer: Response, _ channel: any Channel) async -> Response {
+        try? await channel.eventLoop.submit {
+            try channel.pipeline.syncOperations.addHandler(InputDiscarder(), position: .first)
+        }.get()
+        var answer = answer
+        answer.headers[.connection] = "close"
+        let body = answer.body
+        answer.body = ResponseBody(contentLength: body.contentLength) { writer in
+            try await body.write(writer)
+            channel.eventLoop.execute { channel.close(mode: .output, promise: nil) }
+        }
+        return answer
     }
 }

@@ -20,6 +20,8 @@ package struct WebSite: Sendable {
     private let petrel: PetrelAPI
     private let remoteWrite: RemoteWriteAPI
     private let otlp: OTLPAPI
+    /// Nil where no logs are taken.
+    private let logIntake: LogIntake?
 
     /// `random` makes the ids of requests that bring none.
     package init(
@@ -36,6 +38,10 @@ package struct WebSite: Sendable {
         let intake = SampleIntake(writer: dependencies.sampleWriter)
         remoteWrite = RemoteWriteAPI(intake: intake)
         otlp = OTLPAPI(intake: intake)
+        logIntake = dependencies.logWriter.map { writer in
+            LogIntake(
+                writer: writer, configuration: dependencies.logPush, clock: dependencies.clock)
+        }
     }
 
     /// The answer to `request`, with every header but those of the transport.
@@ -51,6 +57,7 @@ package struct WebSite: Sendable {
         if request.method == "HEAD" {
             response.body = []
             response.rest = nil
+            response.live = nil
         }
         return response
     }
@@ -144,8 +151,10 @@ package struct WebSite: Sendable {
             return response
         }
         if let response = await surface(request) { return response }
-        // Grafana looks for these words in what Prometheus' own paths answer.
-        let problem = request.path.first == "prometheus" ? "page not found" : "no such path"
+        // Grafana looks for these words in what Prometheus' own paths answer, and Loki's old ones.
+        let isLookedAt =
+            request.path.first == "prometheus" || request.path.prefix(2) == ["api", "prom"]
+        let problem = isLookedAt ? "page not found" : "no such path"
         return Self.refusal(
             WebRefusal(404, "\(problem): /" + request.path.joined(separator: "/")), request)
     }
@@ -154,6 +163,14 @@ package struct WebSite: Sendable {
         var request = request
         if request.method == "HEAD" { request.method = "GET" }
         let path = request.path
+        if let logIntake {
+            if LokiPushAPI.paths.contains(path) {
+                return await LokiPushAPI(intake: logIntake).respond(request)
+            }
+            if path == OTLPLogsAPI.path {
+                return await OTLPLogsAPI(intake: logIntake).respond(request)
+            }
+        }
         switch path.prefix(3) {
         case ["prometheus", "api", "v1"] where path == RemoteWriteAPI.path:
             return await remoteWrite.respond(request)
@@ -192,7 +209,7 @@ package struct WebSite: Sendable {
                 contentType: ExpositionWriter.contentType,
                 body: ExpositionWriter.text(
                     await dependencies.ownMetrics() + remoteWrite.families()
-                        + otlp.families()))
+                        + otlp.families() + (logIntake?.metrics.families() ?? [])))
         default: return nil
         }
     }

@@ -1,0 +1,159 @@
+import LogQL
+import LogQLSyntax
+import Model
+import Storage
+import Synchronization
+
+// Metric queries. What counts answer exactly is taken from the store's counts by minute, the rest is read.
+extension LogQueryService {
+    /// Parts of a selection that alternate between counts and entries; where there would be more, all is read: each part
+    /// is a question of its own to the store.
+    static let spansMax = 2_000
+
+    func numbers(
+        _ expression: MetricExpression, _ times: MetricTimes
+    ) async throws(QueryFailure) -> LogAnswer {
+        let plan: MetricPlan
+        do {
+            plan = try MetricPlan(
+                expression, at: times, limits: limits.metric,
+                counting: MetricCounting(
+                    widthNanoseconds: LogRate.widthNanoseconds, streamLabels: nil))
+        } catch { throw QueryFailure(error) }
+        return try await answer { [self] in try await numbers(plan) }
+    }
+
+    private func numbers(_ plan: MetricPlan) async throws -> LogAnswer {
+        let evaluation = MetricEvaluation(run: try MetricRun(plan))
+        for (index, selection) in plan.selections.enumerated() {
+            var spans = evaluation.run.withLock { $0.spans(of: index) }
+            if spans.count > Self.spansMax {
+                spans = [
+                    MetricSpan(
+                        after: selection.from.advanced(byNanoseconds: -1),
+                        through: selection.to.advanced(byNanoseconds: -1), isCounted: false)
+                ]
+            }
+            try await feed(evaluation, selection, index, spans)
+        }
+        return try await withTaskExecutorPreference(executor) {
+            try evaluation.run.withLock {
+                var statistics = LogStatistics()
+                statistics.scannedLineCount = $0.scannedLineCount
+                statistics.scannedByteCount = $0.scannedByteCount
+                statistics.countedLineCount = evaluation.countedLineCount.withLock { $0 }
+                return LogAnswer(.metric(try $0.result()), statistics)
+            }
+        }
+    }
+
+    /// Everything of a selection, in the order of time.
+    private func feed(
+        _ evaluation: MetricEvaluation, _ selection: MetricSelection, _ index: Int,
+        _ spans: [MetricSpan]
+    ) async throws {
+        let fields = try await fieldsWanted(selection.metadata, selection.matchers)
+        var exactness = CountExactness(service: self, selection: selection)
+        var counts = RateSlices(service: self, matchers: selection.matchers)
+        let bytesMax = limits.scannedBytesMax
+        let horizon = spans.last(where: \.isCounted)?.through ?? selection.to
+        for span in spans {
+            var after = span.after
+            while after < span.through {
+                var through = span.through
+                if span.isCounted {
+                    let slice = try await counts.slice(
+                        after: after, through: span.through, horizon: horizon)
+                    through = slice.through
+                    if try await exactness.holds(slice.page.streams) {
+                        try evaluation.accept(slice.page, selection: index)
+                        after = through
+                        continue
+                    }
+                }
+                var wanted = LogSelection(
+                    matchers: selection.matchers, needles: selection.needles,
+                    from: after.advanced(byNanoseconds: 1),
+                    to: through.advanced(byNanoseconds: 1), direction: .forward)
+                wanted.metadata = fields
+                try await forEachPage(wanted) { page in
+                    try evaluation.accept(page, selection: index, scannedBytesMax: bytesMax)
+                    return true
+                }
+                after = through
+            }
+        }
+    }
+}
+
+/// A `MetricRun` that pages flow into, from whatever thread brings them.
+private final class MetricEvaluation: Sendable {
+    /// Counts that are handed over in one go.
+    private static let countsPerRun = 4_096
+
+    let run: Mutex<MetricRun>
+    let countedLineCount = Mutex(0)
+
+    init(run: sending MetricRun) { self.run = Mutex(run) }
+
+    func accept(_ page: LogPage, selection: Int, scannedBytesMax: Int) throws {
+        try run.withLock {
+            try $0.accept(page.entries, page.streamIndexes, page.streams, selection: selection)
+            guard $0.scannedByteCount <= scannedBytesMax else {
+                throw LogQLError.limit(.scannedBytes(max: scannedBytesMax))
+            }
+        }
+    }
+
+    func accept(_ page: LogRatePage, selection: Int) throws {
+        var rest = page.rates[...]
+        while !rest.isEmpty {
+            let part = rest.prefix(Self.countsPerRun)
+            rest = rest.dropFirst(part.count)
+            let counts = part.map {
+                LineCount(
+                    through: $0.through, lineCount: $0.lineCount, byteCount: $0.byteCount,
+                    level: $0.level)
+            }
+            try run.withLock {
+                try $0.accept(counts, part.map(\.streamIndex), page.streams, selection: selection)
+            }
+            countedLineCount.withLock { $0 += counts.reduce(0) { $0 + $1.lineCount } }
+        }
+    }
+}
+
+/// Whether counts by stream and level say by which labels lines are grouped.
+private struct CountExactness {
+    /// Fields that make an entry an error for whoever counts it.
+    private static let errorNames = ["__error__", "__error_details__"]
+
+    let service: LogQueryService
+    let selection: MetricSelection
+    /// Nil before somebody asked.
+    private var names: Set<String>??
+
+    init(service: LogQueryService, selection: MetricSelection) {
+        self.service = service
+        self.selection = selection
+    }
+
+    /// Of these streams' counts. A label that a stream has is the label of all its lines; one that it lacks may be a
+    /// field beside a line.
+    mutating func holds(_ streams: [Labels]) async throws -> Bool {
+        let open = selection.groupingLabels.filter { name in
+            streams.contains { $0[name].isEmpty }
+        }
+        if names == nil {
+            names = .some(
+                try await service.fieldNames?(
+                    selection.matchers, selection.from, selection.to))
+        }
+        guard let known = names ?? nil else {
+            // The level is an entry's own, not a field.
+            return open.allSatisfy { $0 == MetricCounting.levelLabelDefault }
+        }
+        return open.isDisjoint(with: known)
+            && !Self.errorNames.contains { known.contains($0) }
+    }
+}
