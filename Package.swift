@@ -93,7 +93,12 @@ let skills: [Target] = [
     library("Storage", ["Model"]),
     library("QueryMath", ["Model"]),
     library("ChunkCodec", ["Model"]),
-    library("LogBlock", ["Model", "LinearRegex"]),
+    .systemLibrary(
+        name: "CZstd", path: "Sources/CZstd", providers: [.apt(["libzstd-dev"])]),
+    .target(
+        name: "LogBlock", dependencies: ["Model", "LinearRegex", "CZstd"], path: "Sources/LogBlock",
+        swiftSettings: strict,
+        linkerSettings: [.unsafeFlags(["-Xlinker", "-l:libzstd.a"])]),
     library("GoTemplate", ["Model"]),
     library("Exposition", ["Model"]),
     library("JSONReading"),

@@ -6,7 +6,8 @@ import Model
 /// `count of names; (name; kind; data)…` with names in ascending order of their bytes. By kind:
 /// - 0: one value that all lines have;
 /// - 1: values, and for each line 0 or the value's number from 1;
-/// - 2: a length, and for each line 0, or 1 and a value, or where in the line a value of that length begins, plus 2;
+/// - 2: a length, and for each line 0, or 1 and a value, or where in the line a value of that length begins: how far from
+///   the value of the column of this kind before it, or else from the line's begin, zigzag, plus 2;
 /// - 3: a length of hexadecimal digits, and for each line 0, or 1 and half as many bytes;
 /// - 4: for each line 0, or the value's length plus 1 and the value.
 /// Counts are LEB128; byte strings stand behind their length.
@@ -48,15 +49,16 @@ package enum MetadataColumns {
         let names = columns.keys.sorted {
             $0.text.utf8.lexicographicallyPrecedes($1.text.utf8)
         }
+        var anchors = [Int](repeating: 0, count: count)
         for name in names {
             writer.append(Array(name.text.utf8))
-            encode(columns[name] ?? [], lines, oddIndexes, to: &writer)
+            encode(columns[name] ?? [], lines, oddIndexes, &anchors, to: &writer)
         }
         return (writer.bytes, names.map(\.text))
     }
 
     private static func encode(
-        _ values: [String?], _ lines: [[UInt8]], _ oddIndexes: Set<Int>,
+        _ values: [String?], _ lines: [[UInt8]], _ oddIndexes: Set<Int>, _ anchors: inout [Int],
         to writer: inout VarintWriter
     ) {
         let max = Swift.max(Self.dictionaryMax, values.count / 4)
@@ -81,7 +83,8 @@ package enum MetadataColumns {
                 return
             }
         }
-        encodeDistinct(values.map { $0.map { Array($0.utf8) } }, lines, oddIndexes, to: &writer)
+        encodeDistinct(
+            values.map { $0.map { Array($0.utf8) } }, lines, oddIndexes, &anchors, to: &writer)
     }
 
     private static func encodeDictionary(
@@ -99,7 +102,7 @@ package enum MetadataColumns {
 
     private static func encodeDistinct(
         _ values: [[UInt8]?], _ lines: [[UInt8]], _ oddIndexes: Set<Int>,
-        to writer: inout VarintWriter
+        _ anchors: inout [Int], to writer: inout VarintWriter
     ) {
         let length = values.lazy.compactMap { $0?.count }.first ?? 0
         if length >= inLineBytesMin {
@@ -108,9 +111,10 @@ package enum MetadataColumns {
             if foundCount * 2 > values.count {
                 writer.append(raw: [Kind.inLine.rawValue])
                 writer.append(length)
-                for (value, place) in zip(values, places) {
+                for (index, (value, place)) in zip(values, places).enumerated() {
                     if let place {
-                        writer.append(place + 2)
+                        writer.append(zigzag(place - anchors[index]) + 2)
+                        anchors[index] = place
                     } else if let value {
                         writer.append(1)
                         writer.append(value)
@@ -143,6 +147,8 @@ package enum MetadataColumns {
             writer.append(raw: value)
         }
     }
+
+    private static func zigzag(_ value: Int) -> Int { value << 1 ^ value >> (Int.bitWidth - 1) }
 
     /// Where in its line each value of that length begins. Values stand at about the same place of each line.
     private static func places(

@@ -20,22 +20,23 @@ extension MetadataColumns {
         let nameCount = try reader.count()
         var names: [String] = []
         var columns: [Column] = []
+        var anchors = [Int](repeating: 0, count: lineCount)
         for _ in 0..<nameCount {
             names.append(try reader.text())
-            columns.append(try column(&reader, lineCount))
+            columns.append(try column(&reader, lineCount, &anchors))
         }
         guard reader.isAtEnd else { throw .badReference("there is more than the metadata") }
         return DecodedMetadata(names: names, columns: columns)
     }
 
     private static func column(
-        _ reader: inout VarintReader, _ lineCount: Int
+        _ reader: inout VarintReader, _ lineCount: Int, _ anchors: inout [Int]
     ) throws(LogBlockError) -> Column {
         let kind = reader.bytes[try reader.range(of: 1).lowerBound]
         switch Kind(rawValue: kind) {
         case .same: return .same(try reader.text())
         case .dictionary: return try dictionary(&reader, lineCount)
-        case .inLine: return try inLine(&reader, lineCount)
+        case .inLine: return try inLine(&reader, lineCount, &anchors)
         case .hex: return try hex(&reader, lineCount)
         case .literal:
             var values: [String?] = []
@@ -71,7 +72,7 @@ extension MetadataColumns {
     }
 
     private static func inLine(
-        _ reader: inout VarintReader, _ lineCount: Int
+        _ reader: inout VarintReader, _ lineCount: Int, _ anchors: inout [Int]
     ) throws(LogBlockError) -> Column {
         let length = try reader.count()
         var places: [Int32] = []
@@ -80,7 +81,15 @@ extension MetadataColumns {
         for index in 0..<lineCount {
             let code = try reader.count()
             if code == 1 { literals[Int32(index)] = try reader.text() }
-            places.append(code >= 2 ? Int32(clamping: code - 2) : -1)
+            guard code >= 2 else {
+                places.append(-1)
+                continue
+            }
+            let zigzag = code - 2
+            let place = anchors[index] + (zigzag >> 1 ^ -(zigzag & 1))
+            guard place >= 0 else { throw .badReference("a value before its line") }
+            places.append(Int32(clamping: place))
+            anchors[index] = place
         }
         return .inLine(length: length, places: places, literals: literals)
     }

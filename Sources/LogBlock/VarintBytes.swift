@@ -62,4 +62,6 @@ package enum LogBlockError: Error, Hashable, Sendable {
     /// Of `column`: how many lines it is for, and how many the block has.
     case unequalColumns(column: String, count: Int, lineCount: Int)
     case badReference(String)
+    /// Packed lines that are no whole frame of Zstandard.
+    case badPacking
 }

@@ -1,3 +1,4 @@
+package import LogQLSyntax
 package import Model
 
 /// Lines of a stream and level in a bucket of time that a store has counted already.
@@ -51,6 +52,50 @@ package struct MetricCounting: Hashable, Sendable {
         case .by(let names):
             names.allSatisfy { $0 == levelLabel || streamLabels?.contains($0) ?? true }
         }
+    }
+}
+
+extension MetricCounting {
+    /// Nanoseconds below which counts would be about as many as the lines.
+    private static let widthMin: Int64 = 1_000_000_000
+
+    /// Which counts answer a query without reading a line at the ends of its windows: buckets that all windows consist of.
+    /// Whole minutes where these do, and where bytes are asked for, which are counted by the minute alone.
+    package static func fitting(
+        _ expression: MetricExpression, at times: MetricTimes
+    ) -> MetricCounting {
+        let minutes = MetricCounting(streamLabels: nil)
+        let ranges = expression.ranges
+        guard let first = ranges.first, !ranges.contains(where: { $0.operation.countsBytes })
+        else { return minutes }
+        let start: TimestampNS
+        var width: Int64
+        switch times {
+        case .instant(let time): (start, width) = (time, 0)
+        case .range(let from, _, let step): (start, width) = (from, step)
+        }
+        for range in ranges {
+            width = greatestCommonDivisor(width, range.rangeNanoseconds)
+            width = greatestCommonDivisor(
+                width,
+                range.offsetNanoseconds.subtractingReportingOverflow(
+                    first.offsetNanoseconds
+                ).partialValue)
+        }
+        guard width >= widthMin else { return minutes }
+        let phase =
+            start.rawValue.subtractingReportingOverflow(first.offsetNanoseconds).partialValue
+            % width
+        let minute = minutes.widthNanoseconds
+        if width % minute == 0, phase % minute == 0 { return minutes }
+        return MetricCounting(
+            widthNanoseconds: width, phaseNanoseconds: phase, streamLabels: nil)
+    }
+
+    private static func greatestCommonDivisor(_ a: Int64, _ b: Int64) -> Int64 {
+        var (a, b) = (a.magnitude, b.magnitude)
+        while b != 0 { (a, b) = (b, a % b) }
+        return Int64(clamping: a)
     }
 }
 

@@ -82,6 +82,9 @@ extension RangeAggregation.Operation {
         }
     }
 
+    /// Whether its numbers are of lines' bytes.
+    package var countsBytes: Bool { self == .bytesRate || self == .bytesOverTime }
+
     /// Whether it works with `unwrap`.
     var takesValues: Bool {
         switch self {

@@ -52,15 +52,45 @@ package struct LogPage: Sendable {
     }
 }
 
-/// Lines of a stream and level in one minute, counted by the store.
+/// Where the times end that lines are counted in: at `phaseNanoseconds + n * widthNanoseconds`, inclusive.
+package struct LogRateGrid: Hashable, Sendable {
+    package let widthNanoseconds: Int64
+    package let phaseNanoseconds: Int64
+
+    /// `widthNanoseconds` must be above 0.
+    package init(widthNanoseconds: Int64, phaseNanoseconds: Int64) {
+        precondition(widthNanoseconds > 0, "a grid without width")
+        self.widthNanoseconds = widthNanoseconds
+        self.phaseNanoseconds = phaseNanoseconds
+    }
+
+    /// As the store counts by itself, lines and bytes: a line at 12:00:00 sharp belongs to the minute that ends there.
+    package static let minutes = LogRateGrid(
+        widthNanoseconds: LogRate.widthNanoseconds, phaseNanoseconds: 0)
+
+    /// Whether whole minutes fill each of its times.
+    package var isOfMinutes: Bool {
+        widthNanoseconds % LogRate.widthNanoseconds == 0
+            && phaseNanoseconds % LogRate.widthNanoseconds == 0
+    }
+
+    /// Where the time that has `nanoseconds` in it ends.
+    package func end(of nanoseconds: Int64) -> Int64 {
+        let (quotient, rest) = (nanoseconds - phaseNanoseconds).quotientAndRemainder(
+            dividingBy: widthNanoseconds)
+        return (rest > 0 ? quotient + 1 : quotient) * widthNanoseconds + phaseNanoseconds
+    }
+}
+
+/// Lines of a stream and level within one time of a grid, counted by the store.
 package struct LogRate: Hashable, Sendable {
-    /// The end of the minute, inclusive: a line at 12:00:00 sharp belongs to the minute that ends there.
+    /// The end, inclusive, of the time, or of a minute in it.
     package var through: TimestampNS
     /// Index in `LogRatePage.streams`.
     package var streamIndex: Int
     package var level: String?
     package var lineCount: Int
-    /// Of the lines, without their ends.
+    /// Of the lines, without their ends; 0 where the grid is not of minutes.
     package var byteCount: Int
 
     package init(
@@ -104,10 +134,10 @@ package struct LogTrace: Sendable {
 
 /// How the query side reads logs.
 package protocol LogReader: Sendable {
-    /// How many lines and bytes the streams that satisfy all matchers have in the minutes that end in
-    /// `(from, to]`: minutes are whole, so that lines up to a minute before `from` may be counted.
+    /// How many lines, and on a grid of minutes how many bytes, the streams that satisfy all matchers have in the times
+    /// that end in `(from, to]`. They are whole: lines from before `from` may be counted.
     func logRates(
-        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS
+        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS, grid: LogRateGrid
     ) async throws(StorageError) -> LogRatePage
     /// Every entry of every host within `[from, to)` that has `id` as its `trace_id` or `request_id`, oldest first.
     func logTrace(

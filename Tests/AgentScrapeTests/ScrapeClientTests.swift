@@ -272,7 +272,11 @@ struct ScrapeClientTests {
         #expect(Self.reason(await Self.read(client, named)) == "preparation")
         #expect(await Self.read(client, plain) == .success(2))
         let threadless = try Self.client(offload: { _ in false })
-        #expect(Self.reason(await Self.read(threadless, named)) == "preparation")
+        // It is told at once, so that no time is too short for it.
+        let patient = try Self.target("some.name:80") {
+            $0.timeout = PrometheusDuration(milliseconds: 10_000)
+        }
+        #expect(Self.reason(await Self.read(threadless, patient)) == "preparation")
         try await server.stop()
     }
 

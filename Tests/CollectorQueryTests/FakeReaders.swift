@@ -96,7 +96,7 @@ struct FakeLogReader: LogReader {
         }.value
     }
     func logRates(
-        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS
+        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS, grid: LogRateGrid
     ) async throws(StorageError) -> LogRatePage { LogRatePage() }
     func logTrace(
         _ id: String, from: TimestampNS, to: TimestampNS, entriesMax: Int

@@ -133,7 +133,7 @@ private struct CommittingReader: LogReader {
         try await stored.forEachPage(selection, body)
     }
     func logRates(
-        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS
+        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS, grid: LogRateGrid
     ) async throws(StorageError) -> LogRatePage { LogRatePage() }
     func logTrace(
         _ id: String, from: TimestampNS, to: TimestampNS, entriesMax: Int

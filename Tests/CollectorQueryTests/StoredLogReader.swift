@@ -73,15 +73,14 @@ final class StoredLogReader: LogReader {
     }
 
     func logRates(
-        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS
+        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS, grid: LogRateGrid
     ) async throws(StorageError) -> LogRatePage {
         questions.withLock { $0.rateRanges.append((from, to)) }
         let wanted = try matching(matchers)
         var page = LogRatePage(streams: labels, blockCount: 1)
         for row in rows where wanted.contains(row.stream) {
-            let width = LogRate.widthNanoseconds
             let time = row.entry.timestamp.rawValue
-            let through = TimestampNS((time + width - 1) / width * width)
+            let through = TimestampNS(grid.end(of: time))
             guard through > from, through <= to else { continue }
             // One that goes on with the last count, and now and then one of its own.
             if let last = page.rates.last, last.through == through,

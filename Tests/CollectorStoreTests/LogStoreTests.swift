@@ -1,4 +1,5 @@
 import CollectorStore
+import Dispatch
 import Model
 import Postgres
 import Storage
@@ -134,7 +135,7 @@ extension StoreTests {
         let from = TestCluster.start - 2 * Self.day
         let rates = try await store.logRates(
             [LabelMatcher("unit", .equal, "a")], from: TimestampNS(from),
-            to: TimestampNS(TestCluster.start + 60_000_000_000))
+            to: TimestampNS(TestCluster.start + 60_000_000_000), grid: .minutes)
         let wanted = expected.all.filter {
             $0.labels["unit"] == "a" && $0.entry.timestamp.rawValue > from
         }
@@ -145,6 +146,22 @@ extension StoreTests {
         #expect(
             rates.rates.filter { $0.level == "error" }.reduce(0) { $0 + $1.lineCount }
                 == wanted.count { $0.entry.level == "error" })
+        // Any other grid counts times, without bytes.
+        let grid = LogRateGrid(widthNanoseconds: 7_000_000_000, phaseNanoseconds: 1_234_567)
+        let end = grid.end(of: TestCluster.start)
+        let counted = try await store.logRates(
+            [LabelMatcher("unit", .equal, "a")], from: TimestampNS(grid.end(of: from)),
+            to: TimestampNS(end), grid: grid)
+        var byEnd: [Int64: Int] = [:]
+        for item in expected.all where item.labels["unit"] == "a" {
+            byEnd[grid.end(of: item.entry.timestamp.rawValue), default: 0] += 1
+        }
+        byEnd = byEnd.filter { $0.key > grid.end(of: from) && $0.key <= end }
+        var found: [Int64: Int] = [:]
+        for rate in counted.rates { found[rate.through.rawValue, default: 0] += rate.lineCount }
+        #expect(found == byEnd)
+        #expect(
+            zip(counted.rates, counted.rates.dropFirst()).allSatisfy { $0.through <= $1.through })
     }
 
     @Test("SQL shows the same lines, fields and traces")
@@ -249,6 +266,61 @@ extension StoreTests {
                     SELECT g.record_count * 1000 + c.stored_records * 10 + c.gap_records
                     FROM petrel.gap g, petrel.agent_cursor c WHERE g.reason = 'clock'
                     """, on: "log_times", in: cluster) == 1031)
+            await store.close()
+        }
+    }
+
+    @Test("a packed day answers as it did, in half the space; a reader that holds it puts it off")
+    func packedDays() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            let store = try await TestCluster.store(in: cluster, name: "log_packed", clock: clock)
+            let random = SeededRandom(12)
+            let (session, _) = try await store.openSession(
+                host: try host("h1"), kind: .logs, epoch: 1)
+            let entries = (0..<9_000).map {
+                randomEntry(random, at: TestCluster.start + Int64($0 / 3))
+            }
+            for part in 0..<9 {
+                _ = try await store.store(
+                    [
+                        lines(
+                            UInt64(part + 1), ["host": "h1"],
+                            Array(entries[(part * 1_000)..<(part * 1_000 + 1_000)]))
+                    ], session: session)
+            }
+            _ = try await store.sealAllLogs()
+            let all = LogSelection(
+                matchers: [], from: TimestampNS(0), to: TimestampNS(.max), direction: .forward)
+            let before = try await allEntries(store, all).entries.map(\.1)
+            #expect(before.count == 9_000)
+            let size = "SELECT pg_total_relation_size('petrel.log_block_d20779')"
+            let unpacked = try await TestCluster.number(size, on: "log_packed", in: cluster)
+            #expect(try await store.packLogDays() == 0)
+            clock.advance(nanoseconds: 8 * Self.day)
+            let gate = DispatchSemaphore(value: 0)
+            let (started, start) = AsyncStream.makeStream(of: Void.self)
+            async let answer = heldRead(
+                "SELECT count(*) FROM petrel.log_block",
+                url: TestCluster.url(of: "log_packed", in: cluster), started: start, gate: gate)
+            defer { gate.signal() }
+            for await _ in started {}
+            #expect(try await store.packLogDays() == 0)
+            gate.signal()
+            #expect(try await answer > 1)
+            #expect(try await store.packLogDays() == 1)
+            #expect(try await store.packLogDays() == 0)
+            #expect(try await allEntries(store, all).entries.map(\.1) == before)
+            let packed = try await TestCluster.number(size, on: "log_packed", in: cluster)
+            // The lines are short and random, and filters stay as they are.
+            #expect(packed < unpacked * 9 / 10, "\(packed) of \(unpacked)")
+            let report = try await StoreVerifier(store).verify()
+            #expect(report.isSound && report.logEntryCount == 9_000, "\(report)")
+            // Times and levels stay readable, the lines are not shown.
+            #expect(
+                try await TestCluster.number(
+                    "SELECT count(*) FROM petrel.log WHERE line IS NULL AND at_ns > 0",
+                    on: "log_packed", in: cluster, after: "SET ROLE petrel_query") == 9_000)
             await store.close()
         }
     }

@@ -96,7 +96,7 @@ struct FakeLogReader: LogReader {
                 entries: entries))
     }
     func logRates(
-        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS
+        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS, grid: LogRateGrid
     ) async throws(StorageError) -> LogRatePage {
         let through = TimestampNS(LogRate.widthNanoseconds)
         guard from < through, through <= to else { return LogRatePage() }

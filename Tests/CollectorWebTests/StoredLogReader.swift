@@ -40,15 +40,14 @@ final class StoredLogReader: LogReader {
     }
 
     func logRates(
-        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS
+        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS, grid: LogRateGrid
     ) async throws(StorageError) -> LogRatePage {
         questions.withLock { $0.rates.append((matchers, from, to)) }
         let found = try matching([matchers])
         var page = LogRatePage(streams: found.map(\.labels), blockCount: found.count)
         for (index, stream) in found.enumerated() {
             for entry in stream.entries {
-                let width = LogRate.widthNanoseconds
-                let through = TimestampNS((entry.timestamp.rawValue + width - 1) / width * width)
+                let through = TimestampNS(grid.end(of: entry.timestamp.rawValue))
                 guard from < through, through <= to else { continue }
                 page.rates.append(
                     LogRate(

@@ -28,7 +28,7 @@ private final class TraceReader: LogReader {
                 streamIndexes: [0, 1], entries: entries), isCut: true)
     }
     func logRates(
-        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS
+        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS, grid: LogRateGrid
     ) async throws(StorageError) -> LogRatePage { LogRatePage() }
     func forEachPage(
         _ selection: LogSelection, _ body: @escaping @Sendable (LogPage) throws -> Bool

@@ -10,7 +10,7 @@ struct LayerTests {
             "Exposition",
             "Gzip", "CZlib", "CMalloc",
             "PromQLSyntax", "Probe", "Wire", "Identity", "Postgres", "YAMLDocument", "CYAML",
-            "CLibPQ", "CSnappy", "RemoteWrite", "JSONReading",
+            "CLibPQ", "CSnappy", "CZstd", "RemoteWrite", "JSONReading",
         ],
         ["PromQL", "LogQLSyntax", "WireRPC", "OTLP", "Simulation"],
         [
@@ -34,7 +34,7 @@ struct LayerTests {
         "LinearRegex>CRE2", "YAMLDocument>CYAML", "Postgres>CLibPQ", "AgentRead>CHost",
         "AgentRead>CSystemd",
         "Gzip>CZlib", "WorldLive>CMalloc",
-        "RemoteWrite>CSnappy",
+        "RemoteWrite>CSnappy", "LogBlock>CZstd",
         "LogQLScript>LogQL",  // the runner of an engine that is of the same layer
     ]
 
@@ -49,7 +49,7 @@ struct LayerTests {
         "CZlib": ["Gzip"],
         "CMalloc": ["WorldLive"],
         "CRE2": ["LinearRegex"],
-        "CSnappy": ["RemoteWrite"],
+        "CSnappy": ["RemoteWrite"], "CZstd": ["LogBlock"],
         "CHost": ["AgentRead"], "CSystemd": ["AgentRead"], "CSpawn": ["WorldLive", "Postgres"],
     ]
 

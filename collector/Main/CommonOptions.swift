@@ -93,6 +93,7 @@ extension CollectorConfiguration {
         configuration.retentionRules = retention.classes
         configuration.metricBytesMax = retention.metricBytesMax
         configuration.logBytesMax = retention.logBytesMax
+        configuration.logPackDays = retention.logPackDays
         configuration.exemplarsPerMinuteMax = exemplarsPerMinuteMax
         return configuration
     }

@@ -11,6 +11,8 @@ struct RetentionSection: Sendable {
     var metricBytesMax: Int?
     /// What logs may take on disk, bytes; nil: no bound.
     var logBytesMax: Int?
+    /// When the lines of a day are packed, days; nil: never.
+    var logPackDays: Int? = 7
     var classes: [RetentionRule] = []
 
     private static let day: Int64 = 86_400_000
@@ -26,6 +28,11 @@ struct RetentionSection: Sendable {
         age = try section.duration("age", default: age, range: Self.ages)
         metricBytesMax = try section.byteCount("metrics_size", range: Self.sizes)
         logBytesMax = try section.byteCount("logs_size", range: Self.sizes)
+        if try section.string("logs_pack_after", default: "") == "never" {
+            logPackDays = nil
+        } else if let age = try section.duration("logs_pack_after", range: Self.ages) {
+            logPackDays = Int(age.milliseconds / Self.day)
+        }
         let mark = section.mark(of: "classes")
         for mapping in try section.mappings("classes") {
             let rule = try Self.rule(mapping)

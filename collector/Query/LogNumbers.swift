@@ -13,17 +13,19 @@ extension LogQueryService {
     func numbers(
         _ expression: MetricExpression, _ times: MetricTimes
     ) async throws(QueryFailure) -> LogAnswer {
+        let counting = MetricCounting.fitting(expression, at: times)
         let plan: MetricPlan
         do {
             plan = try MetricPlan(
-                expression, at: times, limits: limits.metric,
-                counting: MetricCounting(
-                    widthNanoseconds: LogRate.widthNanoseconds, streamLabels: nil))
+                expression, at: times, limits: limits.metric, counting: counting)
         } catch { throw QueryFailure(error) }
-        return try await answer { [self] in try await numbers(plan) }
+        let grid = LogRateGrid(
+            widthNanoseconds: counting.widthNanoseconds,
+            phaseNanoseconds: counting.phaseNanoseconds)
+        return try await answer { [self] in try await numbers(plan, grid) }
     }
 
-    private func numbers(_ plan: MetricPlan) async throws -> LogAnswer {
+    private func numbers(_ plan: MetricPlan, _ grid: LogRateGrid) async throws -> LogAnswer {
         let evaluation = MetricEvaluation(run: try MetricRun(plan))
         for (index, selection) in plan.selections.enumerated() {
             var spans = evaluation.run.withLock { $0.spans(of: index) }
@@ -34,7 +36,7 @@ extension LogQueryService {
                         through: selection.to.advanced(byNanoseconds: -1), isCounted: false)
                 ]
             }
-            try await feed(evaluation, selection, index, spans)
+            try await feed(evaluation, selection, index, spans, grid)
         }
         return try await withTaskExecutorPreference(executor) {
             try evaluation.run.withLock {
@@ -50,11 +52,11 @@ extension LogQueryService {
     /// Everything of a selection, in the order of time.
     private func feed(
         _ evaluation: MetricEvaluation, _ selection: MetricSelection, _ index: Int,
-        _ spans: [MetricSpan]
+        _ spans: [MetricSpan], _ grid: LogRateGrid
     ) async throws {
         let fields = try await fieldsWanted(selection.metadata, selection.matchers)
         var exactness = CountExactness(service: self, selection: selection)
-        var counts = RateSlices(service: self, matchers: selection.matchers)
+        var counts = RateSlices(service: self, matchers: selection.matchers, grid: grid)
         let bytesMax = limits.scannedBytesMax
         let horizon = spans.last(where: \.isCounted)?.through ?? selection.to
         for span in spans {

@@ -1,11 +1,11 @@
 import Model
 import Storage
 
-/// The store's counts by minute, slice by slice, so that those of a long time are never in memory at once.
+/// The store's counts, slice by slice, so that those of a long time are never in memory at once.
 struct RateSlices {
     /// Nanoseconds of a slice: the first, and the bounds. Slices become shorter where there is much in them.
     private static let widthFirst: Int64 = 6 * 3_600_000_000_000
-    private static let widthMin: Int64 = 10 * LogRate.widthNanoseconds
+    private static let widthMin: Int64 = 600_000_000_000
     private static let widthMax: Int64 = 4 * 86_400_000_000_000
     /// Counts in a slice below which the next may be longer, and above which it is shorter: a count is about 50 bytes.
     private static let countsFew = 25_000
@@ -13,18 +13,20 @@ struct RateSlices {
 
     let service: LogQueryService
     let matchers: [LabelMatcher]
+    let grid: LogRateGrid
     private var width = RateSlices.widthFirst
     /// The slice that was asked for last, and the first of its counts that was not given yet.
     private var fetched: (page: LogRatePage, after: TimestampNS, through: TimestampNS)?
     private var place = 0
 
-    init(service: LogQueryService, matchers: [LabelMatcher]) {
+    init(service: LogQueryService, matchers: [LabelMatcher], grid: LogRateGrid = .minutes) {
         self.service = service
         self.matchers = matchers
+        self.grid = grid
     }
 
-    /// The counts of minutes that end in `(after, slice.through]`; the slice ends at `through` or at a minute before.
-    /// In ascending order of times; `horizon` is the end of all that will be asked for. All are ends of minutes.
+    /// The counts of times that end in `(after, slice.through]`; the slice ends at `through` or before.
+    /// In ascending order of times; `horizon` is the end of all that will be asked for. All are ends of the grid.
     mutating func slice(
         after: TimestampNS, through: TimestampNS, horizon: TimestampNS
     ) async throws -> (page: LogRatePage, through: TimestampNS) {
@@ -50,11 +52,11 @@ struct RateSlices {
         try Task.checkCancellation()
         fetched = nil
         place = 0
-        let end = min(horizon, after.advanced(byNanoseconds: width))
-        let page = try await service.reader.logRates(matchers, from: after, to: end)
+        let length = max(1, width / grid.widthNanoseconds) * grid.widthNanoseconds
+        let end = min(horizon, after.advanced(byNanoseconds: length))
+        let page = try await service.reader.logRates(matchers, from: after, to: end, grid: grid)
         if page.rates.count > Self.countsMany {
-            width = max(width / 2 / LogRate.widthNanoseconds, 1) * LogRate.widthNanoseconds
-            width = max(width, Self.widthMin)
+            width = max(width / 2, Self.widthMin)
         } else if page.rates.count < Self.countsFew {
             width = min(2 * width, Self.widthMax)
         }

@@ -92,11 +92,11 @@ struct LogMerge {
             switch source.table {
             case .batch:
                 try session.query(
-                    "SELECT \(logColumnsSQL) FROM petrel.log_batch WHERE recv_hour = $1 AND stream_id = $2 AND id = $3",
+                    "SELECT \(logBatchColumnsSQL) FROM petrel.log_batch WHERE recv_hour = $1 AND stream_id = $2 AND id = $3",
                     [.int4(source.part), .int4(source.stream), .int8(source.id)])
             case .block:
                 try session.query(
-                    "SELECT \(logColumnsSQL) FROM petrel.log_block WHERE day = $1 AND id = $2",
+                    "SELECT \(logBlockColumnsSQL) FROM petrel.log_block WHERE day = $1 AND id = $2",
                     [.int4(source.part), .int8(source.id)])
             }
         guard rows.count == 1 else {

@@ -76,12 +76,12 @@ extension CollectorStore {
                     """
                     WITH gone AS (
                         DELETE FROM petrel.log_block WHERE day = $1 AND id = ANY ($2)
-                        RETURNING \(logColumnsSQL), id
+                        RETURNING \(logBlockColumnsSQL), id
                     ) SELECT * FROM gone ORDER BY id
                     """, [.int4(day), .int8Array(ids)])
                 var entries: [LogEntry] = []
                 for row in 0..<rows.count {
-                    let name = "log block \(try rows.integer(row, 6))"
+                    let name = "log block \(try rows.integer(row, logColumnCount))"
                     entries += try rows.logLines(row, 0, name: name).entries(name: name)
                 }
                 var writer = LogBlockWriter()

@@ -112,18 +112,21 @@ extension CollectorStore: LogReader {
     // MARK: Counts
 
     package func logRates(
-        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS
+        _ matchers: [LabelMatcher], from: TimestampNS, to: TimestampNS, grid: LogRateGrid
     ) async throws(StorageError) -> LogRatePage {
         let streams = try matchingStreams(matchers)
-        // Lines of the minute that ends after `from`.
-        let first = from.advanced(byNanoseconds: -LogRate.widthNanoseconds)
+        // Lines of the time that ends after `from`.
+        let first = from.advanced(byNanoseconds: -grid.widthNanoseconds)
         let last = to.advanced(byNanoseconds: 1)
         guard
             let demand = demand(
                 streams, from: first, to: last, probe: LogProbe(needles: []))
         else { return LogRatePage() }
         return try await read { session in
-            try rates(demand, streams, from: from.rawValue, to: to.rawValue, session)
+            grid.isOfMinutes
+                ? try rates(demand, streams, from: from.rawValue, to: to.rawValue, session)
+                : try counts(
+                    demand, streams, from: from.rawValue, to: to.rawValue, grid, session)
         }
     }
 
@@ -253,53 +256,4 @@ private func readPages(
         _ = try hand(&builder)
         return reader.cost
     }
-}
-
-private func rates(
-    _ demand: LogDemand, _ streams: [Int32: Labels], from: Int64, to: Int64,
-    _ session: PostgresSession
-) throws -> LogRatePage {
-    let rows = try session.query(
-        """
-        SELECT stream_id, rates, level_names FROM petrel.log_batch
-        WHERE stream_id = ANY ($1) AND last_ns >= $2 AND first_ns < $3
-        UNION ALL
-        SELECT stream_id, rates, level_names FROM petrel.log_block
-        WHERE stream_id = ANY ($1) AND last_ns >= $2 AND first_ns < $3 AND day BETWEEN $4 AND $5
-        """,
-        [
-            .int4Array(demand.streams), .int8(demand.from), .int8(demand.to),
-            .int4(demand.days.lowerBound), .int4(demand.days.upperBound),
-        ])
-    var page = LogRatePage(blockCount: rows.count)
-    var indexes: [Int32: Int] = [:]
-    for row in 0..<rows.count {
-        let stream = try rows.int4(row, 0)
-        let values = try rows.int4Array(row, 1)
-        let names = try rows.textArray(row, 2)
-        guard values.count % 4 == 0 else {
-            throw StorageError.corrupt("the rates of a row of log lines are no fours")
-        }
-        for start in stride(from: 0, to: values.count, by: 4) {
-            let through = Int64(values[start]) * LogRate.widthNanoseconds
-            guard through > from, through <= to else { continue }
-            let index = indexes[stream] ?? page.streams.count
-            if index == page.streams.count {
-                indexes[stream] = index
-                page.streams.append(streams[stream] ?? .empty)
-            }
-            let level = Int(values[start + 1])
-            guard names.indices.contains(level) else {
-                throw StorageError.corrupt(
-                    "the rates of a row of log lines name a level that it lacks")
-            }
-            page.rates.append(
-                LogRate(
-                    through: TimestampNS(through), streamIndex: index,
-                    level: names[level].flatMap { $0.isEmpty ? nil : $0 },
-                    lineCount: Int(values[start + 2]), byteCount: Int(values[start + 3])))
-        }
-    }
-    page.rates.sort { ($0.through, $0.streamIndex) < ($1.through, $1.streamIndex) }
-    return page
 }

@@ -3,8 +3,11 @@ import Model
 import Postgres
 import Storage
 
-/// Columns that a row of `log_batch` and one of `log_block` have in common, in the order of `SELECT`.
-let logColumnsSQL = "ts, levels, level_names, meta, lines, odd"
+/// Columns of a row of `log_batch` that `logLines` takes, and those of one of `log_block`.
+let logBatchColumnsSQL = "ts, levels, level_names, meta, lines, odd, NULL::bytea"
+let logBlockColumnsSQL = "ts, levels, level_names, meta, lines, odd, packed"
+/// Their number.
+let logColumnCount = 7
 
 /// A row of log lines in the making.
 struct LogRow: Sendable {
@@ -49,13 +52,16 @@ struct LogRow: Sendable {
 }
 
 extension PostgresRows {
-    /// The lines of a row with the columns of `logColumnsSQL` from `column` on. `name` says which row it is.
+    /// The lines of a row with the columns of `logBatchColumnsSQL` or `logBlockColumnsSQL` from `column` on. `name` says which row it is.
     func logLines(_ row: Int, _ column: Int, name: String) throws -> LogBlockLines {
         let names = try textArray(row, column + 2).map { $0 ?? "" }
         do throws(LogBlockError) {
+            let text =
+                isNull(row, column + 6)
+                ? bytes(row, column + 4) : try PackedText.unpack(bytes(row, column + 6))
             return try LogBlockLines(
                 timestamps: (try? int8Array(row, column)) ?? [], levelNames: names,
-                levels: bytes(row, column + 1), text: bytes(row, column + 4),
+                levels: bytes(row, column + 1), text: text,
                 oddLines: bytes(row, column + 5), metadata: bytes(row, column + 3))
         } catch { throw StorageError.corrupt("\(name): \(error)") }
     }

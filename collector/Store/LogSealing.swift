@@ -17,10 +17,8 @@ extension CollectorStore {
     /// Bytes of lines that wait together; beyond it streams with `crowdedBytesMin` or more are sealed at once.
     static let unsealedBytesMax = 32 << 20
     static let crowdedBytesMin = 64 << 10
-    /// Bytes of lines that one transaction seals, but for a stream that has more.
+    /// Bytes of lines that one transaction seals, about.
     static let sealBytesMax = 4 << 20
-    /// Rows of a stream that one transaction takes.
-    static let sealRowsMax = 4_000
     /// Blocks for which there is one filter of traces.
     static let traceFilterBlocks = 64
     private static let traceFilterBits = 16
@@ -183,7 +181,7 @@ extension CollectorStore {
         for id in missing {
             let tokens = try await read { session in
                 let rows = try session.query(
-                    "SELECT \(logColumnsSQL) FROM petrel.log_block WHERE day = $1 AND id = $2",
+                    "SELECT \(logBlockColumnsSQL) FROM petrel.log_block WHERE day = $1 AND id = $2",
                     [.int4(day), .int8(id)])
                 guard rows.count == 1 else { return LogTokens() }
                 return try rows.logLines(0, 0, name: "log block \(id)").tokens(
@@ -241,20 +239,22 @@ struct SealedLogs: Sendable {
         let rows = try session.query(
             """
             DELETE FROM petrel.log_batch WHERE stream_id = ANY ($1) AND id IN (
-                SELECT id FROM petrel.log_batch WHERE stream_id = ANY ($1)
-                ORDER BY id LIMIT \(CollectorStore.sealRowsMax))
-            RETURNING \(logColumnsSQL), stream_id, id, received_ns, byte_count
+                SELECT id FROM (
+                    SELECT id, byte_count, sum(byte_count) OVER (ORDER BY id) AS total
+                    FROM petrel.log_batch WHERE stream_id = ANY ($1)) AS b
+                WHERE total - byte_count < \(CollectorStore.sealBytesMax))
+            RETURNING \(logBatchColumnsSQL), stream_id, id, received_ns, byte_count
             """, [.int4Array(streams)])
         for row in 0..<rows.count {
-            let stream = try rows.int4(row, 6)
-            let id = try rows.integer(row, 7)
+            let stream = try rows.int4(row, logColumnCount)
+            let id = try rows.integer(row, logColumnCount + 1)
             let name = "log batch \(id)"
             let lines = try rows.logLines(row, 0, name: name)
             entries[stream, default: []].append((id, try lines.entries(name: name)))
             var waiting = taken[stream] ?? LogState.Waiting()
             waiting.lineCount += lines.count
-            waiting.byteCount += Int(try rows.integer(row, 9))
-            waiting.oldest = min(waiting.oldest, try rows.integer(row, 8))
+            waiting.byteCount += Int(try rows.integer(row, logColumnCount + 3))
+            waiting.oldest = min(waiting.oldest, try rows.integer(row, logColumnCount + 2))
             taken[stream] = waiting
         }
         var writer = LogBlockWriter()
@@ -334,7 +334,12 @@ package struct LogSealService: Service {
                     if round % Self.roundsPerReading == 0 { try await store.loadWaiting() }
                     // There may be more at once than a round's worth.
                     while try await store.sealLogsWhereDue() > 0, !Task.isCancelled {}
-                    if round % Self.roundsPerReading == 0 { try await store.makeTraceFilters() }
+                    let unfiltered = store.logs.traces.withLock { $0.count }
+                    if round % Self.roundsPerReading == 0
+                        || unfiltered >= 2 * CollectorStore.traceFilterBlocks
+                    {
+                        try await store.makeTraceFilters()
+                    }
                     if !hasMoved { try await store.moveLogEntries() }
                     hasMoved = true
                 } catch {

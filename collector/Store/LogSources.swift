@@ -30,6 +30,14 @@ struct LogDemand: Sendable {
     var days: ClosedRange<Int32>
     var probe: LogProbe
 
+    /// Streams, times and days as parameters of a statement.
+    var values: [PostgresValue] {
+        [
+            .int4Array(streams), .int8(from), .int8(to), .int4(days.lowerBound),
+            .int4(days.upperBound),
+        ]
+    }
+
     /// Nil where nothing can be wanted.
     init?(
         _ streams: [Int32], from: Int64, to: Int64, span: ClosedRange<Int64>?, probe: LogProbe

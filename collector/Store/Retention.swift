@@ -489,6 +489,7 @@ extension CollectorStore {
         if let first = days.min() { logs.forget(before: Int64(first) * 86_400_000_000_000) }
         try await forgetPushes()
         _ = try await mergeShortLogBlocks()
+        _ = try await packLogDays()
     }
 
     /// Forgets which series had samples on days of which no partition is left.

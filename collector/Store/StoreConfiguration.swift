@@ -45,6 +45,8 @@ package struct StoreConfiguration: Sendable {
     package var metricBytesMax: Int?
     /// The same of logs.
     package var logBytesMax: Int?
+    /// Age at which the lines of a day are packed for half the disk, days; nil: never. SQL users don't see packed lines.
+    package var logPackDays: Int? = 7
     /// Age at which a day of log entries is dropped, days since its receipt.
     package var logRetentionDays: Int
 

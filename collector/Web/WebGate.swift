@@ -28,7 +28,10 @@ struct WebGate: Sendable {
             ["POST", "PUT"].contains(request.method) && Self.changesState(request.path)
         // Of a WebSocket browsers keep nothing from a foreign page: it is for the server to refuse it.
         guard isChange || WebSocketHandshake.isWanted(request) else { return }
-        if let origin = request.headers["origin"], !allows(origin) {
+        // Every browser says by itself which encodings it takes, and no page can keep it from it: what names a page's origin
+        // without that, such as a proxy before a browser, is no page.
+        let mayBePage = isChange || request.headers["accept-encoding"] != nil
+        if mayBePage, let origin = request.headers["origin"], !allows(origin) {
             throw WebRefusal(403, "a page of \(origin) may not do this")
         }
         if let site = request.headers["sec-fetch-site"], site == "cross-site" {

@@ -3,7 +3,7 @@
 # Usage: dependencies.sh [build|run|test|bench|deb]...   (sudo is used where the caller is not root)
 set -euo pipefail
 
-build="libssl-dev libpq-dev libsystemd-dev zlib1g-dev libyaml-dev libre2-dev libsnappy-dev pkg-config binutils"
+build="libssl-dev libpq-dev libsystemd-dev zlib1g-dev libyaml-dev libre2-dev libsnappy-dev libzstd-dev pkg-config binutils"
 run="postgresql curl"
 test="python3"
 bench="python3 python3-numpy"

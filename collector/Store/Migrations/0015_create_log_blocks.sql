@@ -48,16 +48,21 @@ CREATE TABLE petrel.log_block (
     ts int8[] NOT NULL,
     levels bytea NOT NULL,
     meta bytea,
-    lines text NOT NULL,
+    -- NULL where they are packed.
+    lines text,
+    -- Of days that are long over: the lines in Zstandard's format, for the collector alone to read.
+    packed bytea,
     odd bytea,
     fields text[] NOT NULL,
     id_filter bytea NOT NULL,
     trigram_filter bytea NOT NULL,
+    CHECK ((lines IS NULL) <> (packed IS NULL)),
     PRIMARY KEY (day, id)
 ) PARTITION BY RANGE (day);
 CREATE INDEX log_block_stream ON petrel.log_block (stream_id, first_ns);
 -- Dense already; of the filters of ids single blocks are read.
-ALTER TABLE petrel.log_block ALTER id_filter SET STORAGE EXTERNAL, ALTER trigram_filter SET STORAGE EXTERNAL;
+ALTER TABLE petrel.log_block ALTER id_filter SET STORAGE EXTERNAL,
+    ALTER trigram_filter SET STORAGE EXTERNAL, ALTER packed SET STORAGE EXTERNAL;
 
 -- Traces and requests of the blocks first_id … last_id of a day. Blocks with greater ids are in none.
 CREATE TABLE petrel.log_trace_filter (
@@ -123,7 +128,11 @@ DECLARE
     size int4;
     value text;
     known text[];
+    -- Where in each line the value of the column before begins.
+    anchors int4[] := array_fill(0, ARRAY[line_count]);
 BEGIN
+    -- What is in packed lines can't be shown.
+    IF shown IS NULL THEN RETURN NULL; END IF;
     IF bytes IS NULL OR octet_length(bytes) = 0 THEN RETURN result; END IF;
     number := petrel.chunk_varint(bytes, at);
     at := number.at;
@@ -167,8 +176,11 @@ BEGIN
                         substring(bytes FROM number.at + 1 FOR number.value::int4));
                     at := number.at + number.value::int4;
                 ELSIF kind = 2 AND number.value > 1 THEN
+                    -- Zigzag.
+                    anchors[line] := anchors[line]
+                        + (((number.value - 2) >> 1) # -((number.value - 2) & 1))::int4;
                     value := petrel.line_text(substring(
-                        convert_to(shown[line], 'UTF8') FROM number.value::int4 - 1 FOR size));
+                        convert_to(shown[line], 'UTF8') FROM anchors[line] + 1 FOR size));
                 ELSIF kind = 3 AND number.value > 0 THEN
                     value := encode(substring(bytes FROM at + 1 FOR size / 2), 'hex');
                     at := at + size / 2;
@@ -191,7 +203,7 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE WHEN lines = E'\x1e' THEN ARRAY[''] ELSE string_to_array(left(lines, -1), E'\x1e') END
 $$;
 
--- The lines of a row, from 1.
+-- The lines of a row, from 1; of packed ones only times and levels.
 CREATE FUNCTION petrel.log_lines(
     ts int8[], levels bytea, level_names text[], lines text, meta bytea)
 RETURNS TABLE (ordinal int4, at_ns int8, level text, metadata jsonb, line text)
