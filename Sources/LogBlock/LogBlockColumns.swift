@@ -28,7 +28,7 @@ package struct LogBlockColumns: Sendable {
     package static let terminator: UInt8 = 0x1e
     /// Lines of a block.
     package static let linesMax = 4_000
-    /// Bytes of the lines of a block that has more than one.
+    /// Bytes of the lines and fields of a block that has more than one line.
     package static let bytesMax = 1 << 20
 
     package init(
@@ -127,7 +127,7 @@ package struct LogBlockColumns: Sendable {
             var end = start
             var bytes = 0
             while end < entries.count, Self.day(of: entries[end].timestamp.rawValue) == day {
-                bytes += entries[end].line.count
+                bytes += Self.size(entries[end])
                 end += 1
             }
             let count = end - start
@@ -141,6 +141,13 @@ package struct LogBlockColumns: Sendable {
         return parts
     }
 
+    /// What an entry adds to a block, bytes.
+    private static func size(_ entry: LogEntry) -> Int {
+        entry.metadata.reduce(entry.line.count) {
+            $0 + $1.name.utf8.count + $1.value.utf8.count
+        }
+    }
+
     private static func cutDay(
         _ entries: ArraySlice<LogEntry>, linesMax: Int, bytesMax: Int,
         to parts: inout [ArraySlice<LogEntry>]
@@ -149,7 +156,7 @@ package struct LogBlockColumns: Sendable {
         var bytes = 0
         var levels: Set<String> = []
         for index in entries.indices {
-            let size = entries[index].line.count
+            let size = Self.size(entries[index])
             let level = entries[index].level ?? ""
             let isFull =
                 index - start >= linesMax || index > start && bytes + size > Self.bytesMax

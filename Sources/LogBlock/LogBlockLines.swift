@@ -31,6 +31,7 @@ package struct LogBlockLines: Sendable {
         }
         odd = try Self.odd(oddLines, count)
         self.metadata = try MetadataColumns.decode(metadata, lineCount: count)
+        byteCount = text.count + oddLines.count + 2 * metadata.count + count * 24
     }
 
     package init(_ columns: LogBlockColumns) throws(LogBlockError) {
@@ -42,7 +43,7 @@ package struct LogBlockLines: Sendable {
 
     package var count: Int { timestamps.count }
     /// Bytes that it holds on to.
-    package var byteCount: Int { text.count + count * 24 }
+    package let byteCount: Int
 
     private static func ends(of text: [UInt8], expected: Int) -> [Int32] {
         var ends: [Int32] = []

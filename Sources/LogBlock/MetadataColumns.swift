@@ -78,13 +78,29 @@ package enum MetadataColumns {
                 writer.append(Array(only.utf8))
                 return
             }
-            if numbers.count * 2 <= values.count || numbers.count <= 2 {
+            let isOfFew = numbers.count * 2 <= values.count || numbers.count <= 2
+            // Two bytes a line say where a value stands in it: a few long ones, such as those of a trace, cost more by number.
+            let byteCount = numbers.keys.reduce(values.count) { $0 + $1.text.utf8.count + 1 }
+            if isOfFew,
+                byteCount <= 2 * values.count
+                    || !areInLines(values.map { $0.map { Array($0.utf8) } }, lines, oddIndexes)
+            {
                 encodeDictionary(values, numbers, to: &writer)
                 return
             }
         }
         encodeDistinct(
             values.map { $0.map { Array($0.utf8) } }, lines, oddIndexes, &anchors, to: &writer)
+    }
+
+    /// Whether most values are found in their lines.
+    private static func areInLines(
+        _ values: [[UInt8]?], _ lines: [[UInt8]], _ oddIndexes: Set<Int>
+    ) -> Bool {
+        let length = values.lazy.compactMap { $0?.count }.first ?? 0
+        guard length >= inLineBytesMin else { return false }
+        let places = places(of: values, length: length, lines, oddIndexes)
+        return places.reduce(0) { $0 + ($1 == nil ? 0 : 1) } * 2 > values.count
     }
 
     private static func encodeDictionary(

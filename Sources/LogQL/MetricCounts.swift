@@ -58,6 +58,8 @@ package struct MetricCounting: Hashable, Sendable {
 extension MetricCounting {
     /// Nanoseconds below which counts would be about as many as the lines.
     private static let widthMin: Int64 = 1_000_000_000
+    /// From here on whole minutes and two edges that are read are less than all times.
+    private static let widthMax: Int64 = 30 * 60_000_000_000
 
     /// Which counts answer a query without reading a line at the ends of its windows: buckets that all windows consist of.
     /// Whole minutes where these do, and where bytes are asked for, which are counted by the minute alone.
@@ -82,7 +84,7 @@ extension MetricCounting {
                     first.offsetNanoseconds
                 ).partialValue)
         }
-        guard width >= widthMin else { return minutes }
+        guard (widthMin..<widthMax).contains(width) else { return minutes }
         let phase =
             start.rawValue.subtractingReportingOverflow(first.offsetNanoseconds).partialValue
             % width

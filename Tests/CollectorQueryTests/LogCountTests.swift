@@ -179,7 +179,9 @@ struct LogCountTests {
         #expect(series.map(\.values) == [[60, 60, 60]])
     }
 
-    @Test("lines are counted whatever their windows; bytes beside whole minutes are read, the rest counted")
+    @Test(
+        "lines are counted whatever their windows; bytes beside whole minutes are read, the rest counted"
+    )
     func edges() async throws {
         let reader = StoredLogReader(Self.twoHosts())
         let time = Self.at(6, 10_000_000_000)

@@ -90,7 +90,10 @@ struct LokiTailTests {
             ("query=%7Bhost%3D%22a%22%7D&delay_for=4294967296", "", 400, "delay_for value"),
             ("query=%7Bhost%3D%22a%22%7D&start=t", "", 400, "start"),
             ("query=%7Bhost%3D%22a%22%7D&limit=0", "", 400, "limit must be a positive value"),
-            ("query=%7Bhost%3D%22a%22%7D", "Origin: http://evil.example\r\nAccept-Encoding: gzip\r\n", 403, "may not"),
+            (
+                "query=%7Bhost%3D%22a%22%7D",
+                "Origin: http://evil.example\r\nAccept-Encoding: gzip\r\n", 403, "may not"
+            ),
         ])
     func refused(query: String, header: String, status: Int, text: String) async throws {
         try await SocketClient.serving(Self.site(FakeLogFeed())) { port, _ in

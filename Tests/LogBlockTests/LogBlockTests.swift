@@ -98,6 +98,18 @@ struct Randomness: RandomNumberGenerator {
                 metadata: Labels([Label("trace_id", trace)]))
         }
         #expect(LogBlockColumns(entries).metadata.count < 1100)
+        // Six lines a trace, as services write them.
+        var traces: [String] = []
+        let shared = (0..<1000).map { index -> LogEntry in
+            if index % 6 == 0 { traces.append(random.hex(32)) }
+            let trace = random.pick(Array(traces.suffix(8)))
+            return LogEntry(
+                timestamp: TimestampNS(Self.base + Int64(index)),
+                line: Array("{\"trace_id\":\"\(trace)\",\"n\":\(index)}".utf8),
+                metadata: Labels([Label("trace_id", trace)]))
+        }
+        #expect(LogBlockColumns(shared).metadata.count < 1100)
+        #expect(try Self.decode(LogBlockColumns(shared)) == shared)
         let beside = entries.map {
             LogEntry(timestamp: $0.timestamp, line: [0x61], metadata: $0.metadata)
         }

@@ -73,6 +73,8 @@ package actor LogFollow {
     static let partBytesMax = 512 << 10
     /// How much is held back at most, whatever the delay is.
     private static let heldEntriesMax = 20_000
+    /// Bytes of their lines likewise.
+    private static let heldBytesMax = 8 << 20
     /// How long after the reading of what was before its entries may still come live: a commit may be read before it is
     /// given out.
     private static let seamNanoseconds: Int64 = 5_000_000_000
@@ -150,7 +152,10 @@ package actor LogFollow {
             let patience = max(0, deadline - clock.monotonicNanoseconds)
             switch try await gather(patience) {
             case .end: return nil
-            case .nothing: return LogFollowPart()
+            case .nothing:
+                // What was committed while the history was read has come by now.
+                if clock.monotonicNanoseconds > seamEnd { seam = [:] }
+                return LogFollowPart()
             case .batch(let batch):
                 do { ready = try process(batch) } catch { throw QueryFailure(error) }
                 given = 0
@@ -214,10 +219,6 @@ package actor LogFollow {
     }
 
     private func wasGiven(_ entry: LogFollowEntry) -> Bool {
-        guard clock.monotonicNanoseconds <= seamEnd else {
-            seam = [:]
-            return false
-        }
         let key = SeamKey(entry)
         guard let count = seam[key] else { return false }
         seam[key] = count > 1 ? count - 1 : nil
@@ -243,12 +244,18 @@ extension LogFollow {
         case end
     }
 
+    private static func byteCount(_ stream: LogStream) -> Int {
+        stream.entries.reduce(0) { $0 + $1.line.count }
+    }
+
     /// The next batch, and with a delay everything that comes within it.
     private func gather(_ patienceNanoseconds: Int64) async throws -> Gathered {
         let first = try await live(within: patienceNanoseconds)
         guard request.delayNanoseconds > 0, case .batch(var batch) = first else { return first }
         let deadline = clock.monotonicNanoseconds + request.delayNanoseconds
-        while batch.streams.reduce(0, { $0 + $1.entries.count }) < Self.heldEntriesMax {
+        while batch.streams.reduce(0, { $0 + $1.entries.count }) < Self.heldEntriesMax,
+            batch.streams.reduce(0, { $0 + Self.byteCount($1) }) < Self.heldBytesMax
+        {
             let rest = deadline - clock.monotonicNanoseconds
             guard rest > 0, case .batch(let more) = try await live(within: rest) else { break }
             batch.streams += more.streams

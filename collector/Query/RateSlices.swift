@@ -5,7 +5,7 @@ import Storage
 struct RateSlices {
     /// Nanoseconds of a slice: the first, and the bounds. Slices become shorter where there is much in them.
     private static let widthFirst: Int64 = 6 * 3_600_000_000_000
-    private static let widthMin: Int64 = 600_000_000_000
+    private static let widthMin: Int64 = 60_000_000_000
     private static let widthMax: Int64 = 4 * 86_400_000_000_000
     /// Counts in a slice below which the next may be longer, and above which it is shorter: a count is about 50 bytes.
     private static let countsFew = 25_000
@@ -23,6 +23,7 @@ struct RateSlices {
         self.service = service
         self.matchers = matchers
         self.grid = grid
+        width = min(Self.widthFirst, 360 * grid.widthNanoseconds)
     }
 
     /// The counts of times that end in `(after, slice.through]`; the slice ends at `through` or before.

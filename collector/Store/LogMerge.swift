@@ -131,7 +131,10 @@ struct LogMerge {
     // MARK: The heap
 
     private func precedes(_ a: LogCursor, _ b: LogCursor) -> Bool {
-        isForward ? (a.time, a.id) < (b.time, b.id) : (a.time, a.id) > (b.time, b.id)
+        // Lines of one time: stream by stream, and in each as they came, which sealing does not change.
+        isForward
+            ? (a.time, a.stream, a.id) < (b.time, b.stream, b.id)
+            : (a.time, a.stream, a.id) > (b.time, b.stream, b.id)
     }
 
     private mutating func siftUp(_ start: Int) {

@@ -17,6 +17,8 @@ extension CollectorStore {
     static let shortBlocksMin = 4
     /// Short blocks that one transaction merges.
     static let mergedBlocksMax = 256
+    /// Bytes of their lines and fields.
+    static let mergedBytesMax = 8 << 20
     /// Days before today whose short blocks are merged.
     static let mergedDays: Int32 = 3
     /// Rows of `log_entry` that one transaction moves.
@@ -31,7 +33,10 @@ extension CollectorStore {
         for day in (today - Self.mergedDays)..<today {
             let groups = try await shortBlocks(day)
             for (stream, ids) in groups {
-                count += try await merge(day, stream, ids)
+                // What is wrong with one stream keeps no other from being merged.
+                try await logged("short blocks of a stream could not be merged") {
+                    () throws(StorageError) in count += try await merge(day, stream, ids)
+                }
                 if Task.isCancelled { throw .cancelled }
             }
         }
@@ -45,7 +50,8 @@ extension CollectorStore {
         try await read { session in
             let rows = try session.query(
                 """
-                SELECT stream_id, array_agg(id ORDER BY first_ns, id)
+                SELECT stream_id, array_agg(id ORDER BY first_ns, id),
+                    array_agg(byte_count + coalesce(octet_length(meta), 0) ORDER BY first_ns, id)
                 FROM petrel.log_block WHERE day = $1 AND line_count < $2 AND byte_count < $3
                 GROUP BY stream_id HAVING count(*) >= $4 ORDER BY stream_id
                 """,
@@ -56,13 +62,21 @@ extension CollectorStore {
             var groups: [(stream: Int32, ids: [Int64])] = []
             for row in 0..<rows.count {
                 let stream = try rows.int4(row, 0)
-                var rest = try rows.int8Array(row, 1)[...]
-                while rest.count >= Self.shortBlocksMin {
-                    groups.append((stream, Array(rest.prefix(Self.mergedBlocksMax))))
-                    rest = rest.dropFirst(Self.mergedBlocksMax)
+                var group: [Int64] = []
+                var bytes = 0
+                for (id, size) in zip(try rows.int8Array(row, 1), try rows.int4Array(row, 2)) {
+                    if group.count == Self.mergedBlocksMax
+                        || bytes + Int(size) > Self.mergedBytesMax
+                    {
+                        groups.append((stream, group))
+                        (group, bytes) = ([], 0)
+                    }
+                    group.append(id)
+                    bytes += Int(size)
                 }
+                groups.append((stream, group))
             }
-            return groups
+            return groups.filter { $0.ids.count >= Self.shortBlocksMin }
         }
     }
 
@@ -119,17 +133,20 @@ extension CollectorStore {
                     try session.query("DROP TABLE IF EXISTS petrel.\(table)")
                 }
             }
+            try await loadLogState()
             guard count > 0 else { continue }
             logger.info(
                 "log lines of an older build are blocks now",
                 metadata: ["table": "\(table)", "lines": "\(count)"])
         }
-        if !tables.isEmpty { try await loadLogState() }
     }
 
     private func moveEntries(of table: String) async throws(StorageError) -> Int {
         let known = partitions
-        let (count, blocks) = try await own { session in
+        let now = clock.now
+        await logs.sealing.acquire()
+        defer { logs.sealing.release() }
+        let (count, blocks) = try await own { [self] session in
             try session.transaction { session in
                 let rows = try session.query(
                     """
@@ -143,15 +160,19 @@ extension CollectorStore {
                 var writer = LogBlockWriter()
                 var entries: [LogEntry] = []
                 for row in 0..<rows.count {
-                    let stream = try rows.int4(row, 0)
+                    let number = try rows.int4(row, 0)
                     entries.append(
                         LogEntry(
                             timestamp: TimestampNS(try rows.integer(row, 1)),
                             line: rows.bytes(row, 6), level: rows.optionalText(row, 3),
                             metadata: try oldMetadata(rows, row)))
-                    let isLast = try row + 1 == rows.count || rows.int4(row + 1, 0) != stream
+                    let isLast = try row + 1 == rows.count || rows.int4(row + 1, 0) != number
                     guard isLast else { continue }
-                    writer.add(entries, of: stream)
+                    // Too old lines would go with their day at once; those of a wrong clock are moved.
+                    let stream = LogStream(labels: .empty, entries: entries)
+                    for kept in taken([stream], [number], now).streams {
+                        writer.add(kept.entries, of: number)
+                    }
                     entries = []
                 }
                 return (rows.count, try writer.write(session, partitions: known))

@@ -14,32 +14,22 @@ extension CollectorStore: LogWriter {
         let numbers = try await internStreams(push.streams.map(\.labels))
         try await ensurePartitions(hour: hour(now))
         let taken = taken(push.streams, numbers[...], now)
+        // Beforehand: where the commit's answer is lost, the lines are found all the same.
+        logs.noteSpans(taken.rows)
         let isNew = try await write { session in
-            try session.query("BEGIN")
-            do {
+            try session.transaction { session in
                 let rows = try session.query(
                     """
                     INSERT INTO petrel.log_push (digest, received_ns) VALUES ($1, $2)
                     ON CONFLICT DO NOTHING
                     """, [.bytea(push.digest), .int8(now.rawValue)])
-                guard rows.affectedCount == 1 else {
-                    try session.query("ROLLBACK")
-                    return false
-                }
+                guard rows.affectedCount == 1 else { return false }
                 try IngestTransaction.copy([(rows: taken.rows, receivedAt: now)], session)
                 if let gap = taken.tooOld { try Self.insert(gap, receivedAt: now, session) }
-                try session.query("COMMIT")
                 return true
-            } catch {
-                // What failed is what counts.
-                _ = try? session.query("ROLLBACK")
-                throw error
             }
         }
-        guard isNew else {
-            logs.noteSpans(taken.rows)
-            return .repeated
-        }
+        guard isNew else { return .repeated }
         take(taken, receivedAt: now)
         return .stored(
             entryCount: taken.entryCount, tooOldCount: Int(taken.tooOld?.count ?? 0))

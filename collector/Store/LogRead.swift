@@ -185,6 +185,8 @@ private struct LogPageReader {
     init(
         _ demand: LogDemand, needles: [[UInt8]], isForward: Bool, _ session: PostgresSession
     ) throws {
+        // Before the snapshot: a day that is packed meanwhile would be another table, whose rows it does not know.
+        try session.query("LOCK TABLE ONLY petrel.log_block IN ACCESS SHARE MODE")
         var finder = LogSourceFinder(demand)
         let sources = try finder.sources(session)
         ruledOutCount = finder.skippedCount

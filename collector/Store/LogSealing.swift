@@ -19,6 +19,8 @@ extension CollectorStore {
     static let crowdedBytesMin = 64 << 10
     /// Bytes of lines that one transaction seals, about.
     static let sealBytesMax = 4 << 20
+    /// Transactions for one stream when all is sealed; what is left then waits as any other line.
+    static let sealAllRoundsMax = 100
     /// Blocks for which there is one filter of traces.
     static let traceFilterBlocks = 64
     private static let traceFilterBits = 16
@@ -63,7 +65,8 @@ extension CollectorStore {
             var waiting: [Int32: LogState.Waiting] = [:]
             try session.forEachRow(
                 """
-                SELECT stream_id, sum(line_count), sum(byte_count), min(received_ns)
+                SELECT stream_id, sum(line_count),
+                    sum(byte_count + coalesce(octet_length(meta), 0)), min(received_ns)
                 FROM petrel.log_batch GROUP BY stream_id
                 """, []
             ) { row in
@@ -83,8 +86,14 @@ extension CollectorStore {
 
     /// Seals all lines that wait.
     package func sealAllLogs() async throws(StorageError) -> Int {
-        try await loadWaiting()
-        return try await sealLogs(logs.waiting.keys.sorted().map { [$0] })
+        var count = 0
+        for _ in 0..<Self.sealAllRoundsMax {
+            try await loadWaiting()
+            let streams = logs.waiting.keys.sorted()
+            guard !streams.isEmpty else { break }
+            count += try await sealLogs(streams.map { [$0] })
+        }
+        return count
     }
 
     private func sealLogs(_ groups: [[Int32]]) async throws(StorageError) -> Int {
@@ -92,15 +101,18 @@ extension CollectorStore {
         await logs.sealing.acquire()
         defer { logs.sealing.release() }
         var count = 0
+        var failure: StorageError?
+        // What is wrong with one stream keeps no other from being sealed.
         for group in groups {
             do throws(StorageError) {
                 count += try await seal(group)
             } catch {
                 logs.counts.withLock { $0.failures += 1 }
-                throw error
+                failure = failure ?? error
             }
             if Task.isCancelled { throw .cancelled }
         }
+        if let failure { throw failure }
         return count
     }
 
@@ -127,14 +139,23 @@ extension CollectorStore {
 
     func note(_ blocks: [SealedLogs.Block]) {
         logs.traces.withLock { traces in
-            for block in blocks { traces[block.id] = (block.traces, block.hasLongRun) }
+            for block in blocks where traces.count < Self.rememberedTracesMax {
+                traces[block.id] = (block.traces, block.hasLongRun)
+            }
         }
     }
+
+    /// Blocks whose traces are in memory until they are in a filter; those of others are read from the database then.
+    static let rememberedTracesMax = 1_024
 
     // MARK: Filters of traces
 
     /// Makes filters of traces for blocks that are in none, where a day has enough of them.
     package func makeTraceFilters() async throws(StorageError) {
+        // Who takes a block's number must have committed it: a filter covers all numbers up to its last.
+        await logs.sealing.acquire()
+        defer { logs.sealing.release() }
+        let known = logs.traces.withLock { Set($0.keys) }
         let (from, today) = (
             day(clock.now) - Int32(clamping: configuration.logRetentionDays), day(clock.now)
         )
@@ -151,6 +172,11 @@ extension CollectorStore {
             return try (0..<rows.count).map { row in
                 (day: try rows.int4(row, 0), ids: try rows.int8Array(row, 1))
             }
+        }
+        // Blocks that were merged away, or whose day was dropped.
+        let open = Set(waiting.lazy.flatMap(\.ids))
+        logs.traces.withLock { traces in
+            for id in known where !open.contains(id) { traces[id] = nil }
         }
         for (day, ids) in waiting {
             // Of a day that is over a shorter filter is better than none.
@@ -240,10 +266,13 @@ struct SealedLogs: Sendable {
             """
             DELETE FROM petrel.log_batch WHERE stream_id = ANY ($1) AND id IN (
                 SELECT id FROM (
-                    SELECT id, byte_count, sum(byte_count) OVER (ORDER BY id) AS total
-                    FROM petrel.log_batch WHERE stream_id = ANY ($1)) AS b
-                WHERE total - byte_count < \(CollectorStore.sealBytesMax))
-            RETURNING \(logBatchColumnsSQL), stream_id, id, received_ns, byte_count
+                    SELECT id, size, sum(size) OVER (ORDER BY id) AS total
+                    FROM (
+                        SELECT id, byte_count + coalesce(octet_length(meta), 0) AS size
+                        FROM petrel.log_batch WHERE stream_id = ANY ($1)) AS a) AS b
+                WHERE total - size < \(CollectorStore.sealBytesMax))
+            RETURNING \(logBatchColumnsSQL), stream_id, id, received_ns,
+                byte_count + coalesce(octet_length(meta), 0)
             """, [.int4Array(streams)])
         for row in 0..<rows.count {
             let stream = try rows.int4(row, logColumnCount)
@@ -327,34 +356,46 @@ package struct LogSealService: Service {
 
     package func run() async throws {
         await cancelWhenGracefulShutdown {
-            var round = 0
-            var hasMoved = false
-            while !Task.isCancelled {
-                do throws(StorageError) {
-                    if round % Self.roundsPerReading == 0 { try await store.loadWaiting() }
-                    // There may be more at once than a round's worth.
-                    while try await store.sealLogsWhereDue() > 0, !Task.isCancelled {}
-                    let unfiltered = store.logs.traces.withLock { $0.count }
-                    if round % Self.roundsPerReading == 0
-                        || unfiltered >= 2 * CollectorStore.traceFilterBlocks
-                    {
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { await moveLogEntries() }
+                group.addTask { await seal() }
+            }
+        }
+    }
+
+    private func moveLogEntries() async {
+        try? await store.logged("log lines of an older build could not be moved") {
+            () throws(StorageError) in try await store.moveLogEntries()
+        }
+    }
+
+    private func seal() async {
+        var round = 0
+        // Blocks without a filter when it was last looked.
+        var unfiltered = 0
+        while !Task.isCancelled {
+            do throws(StorageError) {
+                if round % Self.roundsPerReading == 0 { try await store.loadWaiting() }
+                // There may be more at once than a round's worth.
+                repeat {
+                    let now = store.logs.traces.withLock { $0.count }
+                    let isDue = now >= unfiltered + CollectorStore.traceFilterBlocks
+                    if isDue || round % Self.roundsPerReading == 0 {
                         try await store.makeTraceFilters()
+                        unfiltered = store.logs.traces.withLock { $0.count }
+                        round += 1
                     }
-                    if !hasMoved { try await store.moveLogEntries() }
-                    hasMoved = true
-                } catch {
-                    if Task.isCancelled { return }
-                    if !store.isReplaced {
-                        store.logger.error(
-                            "log lines could not be sealed; they stay in petrel.log_batch, where queries find them",
-                            metadata: ["error": "\(error)"])
-                    }
-                }
-                round += 1
-                do { try await store.clock.sleep(nanoseconds: Self.pauseNanoseconds) } catch {
-                    return
+                } while try await store.sealLogsWhereDue() > 0 && !Task.isCancelled
+            } catch {
+                if Task.isCancelled { return }
+                if !store.isReplaced {
+                    store.logger.error(
+                        "log lines could not be sealed; they stay in petrel.log_batch, where queries find them",
+                        metadata: ["error": "\(error)"])
                 }
             }
+            round += 1
+            do { try await store.clock.sleep(nanoseconds: Self.pauseNanoseconds) } catch { return }
         }
     }
 }

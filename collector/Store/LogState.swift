@@ -39,7 +39,7 @@ final class LogState: Sendable {
 
     private let state = Mutex(State())
     let counts = Mutex(Counts())
-    /// One seal or merge at a time.
+    /// One at a time: seals, merges, what gives filters of traces their blocks, and the end of packing.
     let sealing = AsyncLock()
     /// By block, hashes for the filters of traces; of blocks that are in none yet.
     let traces = Mutex<[Int64: (hashes: Set<UInt64>, hasLongRun: Bool)]>([:])
@@ -54,7 +54,7 @@ final class LogState: Sendable {
                 let columns = row.columns
                 var waiting = state.waiting[row.stream] ?? Waiting()
                 waiting.lineCount += columns.lineCount
-                waiting.byteCount += columns.byteCount
+                waiting.byteCount += columns.byteCount + columns.metadata.count
                 waiting.oldest = min(waiting.oldest, receivedAt)
                 state.waiting[row.stream] = waiting
                 state.note(row)
@@ -62,7 +62,7 @@ final class LogState: Sendable {
         }
     }
 
-    /// These rows may be in the database: an answer was lost.
+    /// These rows are about to be committed.
     func noteSpans(_ rows: [LogRow]) {
         state.withLock { state in
             for row in rows { state.note(row) }
@@ -99,7 +99,8 @@ final class LogState: Sendable {
         }
     }
 
-    /// What waits according to the database; what was taken while it was asked may count twice until it is sealed.
+    /// What waits according to the database; what was taken while it was asked may count twice, or not at all, until the
+    /// next reading.
     func setWaiting(_ waiting: [Int32: Waiting]) { state.withLock { $0.waiting = waiting } }
 
     func setSpans(_ spans: [Int32: ClosedRange<Int64>]) {

@@ -127,7 +127,11 @@ extension CollectorStore {
     /// what is more than it may be, at most `dropsPerRoundMax` a round; removes series that have no samples left. Readers
     /// never block it and are never blocked by it: what they hold open waits for the next round. A collector that was
     /// replaced drops and removes nothing.
-    package func maintain() async throws(StorageError) -> MaintenanceReport {
+    ///
+    /// `isShortOfSpace`: nothing is rewritten that takes space meanwhile.
+    package func maintain(
+        isShortOfSpace: Bool = false
+    ) async throws(StorageError) -> MaintenanceReport {
         try await ensurePartitionsAhead()
         var report = MaintenanceReport(dropped: [], postponed: [])
         guard try await currentWriter() != nil else { return report }
@@ -164,12 +168,12 @@ extension CollectorStore {
             metrics.history.note(earliest: .min)
         }
         guard !isReplaced else { return report }
-        try await tidyLogs(found.filter { !report.dropped.contains($0.name) })
         try await forgetDays(found.filter { !report.dropped.contains($0.name) })
         if catalogue.series.withLock({ !$0.deletions.isEmpty || $0.hasStrayTombstones }) {
             try await endDeletions()
         }
         report.removedSeriesCount = try await removeEmptySeries()
+        try await tidyLogs(isShortOfSpace: isShortOfSpace)
         return report
     }
 
@@ -405,10 +409,23 @@ extension CollectorStore {
         _ partition: Partition, _ reason: DropReason, isCounted: Bool
     ) async throws(StorageError) -> Int64? {
         let now = clock.now.milliseconds.rawValue
-        return try await unlessHeld { session in
-            try session.transaction { session in
+        let outcome = try await unlessHeld { session -> Int64? in
+            try session.transaction { session -> Int64? in
                 // At once: of two that both looked into it first neither could go on.
                 try session.query("LOCK TABLE petrel.\(partition.name) IN ACCESS EXCLUSIVE MODE")
+                if partition.kind == .logBatch {
+                    // Lines may have come between the look and the detach.
+                    let rest = try session.query(
+                        "SELECT EXISTS (SELECT FROM petrel.\(partition.name))")
+                    if rest.bool(0, 0) {
+                        try session.query(
+                            """
+                            ALTER TABLE petrel.log_batch ATTACH PARTITION petrel.\(partition.name)
+                            FOR VALUES FROM (\(partition.number)) TO (\(partition.number + 1))
+                            """)
+                        return nil
+                    }
+                }
                 let count = try Self.record(
                     partition, reason, isCounted: isCounted, at: now, session)
                 try session.query(
@@ -416,6 +433,7 @@ extension CollectorStore {
                 return count
             }
         }
+        return outcome ?? nil
     }
 
     /// Runs statements that do not wait for long; nil where something held what they need.
@@ -483,13 +501,32 @@ extension CollectorStore {
         return count
     }
 
-    /// Merges short blocks, and forgets what is of days of which no partition is left, and old pushes.
-    private func tidyLogs(_ left: [Partition]) async throws(StorageError) {
-        let days = left.filter { $0.kind == .logBlock }.map(\.number)
-        if let first = days.min() { logs.forget(before: Int64(first) * 86_400_000_000_000) }
-        try await forgetPushes()
-        _ = try await mergeShortLogBlocks()
-        _ = try await packLogDays()
+    /// Merges short blocks, packs days that are long over, and forgets what is of days that are too old, and old pushes.
+    /// What fails is logged: the rest goes on, and the next round tries again. Throws `cancelled` alone.
+    private func tidyLogs(isShortOfSpace: Bool) async throws(StorageError) {
+        let oldest = day(clock.now) - Int32(clamping: configuration.logRetentionDays)
+        logs.forget(before: Int64(max(0, oldest)) * 86_400_000_000_000)
+        try await logged("pushes could not be forgotten") { () throws(StorageError) in
+            try await forgetPushes()
+            try await dropUnfinishedPacking()
+        }
+        guard !isShortOfSpace else { return }
+        try await logged("short blocks of log lines could not be merged") {
+            () throws(StorageError) in _ = try await mergeShortLogBlocks()
+        }
+        try await logged("a day of log lines could not be packed") { () throws(StorageError) in
+            _ = try await packLogDays()
+        }
+    }
+
+    /// Runs `body` and logs what it throws, but for `cancelled`.
+    func logged(
+        _ problem: Logger.Message, _ body: () async throws(StorageError) -> Void
+    ) async throws(StorageError) {
+        do throws(StorageError) { try await body() } catch {
+            if case .cancelled = error { throw error }
+            logger.error(problem, metadata: ["error": "\(error)"])
+        }
     }
 
     /// Forgets which series had samples on days of which no partition is left.
@@ -536,8 +573,10 @@ package struct MaintenanceService: Service {
 
     package func run() async throws {
         await cancelWhenGracefulShutdown {
+            var isShortOfSpace = false
             while !Task.isCancelled {
-                await round()
+                await round(isShortOfSpace: isShortOfSpace)
+                isShortOfSpace = false
                 var waited: Int64 = 0
                 while waited < Self.pauseNanoseconds {
                     do {
@@ -546,15 +585,18 @@ package struct MaintenanceService: Service {
                         return
                     }
                     waited += Self.lookNanoseconds
-                    if store.isOutOfSpace.exchange(false, ordering: .relaxed) { break }
+                    if store.isOutOfSpace.exchange(false, ordering: .relaxed) {
+                        isShortOfSpace = true
+                        break
+                    }
                 }
             }
         }
     }
 
-    private func round() async {
+    private func round(isShortOfSpace: Bool) async {
         do {
-            let report = try await store.maintain()
+            let report = try await store.maintain(isShortOfSpace: isShortOfSpace)
             guard report != MaintenanceReport(dropped: [], postponed: []) else { return }
             store.logger.info(
                 "retention",

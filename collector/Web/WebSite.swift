@@ -57,6 +57,8 @@ package struct WebSite: Sendable {
         if request.method == "HEAD" {
             response.body = []
             response.rest = nil
+            // A connection can't change its protocol without a body.
+            if response.live != nil { response.status = 400 }
             response.live = nil
         }
         return response
