@@ -102,6 +102,7 @@ let skills: [Target] = [
     library("GoTemplate", ["Model"]),
     library("Exposition", ["Model"]),
     library("JSONReading"),
+    library("ScriptReport"),
     library("PromQLSyntax", ["Model", "LinearRegex"]),
     library("Wire", ["Model", protobuf], exclude: []),
     library("Identity", ["Model", "World", x509, crypto, asn1]),
@@ -145,8 +146,12 @@ let shared: [Target] = [
         "Rules",
         ["Model", "Storage", "QueryMath", "GoTemplate", "PromQLSyntax", "YAMLDocument"]),
     library("Routing", ["Model", "LinearRegex", "GoTemplate", "YAMLDocument"]),
-    library("PromQLScript", ["Model", "LinearRegex", "QueryMath", "PromQLSyntax", "PromQL"]),
-    library("LogQLScript", ["Model", "LinearRegex", "QueryMath", "LogQLSyntax", "LogQL"]),
+    library(
+        "PromQLScript",
+        ["Model", "LinearRegex", "QueryMath", "ScriptReport", "PromQLSyntax", "PromQL"]),
+    library(
+        "LogQLScript",
+        ["Model", "LinearRegex", "QueryMath", "ScriptReport", "LogQLSyntax", "LogQL"]),
     library(
         "Startup",
         [
@@ -259,8 +264,8 @@ let programs: [Target] = [
     program(
         "petrel", at: "Sources/PetrelCLI",
         [
-            "Model", "World", "WorldLive", "PromQLScript", "LogQLScript", arguments, httpClient,
-            nioCore, nioHTTP1, nioSSL,
+            "Model", "World", "WorldLive", "ScriptReport", "PromQLScript", "LogQLScript", arguments,
+            httpClient, nioCore, nioHTTP1, nioSSL,
         ]),
     // For development alone: in no package. `make bench` runs it.
     program(
@@ -291,7 +296,7 @@ let checks: [Target] = [
     tests("LinearRegexTests", ["LinearRegex"]),
     tests("PromQLSyntaxTests", ["Model", "PromQLSyntax"]),
     tests("LogQLSyntaxTests", ["Model", "LogQLSyntax"]),
-    tests("LogQLTests", ["Model", "LogQLSyntax", "LogQL", "LogQLScript"]),
+    tests("LogQLTests", ["Model", "LogQLSyntax", "LogQL", "ScriptReport", "LogQLScript"]),
     tests(
         "CollectorQueryTests",
         ["Model", "World", "Storage", "PromQLSyntax", "PromQL", "LogQL", "CollectorQuery"]),
@@ -347,7 +352,9 @@ let checks: [Target] = [
     tests("OTLPTests", ["Model", "QueryMath", "RemoteWrite", "OTLP"]),
     tests("GzipTests", ["Gzip"]),
     tests("QueryMathTests", ["QueryMath"]),
-    tests("PromQLTests", ["Model", "QueryMath", "PromQLSyntax", "PromQL", "PromQLScript"]),
+    tests(
+        "PromQLTests",
+        ["Model", "QueryMath", "ScriptReport", "PromQLSyntax", "PromQL", "PromQLScript"]),
     tests(
         "CollectorNotifyTests",
         [

@@ -8,52 +8,10 @@
 set -euo pipefail
 [ $# -eq 3 ] || { sed -n '2,8p' "$0" >&2; exit 2; }
 tree=$(readlink -f "$1") packages=$(readlink -f "$2") host_up=$(readlink -f "$3")
-[ "$(id -u)" -eq 0 ] || { echo "test-install: needs root" >&2; exit 2; }
+test=install
+# shellcheck source=test-functions.sh
+. "$(dirname "$(readlink -f "$0")")/test-functions.sh"
 
-base=$(mktemp -d /var/tmp/petrel-install.XXXXXX)
-name=pi$$
-passed=0 failed=0
-root=$base/root
-leader=
-
-stop() {
-    local pid
-    if [ -f "$base/$name.pid" ]; then
-        pid=$(cat "$base/$name.pid")
-        kill -TERM "$pid" 2>/dev/null || true
-        for _ in $(seq 200); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-        rm -f "$base/$name.pid"
-    fi
-}
-cleanup() {
-    stop
-    umount "$root" 2>/dev/null || umount -l "$root" 2>/dev/null || true
-    rmdir /sys/fs/cgroup/{systemd,unified}/"host-$name" 2>/dev/null || true
-    rm -rf --one-file-system "$base"
-}
-trap cleanup EXIT
-
-in_host() { nsenter -t "$leader" -a env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
-sh_host() { in_host bash -c "$1"; }
-
-# check WORDS COMMAND: passes where the command does on the host.
-check() {
-    if output=$(sh_host "$2" 2>&1); then
-        passed=$((passed + 1))
-        echo "  ok    $1"
-    else
-        failed=$((failed + 1))
-        echo "  FAIL  $1"
-        echo "        $2"
-        sed 's/^/        | /' <<<"$output" | tail -20
-    fi
-}
-# eventually SECONDS WORDS COMMAND
-eventually() {
-    local end=$((SECONDS + $1)) begun=$SECONDS
-    until sh_host "$3" >/dev/null 2>&1 || [ $SECONDS -ge $end ]; do sleep 0.5; done
-    check "$2 (after $((SECONDS - begun)) s)" "$3"
-}
 # install WORDS-IN-OUTPUT APT-ARGUMENT...: apt from what was downloaded; the output is kept in $log
 log=$base/apt.log
 apt_host() {
@@ -71,17 +29,8 @@ said() {
 
 prepare() {
     local package
-    mkdir -p "$base/up" "$base/work" "$root"
-    mount -t overlay overlay -o "lowerdir=$tree,upperdir=$base/up,workdir=$base/work" "$root"
-    mkdir -p "$root/root/dist"
-    for package in petrel-agent petrel-collector; do cp "$packages/$package"_*.deb "$root/root/dist/$package.deb"; done
-    echo testhost >"$root/etc/hostname"
-    : >"$root/etc/machine-id"
-    cp /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
-    # What the packages and PostgreSQL need is fetched now: the booted host has no network.
-    chroot "$root" env DEBIAN_FRONTEND=noninteractive bash -c \
-        'apt-get -q update && apt-get -y -q --download-only install /root/dist/petrel-agent.deb /root/dist/petrel-collector.deb postgresql curl' \
-        >"$base/prepare.log" 2>&1 || { tail -20 "$base/prepare.log" >&2; echo "test-install: apt could not fetch" >&2; exit 1; }
+    prepared testhost
+    fetch postgresql curl
     # A newer version of the same packages, for the upgrade.
     for package in petrel-agent petrel-collector; do
         dpkg-deb -R "$root/root/dist/$package.deb" "$base/newer"
@@ -89,18 +38,6 @@ prepare() {
         dpkg-deb -Zgzip -z1 --root-owner-group -b "$base/newer" "$root/root/dist/newer-$package.deb" >/dev/null
         rm -rf "$base/newer"
     done
-}
-
-boot() {
-    local answer
-    answer=$("$host_up" "$root" "$name" "$base" --private-network)
-    leader=${answer%% *}
-    if [ -z "$leader" ]; then
-        echo "test-install: the host did not boot:" >&2
-        tail -20 "$base/$name.log" >&2
-        exit 1
-    fi
-    echo "booted: $answer ($(. "$root/etc/os-release"; echo "$PRETTY_NAME"), systemd $(in_host systemctl --version | sed -n '1s/systemd \([0-9]*\).*/\1/p'))"
 }
 
 ready='curl -fsS http://127.0.0.1:9600/readyz'
@@ -254,5 +191,4 @@ reboot_host
 remove_and_back
 purge
 private_cluster
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+summary

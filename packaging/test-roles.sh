@@ -11,79 +11,24 @@
 set -euo pipefail
 [ $# -ge 3 ] || { sed -n '2,11p' "$0" >&2; exit 2; }
 tree=$(readlink -f "$1") packages=$(readlink -f "$2") host_up=$(readlink -f "$3") programs=${4:+$(readlink -f "$4")}
-[ "$(id -u)" -eq 0 ] || { echo "test-roles: needs root" >&2; exit 2; }
+test=roles
+# shellcheck source=test-functions.sh
+. "$(dirname "$(readlink -f "$0")")/test-functions.sh"
 
-base=$(mktemp -d /var/tmp/petrel-roles.XXXXXX)
-name=pr$$
-root=$base/root
-passed=0 failed=0
-leader=
-
-cleanup() {
-    local pid
-    if [ -f "$base/$name.pid" ]; then
-        pid=$(cat "$base/$name.pid")
-        kill -TERM "$pid" 2>/dev/null || true
-        for _ in $(seq 200); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-    fi
-    umount "$root" 2>/dev/null || umount -l "$root" 2>/dev/null || true
-    rmdir /sys/fs/cgroup/{systemd,unified}/"host-$name" 2>/dev/null || true
-    rm -rf --one-file-system "$base"
-}
-trap cleanup EXIT
-
-in_host() { nsenter -t "$leader" -a env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
-sh_host() { in_host bash -c "$1"; }
-
-# check WORDS COMMAND: passes where the command does on the host.
-check() {
-    if output=$(sh_host "$2" 2>&1); then
-        passed=$((passed + 1))
-        echo "  ok    $1"
-    else
-        failed=$((failed + 1))
-        echo "  FAIL  $1"
-        echo "        $2"
-        sed 's/^/        | /' <<<"$output" | tail -20
-    fi
-}
-# eventually SECONDS WORDS COMMAND
-eventually() {
-    local end=$((SECONDS + $1)) begun=$SECONDS
-    until sh_host "$3" >/dev/null 2>&1 || [ $SECONDS -ge $end ]; do sleep 0.5; done
-    check "$2 (after $((SECONDS - begun)) s)" "$3"
-}
 # says WORDS FILE TEXT: a file of the host has the text; else what it says of setup is shown.
 says() { check "$1" "grep -qF -- $(printf '%q' "$3") $2 || { grep -F setup $2; false; }"; }
 apt_host() {
     in_host apt-get -y -q -o Dpkg::Use-Pty=0 "$@" >"$base/apt.log" 2>&1 \
-        || { tail -30 "$base/apt.log" >&2; echo "test-roles: apt-get $* failed" >&2; exit 1; }
+        || { tail -30 "$base/apt.log" >&2; die "apt-get $* failed"; }
 }
 
 services="postgresql pgbouncer redis-server caddy curl"
 
 prepare() {
-    local package
-    mkdir -p "$base/up" "$base/work" "$root"
-    mount -t overlay overlay -o "lowerdir=$tree,upperdir=$base/up,workdir=$base/work" "$root"
-    mkdir -p "$root/root/dist"
-    for package in petrel-agent petrel-collector; do cp "$packages/$package"_*.deb "$root/root/dist/$package.deb"; done
-    echo roles >"$root/etc/hostname"
-    : >"$root/etc/machine-id"
-    cp /etc/resolv.conf "$root/etc/resolv.conf" 2>/dev/null || true
+    prepared roles
     # shellcheck disable=SC2086
-    chroot "$root" env DEBIAN_FRONTEND=noninteractive bash -c \
-        "apt-get -q update && apt-get -y -q --download-only --no-install-recommends install /root/dist/*.deb $services" \
-        >"$base/prepare.log" 2>&1 || { tail -20 "$base/prepare.log" >&2; echo "test-roles: apt could not fetch" >&2; exit 1; }
+    fetch --no-install-recommends $services
     guide >"$root/root/guide.sh"
-}
-
-boot() {
-    local answer
-    answer=$("$host_up" "$root" "$name" "$base" --private-network)
-    leader=${answer%% *}
-    [ -n "$leader" ] || { echo "test-roles: the host did not boot:" >&2; tail -20 "$base/$name.log" >&2; exit 1; }
-    echo "booted: $answer ($(. "$root/etc/os-release"; echo "$PRETTY_NAME"))"
 }
 
 # The guide's own files: nobody but postgres and the application gets anywhere.
@@ -248,5 +193,4 @@ before
 setup
 after
 scraped
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]
+summary

@@ -2,6 +2,7 @@ import LinearRegex
 import LogQL
 import LogQLSyntax
 import Model
+import ScriptReport
 
 /// Reads a `*.logqltest` script command by command.
 ///
@@ -25,7 +26,7 @@ struct LogScriptParser {
     }
 
     /// The next command; nil at the end.
-    mutating func nextCommand() throws(LogScriptFailure) -> LogScriptCommand? {
+    mutating func nextCommand() throws(ScriptFailure) -> LogScriptCommand? {
         while next < lines.count {
             let line = Self.trimmed(Self.withoutComment(lines[next]))
             next += 1
@@ -37,10 +38,10 @@ struct LogScriptParser {
             case "load":
                 var loads: [LogScriptLoad] = []
                 for content in block() { loads.append(try Self.load(content)) }
-                guard !loads.isEmpty else { throw LogScriptFailure("nothing to load") }
+                guard !loads.isEmpty else { throw ScriptFailure("nothing to load") }
                 return .load(loads)
             case "eval": return .eval(try eval(line.dropFirst(word.count)))
-            default: throw LogScriptFailure("unknown command \(word)")
+            default: throw ScriptFailure("unknown command \(word)")
             }
         }
         return nil
@@ -65,7 +66,7 @@ struct LogScriptParser {
 
     // MARK: - Evals
 
-    private mutating func eval(_ text: Substring) throws(LogScriptFailure) -> LogScriptEval {
+    private mutating func eval(_ text: Substring) throws(ScriptFailure) -> LogScriptEval {
         let line = lineNumber
         var rest = text
         let times: MetricTimes
@@ -80,9 +81,9 @@ struct LogScriptParser {
             let end = try Self.time(&rest)
             try Self.expect("step", &rest)
             let step = try Self.duration(Self.word(&rest))
-            guard step > 0, start <= end else { throw LogScriptFailure("bad range") }
+            guard step > 0, start <= end else { throw ScriptFailure("bad range") }
             times = .range(start: start, end: end, stepNanoseconds: step)
-        default: throw LogScriptFailure("neither instant nor range")
+        default: throw ScriptFailure("neither instant nor range")
         }
         let contents = block()
         return LogScriptEval(
@@ -92,7 +93,7 @@ struct LogScriptParser {
 
     private static func expectation(
         _ contents: [Substring]
-    ) throws(LogScriptFailure) -> LogScriptEval.Expectation {
+    ) throws(ScriptFailure) -> LogScriptEval.Expectation {
         var found: [LogScriptEval.Expectation] = []
         var series: [LogScriptEval.Series] = []
         var isOrdered = false
@@ -104,7 +105,7 @@ struct LogScriptParser {
             } else if content == "expect ordered" {
                 isOrdered = true
             } else if content.hasPrefix("expect ") {
-                throw LogScriptFailure("unknown expectation: \(content)")
+                throw ScriptFailure("unknown expectation: \(content)")
             } else if content.hasPrefix("skip ") {
                 // Of one of Loki's own ways to run queries.
                 continue
@@ -116,51 +117,51 @@ struct LogScriptParser {
         }
         if !series.isEmpty { found.append(.series(series, isOrdered: isOrdered)) }
         guard found.count == 1 else {
-            throw LogScriptFailure("an eval needs one kind of expectation, not \(found.count)")
+            throw ScriptFailure("an eval needs one kind of expectation, not \(found.count)")
         }
         return found[0]
     }
 
     private static func failure(
         _ text: Substring
-    ) throws(LogScriptFailure) -> LogScriptEval.Failure {
+    ) throws(ScriptFailure) -> LogScriptEval.Failure {
         let text = trimmed(text)
         if text.isEmpty { return .any }
         if text.hasPrefix("msg:") { return .contains(String(trimmed(text.dropFirst(4)))) }
         guard text.hasPrefix("regex:") else {
-            throw LogScriptFailure("neither msg: nor regex: \(text)")
+            throw ScriptFailure("neither msg: nor regex: \(text)")
         }
         do {
             return .regex(
                 try LinearRegex(String(trimmed(text.dropFirst(6))), anchored: false))
-        } catch { throw LogScriptFailure("bad regex: \(error)") }
+        } catch { throw ScriptFailure("bad regex: \(error)") }
     }
 
     private static func expectedSeries(
         _ text: Substring
-    ) throws(LogScriptFailure) -> LogScriptEval.Series {
-        guard let end = text.firstIndex(of: "}") else { throw LogScriptFailure("no }") }
+    ) throws(ScriptFailure) -> LogScriptEval.Series {
+        guard let end = text.firstIndex(of: "}") else { throw ScriptFailure("no }") }
         var values: [Double?] = []
         for token in text[text.index(after: end)...].split(whereSeparator: { $0 == " " }) {
             values += try samples(token)
-            guard values.count <= valuesMax else { throw LogScriptFailure("too many values") }
+            guard values.count <= valuesMax else { throw ScriptFailure("too many values") }
         }
-        guard !values.isEmpty else { throw LogScriptFailure("series without values") }
+        guard !values.isEmpty else { throw ScriptFailure("series without values") }
         return LogScriptEval.Series(labels: try seriesLabels(text[...end]), values: values)
     }
 
     /// `{a="b", "odd name"="c"}`; empty values count.
-    private static func seriesLabels(_ text: Substring) throws(LogScriptFailure) -> Labels {
+    private static func seriesLabels(_ text: Substring) throws(ScriptFailure) -> Labels {
         var labels: [Label] = []
         var rest = trimmed(text.dropFirst().dropLast())
         while !rest.isEmpty {
             guard let equals = rest.firstIndex(of: "=") else {
-                throw LogScriptFailure("no labels: \(text)")
+                throw ScriptFailure("no labels: \(text)")
             }
             let name = trimmed(rest[..<equals]).filter { $0 != "\"" }
             rest = trimmed(rest[rest.index(after: equals)...])
             guard !name.isEmpty, let value = quotedText(&rest) else {
-                throw LogScriptFailure("no labels: \(text)")
+                throw ScriptFailure("no labels: \(text)")
             }
             labels.append(Label(String(name), value))
             rest = trimmed(rest)
@@ -186,12 +187,12 @@ struct LogScriptParser {
     }
 
     /// `5`, `_`, `NaN`, `2+3x4`, `2-1x4`, `2x4`.
-    private static func samples(_ token: Substring) throws(LogScriptFailure) -> [Double?] {
+    private static func samples(_ token: Substring) throws(ScriptFailure) -> [Double?] {
         if token == "_" { return [nil] }
         guard let times = token.firstIndex(of: "x") else { return [try number(token)] }
         let head = token[..<times]
         guard let count = Int(token[token.index(after: times)...]), (0...valuesMax).contains(count)
-        else { throw LogScriptFailure("bad repetition: \(token)") }
+        else { throw ScriptFailure("bad repetition: \(token)") }
         var base = try? number(head)
         var step = 0.0
         if base == nil || head.dropFirst().contains(where: { $0 == "+" || $0 == "-" }),
@@ -200,38 +201,38 @@ struct LogScriptParser {
             base = try number(head[..<sign])
             step = try number(head[sign...])
         }
-        guard let base else { throw LogScriptFailure("bad repetition: \(token)") }
+        guard let base else { throw ScriptFailure("bad repetition: \(token)") }
         return (0...count).map { base + Double($0) * step }
     }
 
-    private static func number(_ text: Substring) throws(LogScriptFailure) -> Double {
+    private static func number(_ text: Substring) throws(ScriptFailure) -> Double {
         switch text {
         case "NaN": return .nan
         case "Inf", "+Inf": return .infinity
         case "-Inf": return -.infinity
         default:
-            guard let value = Double(text) else { throw LogScriptFailure("no number: \(text)") }
+            guard let value = Double(text) else { throw ScriptFailure("no number: \(text)") }
             return value
         }
     }
 
     // MARK: - Loads
 
-    private static func load(_ text: Substring) throws(LogScriptFailure) -> LogScriptLoad {
+    private static func load(_ text: Substring) throws(ScriptFailure) -> LogScriptLoad {
         guard text.first == "{", let end = text.firstIndex(of: "}") else {
-            throw LogScriptFailure("no stream labels: \(text)")
+            throw ScriptFailure("no stream labels: \(text)")
         }
         let stream: Labels
         do { stream = try LogQLParser.parseLabels(String(text[...end])) } catch {
-            throw LogScriptFailure("bad stream labels: \(error)")
+            throw ScriptFailure("bad stream labels: \(error)")
         }
         var rest = trimmed(text[text.index(after: end)...])
         guard let quote = rest.first, quote == "\"" || quote == "`",
             let close = rest.dropFirst().firstIndex(of: quote)
-        else { throw LogScriptFailure("no quoted line: \(text)") }
+        else { throw ScriptFailure("no quoted line: \(text)") }
         let line = rest[..<close].dropFirst()
         rest = trimmed(rest[rest.index(after: close)...])
-        guard rest.first == "@" else { throw LogScriptFailure("no time: \(text)") }
+        guard rest.first == "@" else { throw ScriptFailure("no time: \(text)") }
         rest = rest.dropFirst()
         let start = try time(&rest)
         var (count, step) = (1, Int64(0))
@@ -240,13 +241,13 @@ struct LogScriptParser {
             step = try duration(word(&words))
             try expect("for", &words)
             guard let number = Int(trimmed(words)), (1...entriesMax).contains(number) else {
-                throw LogScriptFailure("bad repetition: \(text)")
+                throw ScriptFailure("bad repetition: \(text)")
             }
             count = number
         }
         var metadata = Labels.empty
         if let inner = bracketed("[metadata ", &rest) { metadata = try self.metadata(inner) }
-        guard trimmed(rest).isEmpty else { throw LogScriptFailure("left over: \(rest)") }
+        guard trimmed(rest).isEmpty else { throw ScriptFailure("left over: \(rest)") }
         let pieces = line.split(separator: "{{.i}}", omittingEmptySubsequences: false)
         let entries = (0..<count).map { index in
             LogEntry(
@@ -265,16 +266,16 @@ struct LogScriptParser {
     }
 
     /// `key="value" "odd key"="value"`. Empty values count.
-    private static func metadata(_ text: Substring) throws(LogScriptFailure) -> Labels {
+    private static func metadata(_ text: Substring) throws(ScriptFailure) -> Labels {
         var labels: [Label] = []
         var rest = trimmed(text)
         while !rest.isEmpty {
             let parts = rest.split(separator: "=\"", maxSplits: 1)
             guard parts.count == 2, let end = parts[1].firstIndex(of: "\"") else {
-                throw LogScriptFailure("bad metadata: \(text)")
+                throw ScriptFailure("bad metadata: \(text)")
             }
             let key = parts[0].filter { $0 != "\"" }
-            guard !key.isEmpty else { throw LogScriptFailure("bad metadata: \(text)") }
+            guard !key.isEmpty else { throw ScriptFailure("bad metadata: \(text)") }
             labels.append(Label(String(key), String(parts[1][..<end])))
             rest = trimmed(parts[1][parts[1].index(after: end)...])
         }
@@ -283,22 +284,22 @@ struct LogScriptParser {
 
     // MARK: - Words
 
-    private static func time(_ rest: inout Substring) throws(LogScriptFailure) -> TimestampNS {
+    private static func time(_ rest: inout Substring) throws(ScriptFailure) -> TimestampNS {
         TimestampNS(epochSeconds * 1_000_000_000 + (try duration(word(&rest))))
     }
 
-    private static func duration(_ text: Substring) throws(LogScriptFailure) -> Int64 {
+    private static func duration(_ text: Substring) throws(ScriptFailure) -> Int64 {
         guard let nanoseconds = parseGoDuration(String(text)),
             abs(nanoseconds) < epochSeconds * 1_000_000_000
-        else { throw LogScriptFailure("bad duration: \(text)") }
+        else { throw ScriptFailure("bad duration: \(text)") }
         return nanoseconds
     }
 
     private static func expect(
         _ wanted: String, _ rest: inout Substring
-    ) throws(LogScriptFailure) {
+    ) throws(ScriptFailure) {
         let found = word(&rest)
-        guard found == wanted else { throw LogScriptFailure("\(wanted) instead of \(found)") }
+        guard found == wanted else { throw ScriptFailure("\(wanted) instead of \(found)") }
     }
 
     private static func word(_ rest: inout Substring) -> Substring {

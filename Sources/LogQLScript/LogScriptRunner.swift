@@ -3,6 +3,7 @@ import LogQL
 import LogQLSyntax
 import Model
 import QueryMath
+package import ScriptReport
 
 /// Runs Loki's `*.logqltest` scripts against this engine.
 ///
@@ -15,11 +16,11 @@ package struct LogScriptRunner {
     private var store = LogScriptStore()
 
     /// Runs the script `text`; `name` stands for the file in messages.
-    package static func run(text: String, name: String) -> LogScriptReport {
+    package static func run(text: String, name: String) -> ScriptReport {
         var runner = LogScriptRunner()
-        var report = LogScriptReport()
+        var report = ScriptReport()
         var parser = LogScriptParser(text)
-        do throws(LogScriptFailure) {
+        do throws(ScriptFailure) {
             while let command = try parser.nextCommand() {
                 switch command {
                 case .clear: runner.store.clear()
@@ -34,7 +35,7 @@ package struct LogScriptRunner {
         return report
     }
 
-    private func run(_ eval: LogScriptEval, _ name: String, _ report: inout LogScriptReport) {
+    private func run(_ eval: LogScriptEval, _ name: String, _ report: inout ScriptReport) {
         let outcome = self.outcome(eval.query, eval.times)
         var complaint = isExpected(outcome, eval) ? nil : outcome.lines
         if complaint == nil, let other = otherwise(eval, outcome) {

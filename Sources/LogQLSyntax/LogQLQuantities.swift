@@ -155,6 +155,9 @@ package func parseSize(_ text: String) -> UInt64? {
 package func parseFloat(_ text: String) -> Double? {
     let isHexadecimal = text.utf8.contains { $0 | 0x20 == UInt8(ascii: "x") }
     let hasPower = text.utf8.contains { $0 | 0x20 == UInt8(ascii: "p") }
-    guard let value = Double(text), value.isFinite, !isHexadecimal || hasPower else { return nil }
+    // The standard library stops reading at a zero byte.
+    guard !text.utf8.contains(0), let value = Double(text), value.isFinite,
+        !isHexadecimal || hasPower
+    else { return nil }
     return value
 }

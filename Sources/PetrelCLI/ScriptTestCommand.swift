@@ -1,6 +1,7 @@
 import ArgumentParser
 import LogQLScript
 import PromQLScript
+import ScriptReport
 import World
 import WorldLive
 
@@ -13,10 +14,7 @@ struct ScriptTestCommand: ParsableCommand {
     @OptionGroup var scripts: ScriptFiles
 
     func run() throws {
-        try scripts.run { text, name in
-            let report = ScriptRunner.run(text: text, name: name)
-            return (report.passed, report.failures, report.failed)
-        }
+        try scripts.run { ScriptRunner.run(text: $0, name: $1) }
     }
 }
 
@@ -29,10 +27,7 @@ struct LogScriptTestCommand: ParsableCommand {
     @OptionGroup var scripts: ScriptFiles
 
     func run() throws {
-        try scripts.run { text, name in
-            let report = LogScriptRunner.run(text: text, name: name)
-            return (report.passed, report.failures, report.failed)
-        }
+        try scripts.run { LogScriptRunner.run(text: $0, name: $1) }
     }
 }
 
@@ -47,9 +42,7 @@ struct ScriptFiles: ParsableArguments {
 
     /// Runs each file by `runScript`, which is given its text and name, and prints what came of it. Throws where a file
     /// can't be read, and exit code 1 where an eval failed.
-    func run(
-        _ runScript: (String, String) -> (passed: Int, failures: [String], failed: Int)
-    ) throws {
+    func run(_ runScript: (String, String) -> ScriptReport) throws {
         let tree = LiveFileTree()
         var passed = 0
         var failed = 0

@@ -2,6 +2,7 @@ import Model
 import PromQL
 import PromQLSyntax
 import QueryMath
+import ScriptReport
 
 /// Compares what a query yields with what its eval expects.
 struct ScriptComparison {

@@ -1,6 +1,7 @@
 import Model
 import PromQLSyntax
 import QueryMath
+import ScriptReport
 
 /// A sample of a script's line.
 enum ScriptSample: Hashable {

@@ -1,6 +1,7 @@
 import LinearRegex
 import Model
 import PromQLSyntax
+import ScriptReport
 
 /// A step of a script.
 enum ScriptCommand {

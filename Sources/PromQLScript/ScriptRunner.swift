@@ -2,6 +2,7 @@ import Model
 import PromQL
 import PromQLSyntax
 import QueryMath
+package import ScriptReport
 
 /// Runs scripts in the language of Prometheus' `promqltest` against this engine.
 ///

@@ -2,6 +2,7 @@ import LinearRegex
 import Model
 import PromQLSyntax
 import QueryMath
+import ScriptReport
 
 /// A line of a load: a series, its samples, and when the counting of each began (relative to it, in milliseconds).
 struct ScriptSeries {

@@ -1,5 +1,6 @@
 import Model
 import PromQLSyntax
+import ScriptReport
 
 /// A line of a load that tells when the counting of the next line's samples began: `metric{a="b"}@st _ -1m 30sx3 0s+15sx2`.
 ///

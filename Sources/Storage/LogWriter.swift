@@ -4,7 +4,7 @@ package import Model
 package struct LogPush: Sendable {
     /// Labels are complete: `service_name` is there, and levels were looked for.
     package var streams: [LogStream]
-    /// SHA-256 of the request's body: one that comes again within a day is a repeat, and is not stored again.
+    /// SHA-256 of the request's body and shard: one that comes again within a day is a repeat, and is not stored again.
     package var digest: [UInt8]
 
     package init(streams: [LogStream], digest: [UInt8]) {

@@ -282,7 +282,9 @@ extension StoreTests {
     func packedDays() async throws {
         try await TestCluster.with { cluster in
             let clock = SetClock(TestCluster.start)
-            let store = try await TestCluster.store(in: cluster, name: "log_packed", clock: clock)
+            let store = try await TestCluster.store(in: cluster, name: "log_packed", clock: clock) {
+                $0.logPackTriesMax = 1
+            }
             let random = SeededRandom(12)
             let (session, _) = try await store.openSession(
                 host: try host("h1"), kind: .logs, epoch: 1)

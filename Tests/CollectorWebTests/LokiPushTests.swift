@@ -67,6 +67,22 @@ struct LokiPushTests {
         }
     }
 
+    @Test("the same body is a repeat only for the same shard of a backfill")
+    func shards() async throws {
+        let writer = FakeLogWriter()
+        let site = FakeCollector.site(taking: writer)
+        let body = json(stream(values("one")))
+        for shard in [nil, "a", "b", "a", nil] {
+            let headers = shard.map { ["x-loki-backfill-shard": $0] } ?? [:]
+            let answer = await FakeCollector.post(body, headers: headers, to: site)
+            #expect(answer.status == 204, "\(answer.text)")
+        }
+        #expect(writer.state.withLock { $0.calls } == 5)
+        let pushes = writer.state.withLock { $0.pushes }
+        #expect(pushes.map { $0.streams[0].labels["__backfill_shard__"] } == ["", "a", "b"])
+        #expect(Set(pushes.map(\.digest)).count == 3)
+    }
+
     @Test("protocol buffers in Snappy, lines byte by byte")
     func protobuf() async throws {
         let writer = FakeLogWriter()

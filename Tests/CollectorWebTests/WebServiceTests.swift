@@ -179,6 +179,28 @@ struct WebServiceTests {
         }
     }
 
+    @Test(
+        "what is pushed may be long, however its path is written, and nothing else",
+        arguments: [
+            ("/loki/api/v1/push", 404), ("/loki/api/v1/push/", 404), ("/api/prom/push/?a=b", 404),
+            ("/otlp/v1/%6cogs/", 404), ("/otlp/v1/metrics/", 415),
+            ("/prometheus/api/v1/write/", 415), ("/loki/api/v1/push/x", 413),
+            ("/loki/api/v1/query", 413),
+        ])
+    func longBodies(path: String, status: Int) async throws {
+        let count = WebConfiguration(port: 0).bodyBytesMax + 1
+        try await Self.serving(FakeMetricReader()) { port in
+            let text = try await SocketClient.connected(port) { client in
+                try await client.write(
+                    "POST \(path) HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: \(count)\r\n"
+                        + "Content-Type: text/plain\r\n\r\n"
+                        + String(repeating: "x", count: count))
+                return try await client.head()
+            }
+            #expect(text.hasPrefix("http/1.1 \(status) "), "\(text)")
+        }
+    }
+
     @Test("what reads is cancelled when its client hangs up")
     func hangUp() async throws {
         let reader = EndlessReader()

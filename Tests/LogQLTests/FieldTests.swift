@@ -96,4 +96,10 @@ struct FieldTests {
                 MetricElement(labels: ["detected_level": "info"], value: 1),
             ])
     }
+
+    @Test("a zero byte is no part of a number")
+    func zeroBytes() {
+        #expect(parseFloat("1") == 1)
+        #expect(parseFloat("1\u{0}") == nil && parseFloat("1\u{0}2") == nil)
+    }
 }

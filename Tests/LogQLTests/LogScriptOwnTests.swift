@@ -1,4 +1,5 @@
 import LogQLScript
+import ScriptReport
 import Testing
 
 /// Metric queries in scripts of our own: what Loki's given ones lack.

@@ -1,5 +1,6 @@
 import FoundationEssentials
 import LogQLScript
+import ScriptReport
 import Testing
 
 /// The scripts of Loki 3.6 and how many evals each has: all must pass.
@@ -35,7 +36,7 @@ struct LogScriptConformanceTests {
 
 /// The runner itself: what is wrong must fail, with what was wanted and what came.
 struct LogScriptRunnerTests {
-    private func report(_ evals: String) -> LogScriptReport {
+    private func report(_ evals: String) -> ScriptReport {
         LogScriptRunner.run(
             text: "load\n  {app=\"a\"} \"x\" @ 10s [repeat every 10s for 6]\n\n" + evals, name: "t")
     }

@@ -1,5 +1,6 @@
 import Glibc
 import PromQLScript
+import ScriptReport
 import Testing
 
 /// The scripts of Prometheus 3.14 and how many evals each has: all must pass.

@@ -1,4 +1,5 @@
 import PromQLScript
+import ScriptReport
 import Testing
 
 /// Own scripts: native histograms and start timestamps where the scripts of Prometheus leave gaps.

@@ -1,4 +1,5 @@
 import PromQLScript
+import ScriptReport
 import Testing
 
 /// Two series of one label set.

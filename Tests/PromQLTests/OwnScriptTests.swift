@@ -1,4 +1,5 @@
 import PromQLScript
+import ScriptReport
 import Testing
 
 /// Own scripts: what the engine must do at the edges of windows, staleness, matching and dropping of names.

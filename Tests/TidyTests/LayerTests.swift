@@ -10,7 +10,7 @@ struct LayerTests {
             "Exposition",
             "Gzip", "CZlib", "CMalloc",
             "PromQLSyntax", "Probe", "Wire", "Identity", "Postgres", "YAMLDocument", "CYAML",
-            "CLibPQ", "CSnappy", "CZstd", "RemoteWrite", "JSONReading",
+            "CLibPQ", "CSnappy", "CZstd", "RemoteWrite", "JSONReading", "ScriptReport",
         ],
         ["PromQL", "LogQLSyntax", "WireRPC", "OTLP", "Simulation"],
         [

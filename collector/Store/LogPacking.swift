@@ -15,8 +15,7 @@ extension CollectorStore {
     private static let packedPerRound = 8
     /// A day is packed anew where one in so many of its blocks is not packed: late lines came.
     private static let unpackedShare = 10
-    /// Tries to put a packed table in its place, and the pause between two, nanoseconds.
-    private static let swapsMax = 20
+    /// Between two tries to put a packed table in its place, nanoseconds: whoever waits goes on meanwhile.
     private static let swapPauseNanoseconds: Int64 = 500_000_000
 
     /// Packs the oldest day that is due; how many days that are: 0 or 1. The others wait for the next rounds.
@@ -61,16 +60,18 @@ extension CollectorStore {
         do throws(StorageError) {
             try await own { try packing.makeTable($0) }
             var progress = try await packBlocks(packing, after: LogDayPacking.Progress())
-            for _ in 0..<Self.swapsMax {
+            for attempt in 1...max(1, configuration.logPackTriesMax) {
+                if attempt > 1 {
+                    do { try await clock.sleep(nanoseconds: Self.swapPauseNanoseconds) } catch {
+                        throw .cancelled
+                    }
+                }
                 let isDone = try await finish(packing, &progress)
                 guard !isDone else {
                     logger.info(
                         "a day of log lines was packed",
                         metadata: ["day": "\(day)", "blocks": "\(progress.count)"])
                     return true
-                }
-                do { try await clock.sleep(nanoseconds: Self.swapPauseNanoseconds) } catch {
-                    throw .cancelled
                 }
             }
             try await dropUnfinishedPacking()

@@ -47,6 +47,8 @@ package struct StoreConfiguration: Sendable {
     package var logBytesMax: Int?
     /// Age at which the lines of a day are packed for half the disk, days; nil: never. SQL users don't see packed lines.
     package var logPackDays: Int? = 7
+    /// Tries to put a packed day in its place while somebody holds it, half a second apart.
+    package var logPackTriesMax = 20
     /// Age at which a day of log entries is dropped, days since its receipt.
     package var logRetentionDays: Int
 

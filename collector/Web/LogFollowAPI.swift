@@ -100,16 +100,7 @@ enum FollowEvent {
                 json.key("count")
                 json.number(Int64(part.droppedCount))
                 json.key("entries")
-                json.array { json in
-                    for (labels, timestamp) in part.dropped {
-                        json.object { json in
-                            json.key("ts")
-                            json.string(String(timestamp.rawValue))
-                            json.key("labels")
-                            PrometheusEnvelope.labels(labels, to: &json)
-                        }
-                    }
-                }
+                json.droppedEntries(part.dropped, timeKey: "ts")
             }
         }
         for one in part.entries { event("entry", &bytes) { write(one, &$0) } }

@@ -43,18 +43,22 @@ struct LogIntake: Sendable {
         self.clock = clock
     }
 
-    /// Stores what can be stored, in one commit. `body` is the request as it was received: the same again within a day
-    /// changes nothing, unless `isTimedHere`, when its lines have their time from the clock. Throws 429 where there are too
-    /// many streams, and what the storage says.
+    /// Stores what can be stored, in one commit. `request` is where `streams` came from: the same body for the same shard
+    /// again within a day changes nothing, unless `isTimedHere`, when its lines have their time from the clock. Throws 429
+    /// where there are too many streams, and what the storage says.
     func store(
-        _ streams: [LogStream], body: [UInt8], isTimedHere: Bool = false
+        _ streams: [LogStream], of request: WebRequest, isTimedHere: Bool = false
     ) async throws(IngestRefusal) -> LogIntakeReport {
         var report = LogIntakeReport()
         let now = clock.now
         let checked = checked(streams, now, &report)
         if !checked.isEmpty {
             var digest = SHA256()
-            body.withUnsafeBytes { digest.update(bufferPointer: $0) }
+            request.body.withUnsafeBytes { digest.update(bufferPointer: $0) }
+            // The labels of the streams have it too.
+            Array(LokiBackfill.shard(request).utf8).withUnsafeBytes {
+                digest.update(bufferPointer: $0)
+            }
             if isTimedHere {
                 withUnsafeBytes(of: now.rawValue) { digest.update(bufferPointer: $0) }
             }

@@ -223,6 +223,22 @@ extension JSONWriter {
         }
     }
 
+    /// `[{"<timeKey>": "nanoseconds", "labels": {…}}, …]`: entries that a follower was too slow for.
+    mutating func droppedEntries(
+        _ dropped: [(labels: Labels, timestamp: TimestampNS)], timeKey: String
+    ) {
+        array { json in
+            for (labels, timestamp) in dropped {
+                json.object { json in
+                    json.key(timeKey)
+                    json.string(String(timestamp.rawValue))
+                    json.key("labels")
+                    PrometheusEnvelope.labels(labels, to: &json)
+                }
+            }
+        }
+    }
+
     /// `[seconds, "value"]`; the value never has an exponent.
     fileprivate mutating func lokiSample(_ milliseconds: Int64, _ value: Double) {
         array { json in

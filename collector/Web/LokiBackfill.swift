@@ -11,12 +11,15 @@ enum LokiBackfill {
     private static let mark = "__backfill__"
     private static let shardLabel = "__backfill_shard__"
 
+    /// The shard that the request names; empty where it names none.
+    static func shard(_ request: WebRequest) -> String { request.headers[header] ?? "" }
+
     /// `streams` with the labels of the shard that the request names, if it does. Throws 400 where the header is too long or
     /// a stream has such labels already.
     static func marked(
         _ streams: [LogStream], _ request: WebRequest
     ) throws(IngestRefusal) -> [LogStream] {
-        let shard = request.headers[header] ?? ""
+        let shard = shard(request)
         guard shard.utf8.count <= shardBytesMax else {
             throw IngestRefusal(
                 400,

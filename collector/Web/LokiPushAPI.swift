@@ -85,7 +85,7 @@ struct LokiPushAPI: Sendable {
             throw IngestRefusal(
                 422, "error at least one valid stream is required for ingestion")
         }
-        let report = try await intake.store(streams, body: request.body)
+        let report = try await intake.store(streams, of: request)
         return report.refusedCount == 0
             ? WebResponse(status: 204) : .text(report.text + "\n", status: 400)
     }

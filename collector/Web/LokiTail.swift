@@ -95,16 +95,7 @@ package enum TailFrame {
             }
             if !part.dropped.isEmpty {
                 json.key("dropped_entries")
-                json.array { json in
-                    for (labels, timestamp) in part.dropped {
-                        json.object { json in
-                            json.key("timestamp")
-                            json.string(String(timestamp.rawValue))
-                            json.key("labels")
-                            PrometheusEnvelope.labels(labels, to: &json)
-                        }
-                    }
-                }
+                json.droppedEntries(part.dropped, timeKey: "timestamp")
             }
             if hasCategories {
                 json.key("encodingFlags")

@@ -35,17 +35,29 @@ struct OTLPAPI: Sendable {
                         + "at /\(Self.path.joined(separator: "/")), logs at "
                         + "/\(OTLPLogsAPI.path.joined(separator: "/"))"), encoding)
         }
+        return await Self.respond(request, encoding, by: write) { status in
+            metrics.request(encoding, status: status)
+        }
+    }
+
+    /// What `write` answers, its refusal as `response` has it, and 405 for what is no POST; `count` is given the status of
+    /// what was posted.
+    static func respond(
+        _ request: WebRequest, _ encoding: MetricsExport.Encoding?,
+        by write: (WebRequest, MetricsExport.Encoding?) async throws(IngestRefusal) -> WebResponse,
+        count: (Int) -> Void
+    ) async -> WebResponse {
         guard request.method == "POST" else {
-            var response = Self.response(IngestRefusal(405, "OTLP is sent by POST"), encoding)
+            var response = response(IngestRefusal(405, "OTLP is sent by POST"), encoding)
             response.headers.append((name: "allow", value: "POST"))
             return response
         }
-        let response: WebResponse
-        do throws(IngestRefusal) {
-            response = try await write(request, encoding)
-        } catch { response = Self.response(error, encoding) }
-        metrics.request(encoding, status: response.status)
-        return response
+        let answer: WebResponse
+        do throws(IngestRefusal) { answer = try await write(request, encoding) } catch {
+            answer = response(error, encoding)
+        }
+        count(answer.status)
+        return answer
     }
 
     // MARK: Form

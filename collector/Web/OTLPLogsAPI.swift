@@ -14,19 +14,10 @@ struct OTLPLogsAPI: Sendable {
 
     func respond(_ request: WebRequest) async -> WebResponse {
         let encoding = OTLPAPI.encoding(request.headers["content-type"])
-        guard request.method == "POST" else {
-            var response = OTLPAPI.response(IngestRefusal(405, "OTLP is sent by POST"), encoding)
-            response.headers.append((name: "allow", value: "POST"))
-            return response
+        let name = encoding.map { $0 == .protobuf ? "otlp_protobuf" : "otlp_json" } ?? ""
+        return await OTLPAPI.respond(request, encoding, by: write) { status in
+            intake.metrics.request(name, status: status)
         }
-        let response: WebResponse
-        do throws(IngestRefusal) {
-            response = try await write(request, encoding)
-        } catch { response = OTLPAPI.response(error, encoding) }
-        intake.metrics.request(
-            encoding.map { $0 == .protobuf ? "otlp_protobuf" : "otlp_json" } ?? "",
-            status: response.status)
-        return response
     }
 
     private func write(
@@ -46,7 +37,7 @@ struct OTLPLogsAPI: Sendable {
                 rules: intake.configuration.attributes)
         } catch { throw IngestRefusal(error.isAboutSize ? 413 : 400, error.description) }
         let report = try await intake.store(
-            try LokiBackfill.marked(export.streams, request), body: request.body,
+            try LokiBackfill.marked(export.streams, request), of: request,
             isTimedHere: export.isTimedHere)
         return OTLPAPI.response(
             report.refusedCount == 0

@@ -115,15 +115,10 @@ struct WebResponder: HTTPResponder {
 
     /// Longest body of a request: pushed samples come in greater ones than queries.
     private func bodyBytesMax(_ request: Request) -> Int {
-        let path = (request.head.path ?? "").prefix { $0 != "?" }
-        switch path {
-        case "/" + RemoteWriteAPI.path.joined(separator: "/"):
-            return max(bodyBytesMax, RemoteWriteAPI.bodyBytesMax)
-        case "/" + OTLPAPI.path.joined(separator: "/"):
-            return max(bodyBytesMax, OTLPAPI.bodyBytesMax)
-        case "/" + OTLPLogsAPI.path.joined(separator: "/"),
-            "/" + LokiPushAPI.path.joined(separator: "/"),
-            "/" + LokiPushAPI.olderPath.joined(separator: "/"):
+        switch try? Self.path(request.head.path ?? "") {
+        case RemoteWriteAPI.path: return max(bodyBytesMax, RemoteWriteAPI.bodyBytesMax)
+        case OTLPAPI.path: return max(bodyBytesMax, OTLPAPI.bodyBytesMax)
+        case OTLPLogsAPI.path, LokiPushAPI.path, LokiPushAPI.olderPath:
             return max(bodyBytesMax, LogIntake.bodyBytesMax)
         default: return bodyBytesMax
         }
@@ -139,9 +134,9 @@ struct WebResponder: HTTPResponder {
 
     /// Whether nobody needs the answer once its client is gone. What was pushed or is to be deleted is done all the same.
     private static func onlyReads(_ target: String) -> Bool {
-        let path = target.prefix { $0 != "?" }.split(separator: "/")
+        let path = (try? Self.path(target)) ?? []
         switch path.first {
-        case "loki": return path.map(String.init) != LokiPushAPI.path
+        case "loki": return path != LokiPushAPI.path
         case "api": return path.count > 2 && ["logs", "traces"].contains(path[2])
         case "prometheus":
             return path.count < 4 || !["admin", "otlp", "write"].contains(path[3])

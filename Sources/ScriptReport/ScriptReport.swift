@@ -1,8 +1,9 @@
-/// What became of the evals of one script.
-package struct LogScriptReport: Hashable, Sendable {
+/// What became of the evals of one test script.
+package struct ScriptReport: Hashable, Sendable {
     package var passed: Int
     package var failed: Int
-    /// `file:line: query` with what was expected and what came, of each eval that failed; and why a script stopped.
+    /// `file:line: …` with the reason, or with what was expected and what came, of each eval that failed; and why a script
+    /// stopped.
     package var failures: [String]
 
     package init(passed: Int = 0, failed: Int = 0, failures: [String] = []) {
@@ -16,8 +17,8 @@ package struct LogScriptReport: Hashable, Sendable {
 }
 
 /// Why an eval, or a line of a script, fails.
-struct LogScriptFailure: Error {
-    var reason: String
+package struct ScriptFailure: Error {
+    package var reason: String
 
-    init(_ reason: String) { self.reason = reason }
+    package init(_ reason: String) { self.reason = reason }
 }
