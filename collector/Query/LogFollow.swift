@@ -63,7 +63,7 @@ package struct LogFollowPart: Sendable {
 /// commits and whatever its time is.
 ///
 /// There is no gap between the two: following begins first, then what was before is read. What lies in both is given
-/// once: an entry that comes live within `seamNanoseconds` of the reading and equals one that was read is left out. (Of
+/// once: an entry that comes live and equals one that was read is left out. (Of
 /// repeats with the same nanosecond, one too many may be left out at that place.)
 ///
 /// For one caller at a time.
@@ -75,9 +75,6 @@ package actor LogFollow {
     private static let heldEntriesMax = 20_000
     /// Bytes of their lines likewise.
     private static let heldBytesMax = 8 << 20
-    /// How long after the reading of what was before its entries may still come live: a commit may be read before it is
-    /// given out.
-    private static let seamNanoseconds: Int64 = 5_000_000_000
     /// How far ahead of the clock an entry may be to belong to what was before.
     private static let aheadNanoseconds: Int64 = 3600 * 1_000_000_000
 
@@ -102,7 +99,6 @@ package actor LogFollow {
     private var ready: [LogFollowEntry] = []
     private var given = 0
     private var seam: [SeamKey: Int] = [:]
-    private var seamEnd: Int64 = 0
 
     /// Begins to follow. Throws `QueryFailure`: a text that is no log query, or too many that follow.
     package init(
@@ -153,8 +149,6 @@ package actor LogFollow {
             switch try await gather(patience) {
             case .end: return nil
             case .nothing:
-                // What was committed while the history was read has come by now.
-                if clock.monotonicNanoseconds > seamEnd { seam = [:] }
                 return LogFollowPart()
             case .batch(let batch):
                 do { ready = try process(batch) } catch { throw QueryFailure(error) }
@@ -182,7 +176,6 @@ package actor LogFollow {
                 LogResultStream(labels: stream.labels, entries: stream.entries.reversed())
             })
         for entry in ready { seam[SeamKey(entry), default: 0] += 1 }
-        seamEnd = clock.monotonicNanoseconds + Self.seamNanoseconds
     }
 
     private func takeReady() -> [LogFollowEntry] {

@@ -56,7 +56,7 @@ extension LogQueryService {
     ) async throws {
         let fields = try await fieldsWanted(selection.metadata, selection.matchers)
         var exactness = CountExactness(service: self, selection: selection)
-        var counts = RateSlices(service: self, matchers: selection.matchers, grid: grid)
+        let counts = RateSlices(service: self, matchers: selection.matchers, grid: grid)
         let bytesMax = limits.scannedBytesMax
         let horizon = spans.last(where: \.isCounted)?.through ?? selection.to
         for span in spans {

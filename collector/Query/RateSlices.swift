@@ -2,7 +2,7 @@ import Model
 import Storage
 
 /// The store's counts, slice by slice, so that those of a long time are never in memory at once.
-struct RateSlices {
+final class RateSlices {
     /// Nanoseconds of a slice: the first, and the bounds. Slices become shorter where there is much in them.
     private static let widthFirst: Int64 = 6 * 3_600_000_000_000
     private static let widthMin: Int64 = 60_000_000_000
@@ -28,7 +28,7 @@ struct RateSlices {
 
     /// The counts of times that end in `(after, slice.through]`; the slice ends at `through` or before.
     /// In ascending order of times; `horizon` is the end of all that will be asked for. All are ends of the grid.
-    mutating func slice(
+    func slice(
         after: TimestampNS, through: TimestampNS, horizon: TimestampNS
     ) async throws -> (page: LogRatePage, through: TimestampNS) {
         var found = fetched
@@ -47,7 +47,7 @@ struct RateSlices {
         )
     }
 
-    private mutating func fetch(
+    private func fetch(
         after: TimestampNS, horizon: TimestampNS
     ) async throws -> (page: LogRatePage, after: TimestampNS, through: TimestampNS) {
         try Task.checkCancellation()
@@ -72,7 +72,7 @@ struct RateSlices {
     ) async throws {
         let (first, through) = minutes(from, to)
         var after = first
-        var slices = RateSlices(service: service, matchers: matchers)
+        let slices = RateSlices(service: service, matchers: matchers)
         while after < through {
             let slice = try await slices.slice(
                 after: after, through: through, horizon: through)

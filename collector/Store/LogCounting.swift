@@ -25,7 +25,11 @@ private struct RatePageBuilder {
 
     /// In the order of time.
     mutating func finish() -> LogRatePage {
-        page.rates.sort { ($0.through, $0.streamIndex) < ($1.through, $1.streamIndex) }
+        // The rates themselves are large to move about.
+        let rates = page.rates
+        let order = rates.indices.map { (rates[$0].through, rates[$0].streamIndex, $0) }
+            .sorted { $0 < $1 }
+        page.rates = order.map { rates[$0.2] }
         return page
     }
 }
