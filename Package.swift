@@ -88,7 +88,7 @@ let meaning: [Target] = [
 
 // Layer 1: one skill each.
 let skills: [Target] = [
-    .systemLibrary(name: "CMalloc", path: "Sources/CMalloc"),
+    .target(name: "CMalloc", path: "Sources/CMalloc", publicHeadersPath: "include"),
     library("WorldLive", ["Model", "World", "CSpawn", "CMalloc"]),
     library("Storage", ["Model"]),
     library("QueryMath", ["Model"]),

@@ -28,7 +28,7 @@ sys.path.insert(0, os.path.join(HERE, "..", "Tests", "Faults"))
 import agent_parts  # noqa: E402
 from figures import Figures  # noqa: E402
 from kernels import kernels  # noqa: E402
-from processes import say  # noqa: E402
+from processes import Run, say  # noqa: E402
 
 PYTHON = "/usr/bin/python3"
 HOURS = 24
@@ -52,11 +52,11 @@ PARTS = {"scrape": agent_parts.scrape, "ingest": agent_parts.ingest, "promql": a
          "metrics": metrics, "kernels": kernels}
 
 
-class Options:
-    """The arguments, and the folders of this run; they are kept where a part failed."""
+class Options(Run):
+    """The arguments of this run."""
 
     def __init__(self, parsed, base):
-        self.programs, self.base = os.path.abspath(parsed.programs), base
+        super().__init__(parsed.programs, base)
         self.peers = {"prometheus": parsed.prometheus, "prometheus-node-exporter": parsed.node_exporter,
                       "victoria-metrics": parsed.victoria_metrics}
         self.hours, self.rounds, self.memory_max = parsed.hours, parsed.rounds, parsed.memory_mib
@@ -64,17 +64,6 @@ class Options:
         self.case_seconds, self.json = parsed.case_seconds, parsed.json
         self.log_lines = parsed.log_lines
         self.all_cases = parsed.only == ["kernels"]
-        self.failures = []
-
-    def folder(self, name):
-        path = os.path.join(self.base, name)
-        os.mkdir(path, 0o755)
-        return path
-
-    def fail(self, text):
-        """Notes what makes the run one that failed."""
-        say(text)
-        self.failures.append(text)
 
 
 def arguments():

@@ -30,7 +30,7 @@ import logqueries  # noqa: E402
 from figures import Figures  # noqa: E402
 from harness import Fleet, wait_until  # noqa: E402
 from loglines import CHUNK_LINES, HOSTS, SECOND, Reference  # noqa: E402
-from processes import memory_bound, peak_mib, postgres_seconds, resident_mib, say, tick_seconds  # noqa: E402
+from processes import Run, memory_bound, peak_mib, postgres_seconds, resident_mib, say, tick_seconds  # noqa: E402
 from servers import RETENTION_DAYS, Petrel  # noqa: E402
 
 LINES, PER_DAY, TRACES_PER_DAY, TRACE_DAYS, TRACES = 120_000, 5_000_000, 500_000, 30, 1000
@@ -200,14 +200,9 @@ class Logs:
         if self.server.unsealed() is None:
             return "not told"
         started = time.perf_counter()
-        if self.options.seal_by_restart:
-            self.server.stop()
-            self.server.program.start()
-            self.server.wait_ready()
-        else:
-            # The rest of a stream waits up to a quarter of an hour for more.
-            ask = urllib.request.Request(self.server.fleet.url + "/api/v1/logs/seal", method="POST")
-            urllib.request.urlopen(ask, timeout=600).read()
+        # The rest of a stream waits up to a quarter of an hour for more.
+        ask = urllib.request.Request(self.server.fleet.url + "/api/v1/logs/seal", method="POST")
+        urllib.request.urlopen(ask, timeout=600).read()
         try:
             wait_until("all lines sealed", self.options.seal_seconds, lambda: self.server.unsealed() == 0, 0.5)
         except AssertionError:
@@ -400,32 +395,23 @@ def complete(options, lines=None):
     """The options of a run that has only those of bench.py."""
     options.lines, options.per_day, options.traces, options.agent = lines or LINES, PER_DAY, 0, True
     options.seed, options.senders, options.seal_seconds = 1, SENDERS, SEAL_SECONDS_MAX
-    options.seal_by_restart, options.drop_caches, options.peer_lines = False, False, PEER_LINES_MAX
+    options.drop_caches, options.peer_lines = False, PEER_LINES_MAX
 
 
-class Options:
-    """The arguments, and the folder of this run, which is kept where something failed."""
+class Options(Run):
+    """The arguments of this run."""
 
     def __init__(self, parsed, base):
-        self.programs, self.base = os.path.abspath(parsed.programs), base
+        super().__init__(parsed.programs, base)
         self.traces = TRACES if parsed.traces else 0
         per_day = parsed.per_day or (TRACES_PER_DAY if parsed.traces else PER_DAY)
         days = parsed.days or (TRACE_DAYS if parsed.traces and not parsed.lines else None)
         assert not days or days <= RETENTION_DAYS - 2, f"--days: at most {RETENTION_DAYS - 2}"
         self.lines, self.per_day = int(days * per_day) if days else parsed.lines or LINES, per_day
         self.agent = not parsed.no_agent
-        for name in ("seed", "senders", "rounds", "seal_seconds", "seal_by_restart", "drop_caches", "peer_lines"):
+        for name in ("seed", "senders", "rounds", "seal_seconds", "drop_caches", "peer_lines"):
             setattr(self, name, getattr(parsed, name))
-        self.memory_max, self.failures = parsed.memory_mib, []
-
-    def folder(self, name):
-        path = os.path.join(self.base, name)
-        os.mkdir(path, 0o755)
-        return path
-
-    def fail(self, text):
-        say(text)
-        self.failures.append(text)
+        self.memory_max = parsed.memory_mib
 
 
 def arguments():
@@ -441,7 +427,6 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=10, help="times that each query is asked (10)")
     parser.add_argument("--peer-lines", type=int, default=PEER_LINES_MAX, help="more lines than this are in no peer's table")
     parser.add_argument("--seal-seconds", type=int, default=SEAL_SECONDS_MAX, help="how long the seal may take")
-    parser.add_argument("--seal-by-restart", action="store_true", help="stop and start after the push: the rest is sealed then")
     parser.add_argument("--drop-caches", action="store_true", help="the kernel forgets files at each restart too")
     parser.add_argument("--memory-mib", type=int, default=4096, help="what the collector may take (4096)")
     parser.add_argument("--no-agent", action="store_true", help="leave out the ingest through an agent")

@@ -9,6 +9,23 @@ def say(text):
     print(f"  {text}", flush=True)
 
 
+class Run:
+    """What a run has: the programs, a folder that is kept where a part failed, and what failed."""
+
+    def __init__(self, programs, base):
+        self.programs, self.base, self.failures = os.path.abspath(programs), base, []
+
+    def folder(self, name):
+        path = os.path.join(self.base, name)
+        os.mkdir(path, 0o755)
+        return path
+
+    def fail(self, text):
+        """Notes what makes the run one that failed."""
+        say(text)
+        self.failures.append(text)
+
+
 def installed(program, given=None):
     """Where `program` is; None, and said, where it isn't."""
     found = given or shutil.which(program)

@@ -127,8 +127,10 @@ before() {
     echo "Before setup"
     # One reading of the running agent with all services there.
     eventually 40 "the agent has looked at PgBouncer" 'curl -fsS http://127.0.0.1:9100/metrics | grep -qx "pgbouncer_up 0"'
-    # What status shows is the newest reading of the grid, which is none in the first seconds.
-    eventually 40 "the agent has read on its grid" 'petrel-agent status | grep -q "^READER"'
+    # What status shows is the newest reading of the grid, which in the first seconds has not reached every service.
+    for reader in postgres pgbouncer valkey; do
+        eventually 40 "status knows of $reader" "petrel-agent status | grep -q '^$reader '"
+    done
     check "setup lists what is missing" 'petrel-agent setup >/tmp/setup'
     check "status answers" 'petrel-agent status >/tmp/status 2>&1 || [ -s /tmp/status ]'
     says "status says how PostgreSQL is opened" /tmp/status "sudo petrel-agent setup postgresql"

@@ -153,7 +153,9 @@ package struct ExpositionWriter: Sendable {
         }
     }
 
-    private static func isLegacyName(_ name: String, colonAllowed: Bool) -> Bool {
+    /// Whether the name is letters, digits and underscores with no digit first, as Prometheus 2 had its names; those of
+    /// metrics may have colons too.
+    package static func isLegacyName(_ name: String, colonAllowed: Bool) -> Bool {
         var isFirst = true
         for byte in name.utf8 {
             switch byte {

@@ -29,9 +29,6 @@ package struct BlockFilter: Sendable {
         }
     }
 
-    /// A filter that was made before.
-    package init(bytes: [UInt8]) { self.bytes = bytes }
-
     /// Where in a filter of `byteCount` bytes the block of a hash begins.
     package static func offset(of hash: UInt64, byteCount: Int) -> Int {
         let blockCount = UInt64(byteCount / blockBytes)
@@ -51,12 +48,6 @@ package struct BlockFilter: Sendable {
             let byte = block[block.index(start, offsetBy: word * 4 + bit / 8)]
             return byte & (1 << UInt8(bit % 8)) != 0
         }
-    }
-
-    package func mayContain(_ hash: UInt64) -> Bool {
-        guard !bytes.isEmpty else { return false }
-        let offset = Self.offset(of: hash, byteCount: bytes.count)
-        return Self.mayContain(hash, inBlock: bytes[offset..<(offset + Self.blockBytes)])
     }
 }
 

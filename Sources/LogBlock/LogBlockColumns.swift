@@ -31,20 +31,6 @@ package struct LogBlockColumns: Sendable {
     /// Bytes of the lines and fields of a block that has more than one line.
     package static let bytesMax = 1 << 20
 
-    package init(
-        timestamps: [Int64], levelNames: [String], levels: [UInt8], text: [UInt8],
-        oddLines: [UInt8], metadata: [UInt8], rates: [Int32], byteCount: Int
-    ) {
-        self.timestamps = timestamps
-        self.levelNames = levelNames
-        self.levels = levels
-        self.text = text
-        self.oddLines = oddLines
-        self.metadata = metadata
-        self.rates = rates
-        self.byteCount = byteCount
-    }
-
     package var lineCount: Int { timestamps.count }
 
     /// The minute since the epoch that a time belongs to: it ends at that minute, inclusive.

@@ -5,11 +5,11 @@ package struct LogProbe: Sendable {
     /// Hashes of trigrams; see `TrigramFilter`.
     package private(set) var trigrams: [UInt32] = []
     /// Each must be in a block's filter of ids.
-    package private(set) var words: [UInt64] = []
+    private var words: [UInt64] = []
     /// Each must be in a block's filter of ids, unless the block has a long run.
-    package private(set) var traces: [UInt64] = []
+    private var traces: [UInt64] = []
     /// Of `words`, those that the filters of traces have as well: traces, UUIDs, and fields that name traces.
-    package private(set) var wholeTraces: [UInt64] = []
+    private var wholeTraces: [UInt64] = []
 
     /// More trigrams of a needle than this tell little.
     private static let trigramsMax = 64
@@ -32,9 +32,31 @@ package struct LogProbe: Sendable {
         }
     }
 
-    package var isEmpty: Bool { trigrams.isEmpty && words.isEmpty && traces.isEmpty }
-    package var hasIds: Bool { !words.isEmpty || !traces.isEmpty }
-    package var hasTraces: Bool { !traces.isEmpty || !wholeTraces.isEmpty }
+    /// Hashes that a filter must have.
+    package struct Ids: Sendable {
+        package let hashes: [UInt64]
+        /// Hashes from here on say nothing of who has a long run.
+        private let bareStart: Int
+
+        fileprivate init(_ sure: [UInt64], bare: [UInt64]) {
+            hashes = sure + bare
+            bareStart = sure.count
+        }
+
+        /// Whether lines that are wanted may be there. `mayContain` asks the filter for the hash at an index.
+        package func mayPass(
+            hasLongRun: Bool, _ mayContain: (_ index: Int, _ hash: UInt64) -> Bool
+        ) -> Bool {
+            hashes.indices.allSatisfy { index in
+                hasLongRun && index >= bareStart || mayContain(index, hashes[index])
+            }
+        }
+    }
+
+    /// Of a block's filter of ids.
+    package var blockIds: Ids { Ids(words, bare: traces) }
+    /// Of a filter of traces.
+    package var groupIds: Ids { Ids(wholeTraces, bare: traces) }
 
     /// What stands at an end of the needle may go on beyond it in the line.
     private mutating func insert(needle: UnsafeBufferPointer<UInt8>) {
@@ -61,16 +83,5 @@ package struct LogProbe: Sendable {
             case .longRun: break
             }
         }
-    }
-
-    /// Whether a group of blocks, or a block, may have what the filter of traces has.
-    package func mayPass(traceFilter: BlockFilter, hasLongRun: Bool) -> Bool {
-        wholeTraces.allSatisfy(traceFilter.mayContain)
-            && (hasLongRun || traces.allSatisfy(traceFilter.mayContain))
-    }
-
-    package func mayPass(idFilter: BlockFilter, hasLongRun: Bool) -> Bool {
-        words.allSatisfy(idFilter.mayContain)
-            && (hasLongRun || traces.allSatisfy(idFilter.mayContain))
     }
 }

@@ -10,6 +10,16 @@ package struct LabelName: Hashable, Sendable {
     let number: Int32
 }
 
+/// Names of labels that a pipeline gives by itself.
+package enum PipelineLabelNames {
+    /// Of what went wrong with an entry; as fields beside a line they make it an entry with an error.
+    package static let errors: Set<String> = [EntryLabels.errorName, EntryLabels.errorDetailsName]
+    /// All that say how an entry fared, instead of what it is.
+    package static let own = errors.union([EntryLabels.preserveErrorName])
+    /// Behind the name of a field that gives way to a label of the stream or a field beside the line.
+    package static let extractedSuffix = "_extracted"
+}
+
 /// The labels of one entry on its way through a pipeline, over the labels of its stream.
 ///
 /// A name is of one category at a time. `set` lets parsed labels win over structured metadata and that over what was
@@ -31,7 +41,6 @@ package final class EntryLabels {
     static let errorName = "__error__"
     static let errorDetailsName = "__error_details__"
     static let preserveErrorName = "__preserve_error__"
-    static let extractedSuffix = "_extracted"
 
     struct Slot {
         var name: Int32
@@ -351,7 +360,7 @@ package final class EntryLabels {
     private func extracted(_ number: Int32) -> Int32 {
         let known = extractedName[Int(number)]
         if known >= 0 { return known }
-        let name = Array(names.bytes(number)) + Array(Self.extractedSuffix.utf8)
+        let name = Array(names.bytes(number)) + Array(PipelineLabelNames.extractedSuffix.utf8)
         let found = name.withUnsafeBufferPointer { intern($0) }
         extractedName[Int(number)] = found
         return found

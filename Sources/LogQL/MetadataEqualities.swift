@@ -5,10 +5,7 @@ import Model
 enum MetadataEqualities {
     static let countMax = 16
     /// Labels that are no fields beside the line, though they look like them.
-    private static let others = [
-        EntryLabels.errorName, EntryLabels.errorDetailsName, EntryLabels.preserveErrorName,
-        "detected_level",
-    ]
+    private static let others = PipelineLabelNames.own.union([MetricCounting.levelLabel])
 
     /// Of the label filters in front of the first stage that sets or takes away labels: those for one text, alone or
     /// with others by `and`. Names with `_extracted` at their end are left out: a field may have come by it from its
@@ -32,7 +29,7 @@ enum MetadataEqualities {
             let label = Label(matcher.name, matcher.value)
             guard matcher.operation == .equal, !matcher.value.isEmpty,
                 !others.contains(matcher.name),
-                !matcher.name.hasSuffix(EntryLabels.extractedSuffix), !found.contains(label)
+                !matcher.name.hasSuffix(PipelineLabelNames.extractedSuffix), !found.contains(label)
             else { return }
             found.append(label)
         case .and(let left, let right):

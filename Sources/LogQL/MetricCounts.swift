@@ -27,20 +27,18 @@ package struct MetricCounting: Hashable, Sendable {
     package var widthNanoseconds: Int64
     package var phaseNanoseconds: Int64
     /// The label that the level is in.
-    package var levelLabel: String
-    package static let levelLabelDefault = "detected_level"
+    package static let levelLabel = "detected_level"
     /// Labels that only streams have, never the fields beside a line: a query may group counts by them. Nil: by all,
     /// and who reads finds out, with `MetricSelection.groupingLabels`, where counts will not do.
     package var streamLabels: Set<String>?
 
     package init(
         widthNanoseconds: Int64 = 60_000_000_000, phaseNanoseconds: Int64 = 0,
-        levelLabel: String = levelLabelDefault, streamLabels: Set<String>?
+        streamLabels: Set<String>?
     ) {
         precondition(widthNanoseconds > 0, "buckets without width")
         self.widthNanoseconds = widthNanoseconds
         self.phaseNanoseconds = phaseNanoseconds
-        self.levelLabel = levelLabel
         self.streamLabels = streamLabels
     }
 
@@ -50,7 +48,7 @@ package struct MetricCounting: Hashable, Sendable {
         case .all, .without: false
         case .nothing: true
         case .by(let names):
-            names.allSatisfy { $0 == levelLabel || streamLabels?.contains($0) ?? true }
+            names.allSatisfy { $0 == Self.levelLabel || streamLabels?.contains($0) ?? true }
         }
     }
 }

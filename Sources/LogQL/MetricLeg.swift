@@ -59,10 +59,6 @@ final class MetricLeg {
     private var stepNext = 0
     private var lastTime = Int64.min
     private var chargedWindows = 0
-    /// By stream, the groups of the levels that were counted.
-    private var countedGroups: [[(level: String?, group: Int)]] = []
-    /// Levels of a stream whose groups are remembered.
-    private static let countedLevelsMax = 16
     private var chargedGroups = 0
 
     /// The interval of the entry before.
@@ -101,34 +97,18 @@ final class MetricLeg {
     }
 
     /// Takes up lines that are only counted.
-    func accept(_ counts: [LineCount], _ numbers: [Int], level: String) throws(MetricError) {
+    func accept(_ counts: [LineCount], _ numbers: [Int]) throws(MetricError) {
         for (index, count) in counts.enumerated() where count.lineCount > 0 {
             guard let pane = try pane(at: count.through.rawValue) else { continue }
-            guard let group = try group(of: count, numbers[index], level: level) else { continue }
+            // The stream and the level say the group of counted lines; it does not hang on other fields.
+            let entry = LogEntry(timestamp: count.through, line: [], level: count.level)
+            guard try reader.sample(entry, of: numbers[index]) != nil else { continue }
             windows.add(
-                group, pane, count.through.rawValue,
+                try group(), pane, count.through.rawValue,
                 Double(reader.countsBytes ? count.byteCount : count.lineCount),
                 Double(count.lineCount))
         }
         try chargeWindows()
-    }
-
-    /// The group of lines that are only counted, which their stream and level say; nil where they are left out.
-    private func group(
-        of count: LineCount, _ number: Int, level: String
-    ) throws(MetricError) -> Int? {
-        while countedGroups.count <= number { countedGroups.append([]) }
-        if let known = countedGroups[number].first(where: { $0.level == count.level }) {
-            return known.group
-        }
-        let metadata: Labels = count.level.map { [level: $0] } ?? .empty
-        let entry = LogEntry(timestamp: count.through, line: [], metadata: metadata)
-        guard try reader.sample(entry, of: number) != nil else { return nil }
-        let found = try group()
-        if countedGroups[number].count < Self.countedLevelsMax {
-            countedGroups[number].append((level: count.level, group: found))
-        }
-        return found
     }
 
     /// Closes the steps that are left.

@@ -7,6 +7,8 @@ package final class MetricRun {
     package private(set) var scannedLineCount = 0
     /// Bytes of the lines looked at.
     package private(set) var scannedByteCount = 0
+    /// Lines of the counts taken up instead.
+    package private(set) var countedLineCount = 0
 
     private let plan: MetricPlan
     private let memory: MemoryMeter
@@ -77,12 +79,13 @@ package final class MetricRun {
         _ counts: [LineCount], _ streamIndexes: [Int], _ streams: [Labels], selection: Int
     ) throws(MetricError) {
         precondition(counts.count == streamIndexes.count, "columns of different length")
-        guard let counting = plan.counting, plan.selections[selection].isCountable else {
+        guard plan.counting != nil, plan.selections[selection].isCountable else {
             preconditionFailure("counts of a selection that needs lines")
         }
+        for count in counts { countedLineCount += count.lineCount }
         let numbers = try streamNumbers(streamIndexes, streams, selection)
         for leg in feeds[selection].legs {
-            try legs[leg].accept(counts, numbers, level: counting.levelLabel)
+            try legs[leg].accept(counts, numbers)
         }
     }
 

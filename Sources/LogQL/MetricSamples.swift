@@ -78,11 +78,14 @@ final class SampleReader {
     private static let extractionError = "SampleExtractionErr"
     private static let isTrue = "true"
 
-    /// Of a stream: the group of its last entry, for others with the same fields.
+    /// Levels of a stream whose groups are remembered; of more the last gives way.
+    private static let levelsMax = 16
+
+    /// Of a stream and level: the group of the last entry, for others with the same fields.
     private struct KnownGroup {
         var level: String?
-        var metadata = Labels.empty
-        var group = -1
+        var metadata: Labels
+        var group: Int
     }
 
     let run: PipelineRun
@@ -92,7 +95,8 @@ final class SampleReader {
     let countsBytes: Bool
     private let ignoresLines: Bool
     private var streams: [PipelineStream] = []
-    private var known: [KnownGroup] = []
+    /// By stream, one for each level.
+    private var known: [[KnownGroup]] = []
     private let value: SampleExtraction.Value
     private let label: LabelName
     private let conversion: Unwrap.Conversion?
@@ -116,16 +120,14 @@ final class SampleReader {
     /// Makes known the next stream.
     func add(stream: Labels) {
         streams.append(run.forStream(stream))
-        if ignoresLines { known.append(KnownGroup()) }
+        if ignoresLines { known.append([]) }
     }
 
     /// The value of an entry of stream `number`; nil where the pipeline drops it or it has no label to unwrap. `group` is
     /// its group. Throws where the entry has an error that nothing has dealt with.
     func sample(_ entry: LogEntry, of number: Int) throws(MetricError) -> Double? {
-        if ignoresLines, known[number].group >= 0, known[number].level == entry.level,
-            known[number].metadata == entry.metadata
-        {
-            group = known[number].group
+        if ignoresLines, let found = knownGroup(entry, number) {
+            group = found
             return countsBytes ? Double(entry.line.count) : 1
         }
         guard run.process(entry, of: streams[number]) else { return nil }
@@ -139,10 +141,26 @@ final class SampleReader {
         }
         if run.labels.hasError { try checkError() }
         group = run.group
-        if ignoresLines {
-            known[number] = KnownGroup(level: entry.level, metadata: entry.metadata, group: group)
-        }
+        if ignoresLines { remember(entry, number) }
         return result
+    }
+
+    private func knownGroup(_ entry: LogEntry, _ number: Int) -> Int? {
+        for place in known[number].indices where known[number][place].level == entry.level {
+            let isSame = known[number][place].metadata == entry.metadata
+            return isSame ? known[number][place].group : nil
+        }
+        return nil
+    }
+
+    private func remember(_ entry: LogEntry, _ number: Int) {
+        let found = KnownGroup(level: entry.level, metadata: entry.metadata, group: group)
+        if let place = known[number].firstIndex(where: { $0.level == entry.level }) {
+            known[number][place] = found
+        } else {
+            if known[number].count == Self.levelsMax { known[number].removeLast() }
+            known[number].append(found)
+        }
     }
 
     private func checkError() throws(MetricError) {

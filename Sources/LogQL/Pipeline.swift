@@ -99,7 +99,7 @@ package final class PipelineRun {
         line = entry.line
         labels.begin(stream.state)
         for label in entry.metadata { addMetadata(label) }
-        if let level = entry.level { addMetadata(Label("detected_level", level)) }
+        if let level = entry.level { addMetadata(Label(MetricCounting.levelLabel, level)) }
         return runStages(entry.timestamp)
     }
 

@@ -46,8 +46,8 @@ package struct PipelineHints: Sendable {
             guard !name.isEmpty else { return }
             if !names.contains(name) { names.append(name) }
             // A parser knows the name before it has `_extracted` at its end.
-            guard name.hasSuffix(EntryLabels.extractedSuffix) else { return }
-            let short = String(name.dropLast(EntryLabels.extractedSuffix.count))
+            guard name.hasSuffix(PipelineLabelNames.extractedSuffix) else { return }
+            let short = String(name.dropLast(PipelineLabelNames.extractedSuffix.count))
             if !short.isEmpty, !names.contains(short) { names.append(short) }
         }
         switch grouping {

@@ -78,8 +78,8 @@ package enum LogFieldName {
         return (48...57).contains(bytes[0]) ? "key_" + text : text
     }
 
-    /// Whether nothing has to be done, which is so for most.
-    private static func isPlain(_ name: String) -> Bool {
+    /// Whether `normalized` would give back the name as it is, which is so for most; false for some `__reserved__` ones too.
+    package static func isPlain(_ name: String) -> Bool {
         var isAfterUnderscore = false
         var hasWord = false
         for (index, byte) in name.utf8.enumerated() {

@@ -185,7 +185,9 @@ struct LogRequestReader {
         byteRoom -= fields.reduce(record.line.count) {
             $0 + $1.name.utf8.count + $1.value.utf8.count
         }
-        guard byteRoom >= 0 else { throw .tooLong(max: limits.bytesMax) }
+        guard byteRoom >= 0 else {
+            throw .tooMany("bytes of log records and their attributes", max: limits.bytesMax)
+        }
         let time = record.time == 0 ? record.observed : record.time
         if time == 0 { export.isTimedHere = true }
         let entry = LogEntry(
@@ -226,7 +228,8 @@ struct LogRequestReader {
     private func add(_ key: String, _ value: AttributeValue, to labels: inout [Label]) {
         // Names inside of names: none grows past its bound, however deep it is.
         let name = LogFieldName.normalized(
-            String(decoding: key.utf8.prefix(limits.nameBytesMax), as: UTF8.self))
+            key.utf8.count <= limits.nameBytesMax
+                ? key : String(decoding: key.utf8.prefix(limits.nameBytesMax), as: UTF8.self))
         if case .map(let members) = value {
             for member in members {
                 add((name ?? "") + "_" + (member.key ?? "\u{fffd}"), member.value, to: &labels)
@@ -255,14 +258,8 @@ struct LogRequestReader {
         String(decoding: cursor.slice(place), as: UTF8.self)
     }
 
-    /// An id in hexadecimal; empty where it is all zeros, which is none.
     private static func identifier(_ cursor: inout Cursor, _ place: Range<Int>) -> String {
-        let bytes = cursor.slice(place)
-        guard bytes.contains(where: { $0 != 0 }), bytes.count <= 16 else { return "" }
-        let digits = Array("0123456789abcdef".utf8)
-        return String(
-            decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] },
-            as: UTF8.self)
+        hexadecimal(cursor.slice(place))
     }
 }
 

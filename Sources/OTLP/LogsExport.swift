@@ -2,7 +2,7 @@ package import Model
 
 /// An export of logs, read: streams of lines as Loki makes them of it.
 package struct LogsExport: Sendable {
-    /// What one request may hold; more is `OTLPError.tooMany` or `tooLong`.
+    /// What one request may hold; more is `OTLPError.tooMany`.
     package struct Limits: Hashable, Sendable {
         package var recordsMax = 200_000
         /// Resources, and scopes too.
@@ -28,7 +28,7 @@ package struct LogsExport: Sendable {
     package internal(set) var isTimedHere = false
 
     /// Reads a decompressed body of at most `bytesMax` bytes, in JSON or not. Records without any time have `now`. Throws
-    /// `OTLPError` where it is no request or passes a limit.
+    /// `OTLPError` where it is no request or passes a limit, `tooLong` where the body does.
     package init(
         _ body: [UInt8], _ encoding: MetricsExport.Encoding, bytesMax: Int, now: TimestampNS,
         rules: LogAttributeRules = .standard, limits: Limits = Limits()

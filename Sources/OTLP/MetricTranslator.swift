@@ -323,11 +323,9 @@ private struct PointSeries {
     /// Trace and span always; the attributes that were filtered away where all of it is short enough.
     private mutating func add(_ exemplar: ExemplarPoint) throws(OTLPError) {
         var labels: [Label] = []
-        if exemplar.traceID.contains(where: { $0 != 0 }) {
-            labels.append(Label("trace_id", hexadecimal(exemplar.traceID)))
-        }
-        if exemplar.spanID.contains(where: { $0 != 0 }) {
-            labels.append(Label("span_id", hexadecimal(exemplar.spanID)))
+        for (name, bytes) in [("trace_id", exemplar.traceID), ("span_id", exemplar.spanID)] {
+            let id = hexadecimal(bytes)
+            if !id.isEmpty { labels.append(Label(name, id)) }
         }
         var others: [Label] = []
         for attribute in exemplar.attributes {
@@ -351,14 +349,5 @@ private struct PointSeries {
         do throws(RemoteWriteError) {
             try builder.addExemplar(labels, value, at: time)
         } catch { throw .columns(error) }
-    }
-
-    private func hexadecimal(_ bytes: [UInt8]) -> String {
-        var text = ""
-        for byte in bytes {
-            if byte < 16 { text += "0" }
-            text += String(byte, radix: 16)
-        }
-        return text
     }
 }

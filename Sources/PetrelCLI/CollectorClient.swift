@@ -40,40 +40,37 @@ struct CollectorClient {
         _ path: String, _ parameters: [(String, String)] = [],
         headers: [(String, String)] = []
     ) async throws -> [UInt8] {
-        let query = parameters.map { "\(Self.encoded($0.0))=\(Self.encoded($0.1))" }
-            .joined(separator: "&")
+        let query = Self.encoded(parameters)
         var request = HTTPClientRequest(url: base + path + (query.isEmpty ? "" : "?" + query))
         for (name, value) in headers { request.headers.add(name: name, value: value) }
         return try await execute(request)
     }
 
-    /// Hands over the body of a 200 answer piece by piece, until it ends or `body` returns false. Throws `CommandFailure`
-    /// for what another try does not mend, `ConnectionLost` for the rest, and what `body` throws.
+    /// Hands over the body of a 200 answer piece by piece, until it ends. Throws `CommandFailure` for what another try does
+    /// not mend, `ConnectionLost` for the rest, the end among it, and what `body` throws.
     func stream(
         _ path: String, _ parameters: [(String, String)],
-        _ body: (ByteBufferView) async throws -> Bool
-    ) async throws {
-        let query = parameters.map { "\(Self.encoded($0.0))=\(Self.encoded($0.1))" }
-            .joined(separator: "&")
+        _ body: (ByteBufferView) async throws -> Void
+    ) async throws -> Never {
+        let query = Self.encoded(parameters)
         var configuration = HTTPClient.Configuration()
         configuration.timeout.connect = .seconds(10)
         // The collector gives a sign of life every ten seconds, but not while it reads what was before.
         configuration.timeout.read = Self.timeout
         let client = HTTPClient(
             eventLoopGroupProvider: .singleton, configuration: configuration)
-        let outcome: Result<Void, any Error>
+        let end: any Error
         do {
             try await stream(client, HTTPClientRequest(url: base + path + "?" + query), body)
-            outcome = .success(())
-        } catch { outcome = .failure(error) }
+        } catch { end = error }
         try? await client.shutdown()
-        try outcome.get()
+        throw end
     }
 
     private func stream(
         _ client: HTTPClient, _ request: HTTPClientRequest,
-        _ body: (ByteBufferView) async throws -> Bool
-    ) async throws {
+        _ body: (ByteBufferView) async throws -> Void
+    ) async throws -> Never {
         let response: HTTPClientResponse
         do {
             response = try await client.execute(request, deadline: .distantFuture)
@@ -98,7 +95,7 @@ struct CollectorClient {
             guard let piece else {
                 throw ConnectionLost(text: "the collector at \(shownURL) ended the answer")
             }
-            guard try await body(piece.readableBytesView) else { return }
+            try await body(piece.readableBytesView)
         }
     }
 
@@ -108,8 +105,7 @@ struct CollectorClient {
         request.method = .POST
         request.headers.add(
             name: "content-type", value: "application/x-www-form-urlencoded")
-        let form = parameters.map { "\(Self.encoded($0.0))=\(Self.encoded($0.1))" }
-            .joined(separator: "&")
+        let form = Self.encoded(parameters)
         request.body = .bytes(Array(form.utf8))
         return try await execute(request)
     }
@@ -182,6 +178,11 @@ struct CollectorClient {
             String(decoding: body.prefix(2000), as: UTF8.self)
             .split(separator: "\n").first ?? ""
         return line.isEmpty ? "the collector refused without saying why" : String(line)
+    }
+
+    /// `a=b&c=d`, percent-encoded.
+    private static func encoded(_ parameters: [(String, String)]) -> String {
+        parameters.map { "\(encoded($0.0))=\(encoded($0.1))" }.joined(separator: "&")
     }
 
     /// Percent-encodes everything but unreserved characters. Source: RFC 3986, section 2.3.

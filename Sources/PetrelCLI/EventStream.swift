@@ -1,6 +1,3 @@
-import FoundationEssentials
-import NIOCore
-
 /// Server-sent events, taken from bytes as they come. Source: WHATWG HTML, "Interpreting an event stream".
 struct EventStream {
     /// Longest event, bytes; the collector's own are a few hundred KiB.
@@ -59,7 +56,8 @@ enum FollowEvent {
     case failed(String)
     case other
 
-    init(_ event: EventStream.Event) throws {
+    /// Throws `CommandFailure` for what no collector sends.
+    init(_ event: EventStream.Event, client: CollectorClient) throws {
         struct Entry: Decodable {
             var ts: String
             var labels: [String: String]
@@ -72,17 +70,15 @@ enum FollowEvent {
         struct Failed: Decodable {
             var error: String
         }
-        let decoder = JSONDecoder()
-        let data = Data(event.data)
         switch event.name {
         case "entry":
-            let entry = try decoder.decode(Entry.self, from: data)
+            let entry = try client.parse(Entry.self, event.data)
             self = .line(
                 LogLine(
-                    timestamp: Int64(entry.ts) ?? 0, labels: entry.labels,
+                    timestamp: try LogLine.time(entry.ts), labels: entry.labels,
                     metadata: entry.metadata, text: entry.line))
-        case "dropped": self = .dropped(count: try decoder.decode(Dropped.self, from: data).count)
-        case "failed": self = .failed(try decoder.decode(Failed.self, from: data).error)
+        case "dropped": self = .dropped(count: try client.parse(Dropped.self, event.data).count)
+        case "failed": self = .failed(try client.parse(Failed.self, event.data).error)
         default: self = .other
         }
     }

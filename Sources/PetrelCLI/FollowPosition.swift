@@ -31,7 +31,7 @@ struct FollowPosition {
 
     /// Whether the line is to be shown; it then counts as shown.
     mutating func take(_ line: LogLine) -> Bool {
-        let hash = line.plain.hashValue
+        let hash = line.hashValue
         if let count = expected[hash] {
             expected[hash] = count > 1 ? count - 1 : nil
             return false

@@ -80,7 +80,7 @@ struct LogFollower {
         try await query.client.stream("/api/v1/logs/follow", parameters) { bytes in
             isConnected = true
             for event in try events.feed(bytes) {
-                switch try FollowEvent(event) {
+                switch try FollowEvent(event, client: query.client) {
                 case .line(let line): if position.take(line) { try await show(line) }
                 case .dropped(let count):
                     Terminal.printError(
@@ -89,7 +89,6 @@ struct LogFollower {
                 case .other: break
                 }
             }
-            return true
         }
     }
 }

@@ -28,11 +28,12 @@ struct LogLine: Hashable {
         return "{" + matchers.joined(separator: ", ") + "}"
     }
 
-    /// Without being marked as context.
-    var plain: LogLine {
-        var line = self
-        line.isContext = false
-        return line
+    /// A time as the API writes it, nanoseconds since the epoch. Throws `CommandFailure` for what is none.
+    static func time(_ text: String) throws -> Int64 {
+        guard let time = Int64(text) else {
+            throw CommandFailure("the collector sent a line without a time: \(text.prefix(40))")
+        }
+        return time
     }
 
     private static func quoted(_ text: String) -> String {

@@ -78,7 +78,12 @@ struct LogsCommand: AsyncParsableCommand {
             // What follows the line has to arrive first.
             let age = clock.now.rawValue - line.timestamp
             try await clock.sleep(nanoseconds: max(0, ContextFinder.delayNanoseconds - age))
-            writer.writeBlock(try await finder.block(of: line))
+            let block: [LogLine]
+            do { block = try await finder.block(of: line) } catch is CommandFailure {
+                // Without the collector the line comes alone; the follower connects again.
+                block = finder.loneBlock(of: line)
+            }
+            writer.writeBlock(block)
         }
     }
 
@@ -157,15 +162,23 @@ struct ContextFinder {
             time, time + Self.rangeNanoseconds, limit: lineCount + Self.equalTimesMax,
             isBackward: false, selector: selector)
         // Stages may have rewritten the line that was found: then nothing of its own time is known to be before it.
-        let place = after.firstIndex { $0.plain == hit.plain } ?? -1
+        let place = after.firstIndex { $0 == hit } ?? -1
         let isSame = { (line: LogLine) in line.timestamp == time }
         let own = place < 0 ? after.prefix { isSame($0) }.count : place + 1
         var block = (before + after[..<max(place, 0)]).suffix(lineCount) + [hit]
         block += after[own...].prefix(lineCount)
+        return unshown(Array(block), hit)
+    }
+
+    /// The line without those about it; nothing where it was shown before.
+    mutating func loneBlock(of hit: LogLine) -> [LogLine] { unshown([hit], hit) }
+
+    /// Those lines of a block that were not shown before, which then count as shown.
+    private mutating func unshown(_ block: [LogLine], _ hit: LogLine) -> [LogLine] {
         if shown.count > Self.shownMax { shown = [] }
         hits.insert(hit)
         return block.compactMap { line in
-            guard shown.insert(line.plain).inserted else { return nil }
+            guard shown.insert(line).inserted else { return nil }
             var line = line
             line.isContext = !hits.contains(line)
             return line

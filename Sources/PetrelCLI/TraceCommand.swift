@@ -39,14 +39,14 @@ struct TraceCommand: AsyncParsableCommand {
         let body = try await client.get(
             "/api/v1/traces/" + CollectorClient.encoded(id), parameters)
         guard let trace = try client.decode(TraceAnswer.self, body) else { return }
-        Self.write(trace)
+        try Self.write(trace)
     }
 
-    private static func write(_ trace: TraceAnswer) {
+    private static func write(_ trace: TraceAnswer) throws {
         var table = TextTable("TIME", "AFTER", "HOST", "SERVICE", "LEVEL", "LINE")
-        let first = trace.lines.first.flatMap { Int64($0.ts) } ?? 0
-        for line in trace.lines {
-            let time = Int64(line.ts) ?? 0
+        let times = try trace.lines.map { try LogLine.time($0.ts) }
+        let first = times.first ?? 0
+        for (line, time) in zip(trace.lines, times) {
             table.append(styled: [
                 (RFC3339.text(TimestampNS(time).milliseconds), .dim),
                 (delta(time - first), .plain), (line.host, .cyan), (line.service, .dim),

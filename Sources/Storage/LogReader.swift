@@ -38,11 +38,6 @@ package struct LogPage: Sendable {
     package var streams: [Labels]
     package var streamIndexes: [Int]
     package var entries: [LogEntry]
-    /// Rows of the store that were opened since the page before, and the bytes of the lines in them.
-    package var openedBlockCount = 0
-    package var openedByteCount = 0
-    /// Rows that filters ruled out since then.
-    package var skippedBlockCount = 0
 
     package init(streams: [Labels] = [], streamIndexes: [Int] = [], entries: [LogEntry] = []) {
         precondition(streamIndexes.count == entries.count, "columns of different length")

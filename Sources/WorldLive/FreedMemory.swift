@@ -23,4 +23,8 @@ package enum FreedMemory {
 
     /// Gives whole pages that are free back to the system. Takes milliseconds in a program of some hundred megabytes.
     package static func giveBack() { malloc_trim(0) }
+
+    /// Unmaps the pages of program text; those that are needed come back from the page cache by themselves. Some 260 faults
+    /// after a round of the agent's readers: a third of a millisecond.
+    package static func giveTextBack() { petrel_give_text_back() }
 }

@@ -418,7 +418,7 @@ struct LogMetricsTests {
         let refinement = LogRefinement(metrics: rules)
         let source = RefinedLogSource(
             ListedSource([Self.item("password=hunter2 x"), Self.item("plain")]), refinement)
-        #expect(source.source == "list" && source.problems == ["one"])
+        #expect(source.source == "list" && source.problems == ["one"] && source.isEmpty)
         let chunk = try #require(try source.next(max: 10, waitMilliseconds: 0))
         #expect(
             chunk.items.map { String(decoding: $0.entry.line, as: UTF8.self) } == [
@@ -436,6 +436,7 @@ struct LogMetricsTests {
 private final class ListedSource: LogSource {
     let source = "list"
     let problems = ["one"]
+    let isEmpty = true
     private let items: Mutex<[LogReadChunk.Item]>
 
     init(_ items: [LogReadChunk.Item]) { self.items = Mutex(items) }

@@ -116,6 +116,6 @@ final class StoredLogReader: LogReader {
     /// The names of the fields beside lines.
     var fieldNames: LogQueryService.FieldNames {
         let names = Set(rows.flatMap { $0.entry.metadata.map(\.name) })
-        return { _, _, _ in names }
+        return { _ in names }
     }
 }

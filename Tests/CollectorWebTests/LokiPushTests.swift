@@ -9,6 +9,8 @@ import Testing
 /// What senders of Loki's push are told, and what reaches the storage.
 @Suite("Loki push")
 struct LokiPushTests {
+    /// Longer than an id may be.
+    private static let longID = String(repeating: "x", count: 257)
     private let app: Labels = ["app": "shop", "service_name": "shop"]
 
     private func json(_ streams: String...) -> [UInt8] {
@@ -262,6 +264,23 @@ struct LokiPushTests {
                 ]
             ),
             ("{}", #"{\"traceparent\": \"00-0-0-01\", \"trace_id\": \"\"}"#, [:]),
+            (
+                #"{"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}"#,
+                "trace_id=t",
+                [
+                    "span_id": "00f067aa0ba902b7",
+                    "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+                ]
+            ),
+            (
+                #"{"traceparent": "00-0-0-01"}"#, "trace_id=t",
+                ["trace_id": "t", "traceparent": "00-0-0-01"]
+            ),
+            (
+                #"{"traceId": "\#(Self.longID)"}"#, "trace_id=t",
+                ["traceId": Self.longID, "trace_id": "t"]
+            ),
             (#"{"trace_id": "mine"}"#, "trace_id=t", ["trace_id": "mine"]),
             (#"{"traceId": "mine"}"#, "trace_id=t", ["traceId": "mine", "trace_id": "mine"]),
         ] as [(String, String, Labels)])
@@ -374,6 +393,22 @@ struct LokiPushTests {
             (
                 #"{"streams": [{"stream": {}, "values": [["99999999999999999999", "x"]]}]}"#, 400,
                 "Value is number, but overflowed while parsing: streams[0].values[0][0]"
+            ),
+            (
+                #"{"streams": [{"stream": {}, "values": [["-99999999999999999999", "x"]]}]}"#, 400,
+                "Value is number, but overflowed while parsing: streams[0].values[0][0]"
+            ),
+            (
+                #"{"streams": [{"stream": {}, "values": [["abc", "x"]]}]}"#, 400,
+                "the time is no whole number of nanoseconds: streams[0].values[0][0]\n"
+            ),
+            (
+                #"{"streams": [{"stream": {}, "values": [["1.5", "x"]]}]}"#, 400,
+                "the time is no whole number of nanoseconds: streams[0].values[0][0]\n"
+            ),
+            (
+                #"{"streams": [{"stream": {}, "values": [["", "x"]]}]}"#, 400,
+                "the time is no whole number of nanoseconds: streams[0].values[0][0]\n"
             ),
             (#"{"streams": [{"stream": {}, "values": [["1"]]}]}"#, 400, "an entry is"),
             (#"{"streams": [{"stream": {}, "values": ["1"]}]}"#, 400, "an entry is"),

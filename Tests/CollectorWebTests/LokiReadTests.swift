@@ -104,6 +104,9 @@ struct LokiReadTests {
         #expect(answer.body.contains(#""max_entries_limit_per_query":5000,"max_query_series":500"#))
         #expect(answer.body.contains(#""retention_period":"30d","volume_enabled":true}"#))
         #expect(answer.body.hasSuffix(#""pattern_ingester_enabled":false,"version":"3.6.0"}"#))
+        // The lists by which pushed lines are labelled.
+        #expect(answer.body.contains(#""application","app_name","name""#))
+        #expect(answer.body.contains(#""log_level_fields":["level","LEVEL""#))
     }
 
     @Test(

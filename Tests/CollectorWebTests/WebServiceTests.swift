@@ -15,6 +15,7 @@ struct WebServiceTests {
     private static func serving(
         _ reader: any MetricReader, exemplars: any ExemplarReader = FakeExemplarReader(),
         metrics: MetricQueryService? = nil, stallMillisecondsMax: Int64 = 60_000,
+        change: (inout WebDependencies) -> Void = { _ in },
         _ body: @Sendable @escaping (Int) async throws -> Void
     ) async throws {
         let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -25,7 +26,7 @@ struct WebServiceTests {
             configuration: configuration,
             site: FakeCollector.site(
                 configuration: configuration, exemplars: exemplars, metricReader: reader,
-                metrics: metrics),
+                metrics: metrics, change: change),
             logger: quiet, onListening: { source.yield($0) })
         let services = ServiceGroup(
             configuration: .init(services: [.init(service: service)], logger: quiet))
@@ -217,6 +218,37 @@ struct WebServiceTests {
                     #expect(await events.next() == .began)
                 }
                 #expect(await events.next() == .cancelled)
+            }
+        }
+    }
+
+    @Test("what is written is done though its client hangs up")
+    func hangUpOfWriter() async throws {
+        let (began, beginning) = AsyncStream.makeStream(of: Void.self)
+        let (gate, opening) = AsyncStream.makeStream(of: Void.self)
+        let (ends, ending) = AsyncStream.makeStream(of: Bool.self)
+        let seal: @Sendable () async throws -> Int = {
+            beginning.yield()
+            // Ends at a cancellation too.
+            for await _ in gate {}
+            ending.yield(Task.isCancelled)
+            return 1
+        }
+        let change = { (dependencies: inout WebDependencies) in dependencies.sealLogs = seal }
+        try await Self.serving(FakeMetricReader(), change: change) { port in
+            try await Self.connect(port).executeThenClose { _, outbound in
+                try await outbound.write(
+                    ByteBuffer(
+                        string: "POST /api/v1/logs/seal HTTP/1.1\r\nHost: localhost\r\n"
+                            + "Content-Length: 0\r\n\r\n"))
+                for await _ in began { break }
+            }
+            // Time for a cancellation, were there one.
+            try await Task.sleep(for: .milliseconds(50))
+            opening.finish()
+            for await isCancelled in ends {
+                #expect(!isCancelled)
+                break
             }
         }
     }

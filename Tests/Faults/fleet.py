@@ -334,22 +334,6 @@ def log_tortures(options, count):
     log_torture.run(options, count)
 
 
-def log_kill(options, count):
-    log_kills.run(options, count)
-
-
-def log_tails(options, seconds):
-    log_tail.run(options, seconds)
-
-
-def log_hostiles(options, _):
-    log_hostile.run(options, 0)
-
-
-def log_full_disk(options, seconds):
-    log_disk_full.run(options, seconds)
-
-
 SCENARIOS = {
     "agent-kills": (agent_kills, 100, 6), "collector-kills": (collector_kills, 50, 4),
     "postgres-restarts": (postgres_restarts, 20, 2), "outage": (outage, 600, 15),
@@ -361,8 +345,8 @@ SCENARIOS = {
     "remote-write": (prometheus_sends, 60, 3), "backup": (backups, 0, None),
     "openmetrics": (scrapes, 12, 2), "configuration": (configurations, 0, 0),
     "flood": (floods, 60, 3), "hang": (hangs, 10, 1), "reload": (reloads, 40, 6),
-    "log-kills": (log_kill, 1_000_000, 40_000), "log-hostile": (log_hostiles, 0, 0), "log-tail": (log_tails, 600, 8),
-    "log-disk-full": (log_full_disk, 60, None),
+    "log-kills": (log_kills.run, 1_000_000, 40_000), "log-hostile": (log_hostile.run, 0, 0), "log-tail": (log_tail.run, 600, 8),
+    "log-disk-full": (log_disk_full.run, 60, None),
     # `make test` runs it beside the others, not after them.
     "log-torture": (log_tortures, 1_000_000, None),
 }

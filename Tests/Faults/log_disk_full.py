@@ -6,7 +6,6 @@ import base64
 import os
 import random
 import shutil
-import signal
 import subprocess
 import tempfile
 import threading
@@ -205,12 +204,13 @@ def run(options, seconds):
     folder = tempfile.mkdtemp(prefix="petrel-full-")
     place = mounted(folder)
     if not place:
+        shutil.rmtree(folder, ignore_errors=True)
         return
     try:
         scenario(options, seconds, folder, place)
     finally:
         subprocess.run(["umount", "-l", place], check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)  # after a failure it stays, as Fleet says
 
 
 def scenario(options, seconds, folder, place):
@@ -233,6 +233,7 @@ def scenario(options, seconds, folder, place):
             sent = writer.finish()
             pushes.ending.set()
             pushes.join(120)
+            assert not pushes.is_alive(), f"the last push is not taken: answers {pushes.push.statuses}"
             if pushes.failure:
                 raise pushes.failure
             result = account(fleet, sent, seconds=180)
@@ -246,5 +247,3 @@ def scenario(options, seconds, folder, place):
             assert not wrong, wrong
         finally:
             filler.ending.set()
-            if fleet.postgres_runs():
-                fleet.collector.kill(signal.SIGTERM)

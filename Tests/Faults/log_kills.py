@@ -89,8 +89,8 @@ def kill_backend(fleet):
                     mine.append(pid)
         except OSError:
             continue
-    if mine:
-        os.kill(random.choice(mine), signal.SIGKILL)
+    assert mine, "no connection of the collector's to kill"
+    os.kill(random.choice(mine), signal.SIGKILL)
 
 
 def recover(fleet):
@@ -134,9 +134,9 @@ def run(options, count):
             thread.start()
         wait_until("first lines stored", 60, lambda: stored(fleet, "agent") and stored(fleet, "push"))
         started = time.monotonic()
-        while any(thread.is_alive() for thread in (agent, *pushers)):
+        while any(thread.is_alive() for thread in (agent, *pushers)) or not all(kills.values()):
             pause(0.3, 2.5)
-            kill = random.choice(list(kills))
+            kill = min(kills, key=kills.get)  # each in turn
             kill(fleet)
             kills[kill] += 1
             recover(fleet)
@@ -146,6 +146,7 @@ def run(options, count):
         print(f"  {time.monotonic() - started:.0f} s, killed: "
               + ", ".join(f"{kill.__name__[5:]} {n}" for kill, n in kills.items())
               + f"; pushes sent again {sum(p.push.retries for p in pushers)}", flush=True)
+        assert any(p.push.retries for p in pushers), "no push was sent again: nothing was tested"
         seconds = SETTLE_SECONDS_MIN + count / 5000
         for via in ("agent", "push"):
             try:

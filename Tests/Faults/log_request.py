@@ -59,16 +59,14 @@ class Push:
     def send(self, streams):
         return self.post(snappy(message(streams)))
 
-    def insist(self, streams, give_up=lambda: False):
-        """Sends the same bytes until they are taken; False where `give_up` said so before."""
+    def insist(self, streams):
+        """Sends the same bytes until they are taken."""
         body = snappy(message(streams))
         while True:
             status, text = self.post(body)
             if status // 100 == 2:
-                return True
+                return
             assert status == 0 or status == 429 or status >= 500, f"the push is refused: {status} {text[:300]}"
-            if give_up():
-                return False
             self.retries += 1
             time.sleep(RETRY_SECONDS)
 

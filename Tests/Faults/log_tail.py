@@ -20,6 +20,8 @@ GROWTH_MAX_MIB = 128
 HISTORY = 100
 # Gap-free lines beyond the last one that was written: what is still on its way at the end.
 DRAIN_SECONDS = 20
+STOP_SECONDS_MAX = 10
+STUCK_SECONDS_MIN = 180  # buffers fill first, then a minute of standing still is allowed
 
 
 class WebSocket:
@@ -88,6 +90,20 @@ class WebSocket:
                 if is_last:
                     text, self.text = self.text, b""
                     return text
+
+    def is_cut(self, seconds=10):
+        """Reads what is left: whether the other side has ended the connection."""
+        end = time.monotonic() + seconds
+        self.socket.settimeout(1)
+        while time.monotonic() < end:
+            try:
+                if not self.socket.recv(1 << 20):
+                    return True
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                return True
+        return False
 
     def close(self):
         """Says so, and waits for the answer."""
@@ -171,8 +187,10 @@ def run(options, seconds):
               f" wrong {len(tail.wrong)}, dropped {tail.dropped}; late p50 {late[len(late) // 2]:.2f} s, p99 {p99:.2f} s,"
               f" most {late[-1]:.2f} s; collector {before:.0f} MiB, most {meter.peak['collector']:.0f}", flush=True)
         client.close()
+        cut = [one.is_cut() for one in stuck] if seconds >= STUCK_SECONDS_MIN else []
         for one in stuck:
             one.socket.close()
+        assert all(cut), f"tails that do not read were not cut: {cut}"
         assert not tail.wrong and not tail.dropped, tail.wrong
         assert tail.last == sent - 1, f"the tail ends at {tail.last} of {sent}"
         assert p99 <= LATENCY_P99_SECONDS_MAX, "the tail is late"
@@ -183,5 +201,7 @@ def run(options, seconds):
         fleet.agent.stop()
         started = time.monotonic()
         fleet.collector.stop()
-        print(f"  stopped in {time.monotonic() - started:.1f} s with a tail open", flush=True)
+        took = time.monotonic() - started
+        print(f"  stopped in {took:.1f} s with a tail open; tails cut {sum(cut)} of {len(cut)}", flush=True)
         held.socket.close()
+        assert took <= STOP_SECONDS_MAX, "the stop waited for a tail"

@@ -208,7 +208,9 @@ struct LogsTests {
         #expect(
             error { $0.fieldsMax = 21 } == .tooMany("attributes of all log records", max: 21))
         #expect(error { $0.bytesMax = 80 } == nil)
-        #expect(error { $0.bytesMax = 79 } == .tooLong(max: 79))
+        #expect(
+            error { $0.bytesMax = 79 }
+                == .tooMany("bytes of log records and their attributes", max: 79))
         #expect(error { $0.attributesMax = 3 } == .tooMany("attributes", max: 3))
         let problem = #"{"timeUnixNano": "x"}"#
         #expect(throws: OTLPError.self) { try export(json(problem)) }

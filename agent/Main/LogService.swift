@@ -209,7 +209,9 @@ final class LogService: Service {
                     continue
                 }
                 let chunk = try await source.next(
-                    max: Self.entriesPerRead, waitMilliseconds: Self.waitMilliseconds)
+                    max: Self.entriesPerRead,
+                    // What is empty is slept over below.
+                    waitMilliseconds: source.isEmpty ? 0 : Self.waitMilliseconds)
                 noteSuccess(reading)
                 noteProblems(reading)
                 isFarBehind = chunk.map(Self.isLong) ?? false

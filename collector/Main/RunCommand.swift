@@ -198,7 +198,7 @@ struct CollectorWiring {
         }
         dependencies.logWriter = store
         dependencies.logFeed = store.logFeed
-        dependencies.logs.fieldNames = { matchers, _, _ in try store.logFieldNames(matchers) }
+        dependencies.logs.fieldNames = { try store.logFieldNames($0) }
         dependencies.sealLogs = { try await store.sealAllLogs() }
         dependencies.seriesLimits = { store.seriesLimitStatus() }
         dependencies.server = ServerFacts(

@@ -100,9 +100,7 @@ extension LogQueryService {
     private func newestLines(
         _ request: DetectedFieldsRequest
     ) async throws(QueryFailure) -> [LogResultStream] {
-        guard case .log = try Self.prepare(request.text) else {
-            throw QueryFailure(.badData, LogQLSyntaxError.onlySelector.description)
-        }
+        _ = try Self.prepareLog(request.text)
         var range = LogRangeRequest(
             text: request.text, from: request.from, to: request.to,
             entriesMax: request.lineCountMax)
@@ -215,7 +213,7 @@ private struct DetectedFieldCollection {
     /// A field that gave way to a label of the stream has `_extracted` behind its name.
     private static func path(_ name: String, _ paths: [String: [String]]) -> [String] {
         if let path = paths[name] { return path }
-        let suffix = "_extracted"
+        let suffix = PipelineLabelNames.extractedSuffix
         guard name.hasSuffix(suffix) else { return [] }
         return paths[String(name.dropLast(suffix.count))] ?? []
     }
@@ -223,10 +221,6 @@ private struct DetectedFieldCollection {
 
 /// Finds the fields of lines: as JSON, and where a line is none as logfmt.
 private struct EntryFieldReader {
-    private static let errorNames: Set<String> = [
-        "__error__", "__error_details__", "__preserve_error__",
-    ]
-
     private let json = Self.run(.json([]))
     private let logfmt = Self.run(.logfmt([], []))
     private var streams: (json: PipelineStream, logfmt: PipelineStream)
@@ -246,14 +240,14 @@ private struct EntryFieldReader {
 
     /// What the query's own parsers found, and the line's fields; and what found the latter.
     func fields(of entry: LogResultEntry) -> (found: [Label], parser: String) {
-        var found = entry.parsed.filter { !Self.errorNames.contains($0.name) }
+        var found = entry.parsed.filter { !PipelineLabelNames.own.contains($0.name) }
         func read(_ run: PipelineRun, _ stream: PipelineStream) -> Bool {
             _ = run.process(
                 timestamp: entry.timestamp, line: entry.line, metadata: entry.structuredMetadata,
                 of: stream)
             guard !run.labels.hasError else { return false }
             run.labels.visit { name, value, category in
-                guard category == .parsed, !Self.errorNames.contains(name) else { return }
+                guard category == .parsed, !PipelineLabelNames.own.contains(name) else { return }
                 let label = Label(name, value)
                 if !found.contains(label) { found.append(label) }
             }

@@ -63,8 +63,8 @@ package struct LogFollowPart: Sendable {
 /// commits and whatever its time is.
 ///
 /// There is no gap between the two: following begins first, then what was before is read. What lies in both is given
-/// once: an entry that comes live and equals one that was read is left out. (Of
-/// repeats with the same nanosecond, one too many may be left out at that place.)
+/// once: each entry that was read stands for one equal entry that comes live, however late, which is left out. A repeat
+/// with the same nanosecond that is stored later is taken for it as well.
 ///
 /// For one caller at a time.
 package actor LogFollow {
@@ -98,6 +98,7 @@ package actor LogFollow {
     /// Processed and not given yet, from `given` on.
     private var ready: [LogFollowEntry] = []
     private var given = 0
+    /// How many entries that were read have not come live yet, for the life of the follower.
     private var seam: [SeamKey: Int] = [:]
 
     /// Begins to follow. Throws `QueryFailure`: a text that is no log query, or too many that follow.
@@ -106,7 +107,7 @@ package actor LogFollow {
         clock: any WorldClock
     ) throws(QueryFailure) {
         self.request = request
-        query = try Self.query(request.text)
+        query = try LogQueryService.prepareLog(request.text)
         self.logs = logs
         self.clock = clock
         do { following = try feed.follow(query.matchers) } catch {
@@ -121,21 +122,12 @@ package actor LogFollow {
     }
 
     /// Throws `QueryFailure` where `text` is no log query.
-    package static func check(_ text: String) throws(QueryFailure) { _ = try query(text) }
-
-    private static func query(_ text: String) throws(QueryFailure) -> LogQuery {
-        let prepared: PreparedLogQL
-        do { prepared = try PreparedLogQL.prepare(text) } catch { throw QueryFailure(error) }
-        guard case .log(let query) = prepared else {
-            // Source: Loki 3.6 `ParseLogSelector`.
-            throw QueryFailure(.badData, "only log selector is supported")
-        }
-        return query
+    package static func check(_ text: String) throws(QueryFailure) {
+        _ = try LogQueryService.prepareLog(text)
     }
 
     /// The next entries, as soon as there are some; an empty part after `patienceNanoseconds` without any; nil at the end.
-    /// Throws `QueryFailure`
-    /// and `CancellationError`.
+    /// Throws `QueryFailure` and `CancellationError`.
     package func next(patienceNanoseconds: Int64) async throws -> LogFollowPart? {
         if !isStarted {
             try await readHistory()
@@ -237,8 +229,13 @@ extension LogFollow {
         case end
     }
 
-    private static func byteCount(_ stream: LogStream) -> Int {
-        stream.entries.reduce(0) { $0 + $1.line.count }
+    private static func size(of streams: [LogStream]) -> (entryCount: Int, byteCount: Int) {
+        var size = (entryCount: 0, byteCount: 0)
+        for stream in streams {
+            size.entryCount += stream.entries.count
+            for entry in stream.entries { size.byteCount += entry.line.count }
+        }
+        return size
     }
 
     /// The next batch, and with a delay everything that comes within it.
@@ -246,11 +243,13 @@ extension LogFollow {
         let first = try await live(within: patienceNanoseconds)
         guard request.delayNanoseconds > 0, case .batch(var batch) = first else { return first }
         let deadline = clock.monotonicNanoseconds + request.delayNanoseconds
-        while batch.streams.reduce(0, { $0 + $1.entries.count }) < Self.heldEntriesMax,
-            batch.streams.reduce(0, { $0 + Self.byteCount($1) }) < Self.heldBytesMax
-        {
+        var (entryCount, byteCount) = Self.size(of: batch.streams)
+        while entryCount < Self.heldEntriesMax, byteCount < Self.heldBytesMax {
             let rest = deadline - clock.monotonicNanoseconds
             guard rest > 0, case .batch(let more) = try await live(within: rest) else { break }
+            let size = Self.size(of: more.streams)
+            entryCount += size.entryCount
+            byteCount += size.byteCount
             batch.streams += more.streams
             batch.dropped += more.dropped
             batch.droppedCount += more.droppedCount

@@ -43,7 +43,7 @@ extension LogQueryService {
                 var statistics = LogStatistics()
                 statistics.scannedLineCount = $0.scannedLineCount
                 statistics.scannedByteCount = $0.scannedByteCount
-                statistics.countedLineCount = evaluation.countedLineCount.withLock { $0 }
+                statistics.countedLineCount = $0.countedLineCount
                 return LogAnswer(.metric(try $0.result()), statistics)
             }
         }
@@ -56,7 +56,7 @@ extension LogQueryService {
     ) async throws {
         let fields = try await fieldsWanted(selection.metadata, selection.matchers)
         var exactness = CountExactness(service: self, selection: selection)
-        let counts = RateSlices(service: self, matchers: selection.matchers, grid: grid)
+        var counts = RateSlices(service: self, matchers: selection.matchers, grid: grid)
         let bytesMax = limits.scannedBytesMax
         let horizon = spans.last(where: \.isCounted)?.through ?? selection.to
         for span in spans {
@@ -94,7 +94,6 @@ private final class MetricEvaluation: Sendable {
     private static let countsPerRun = 4_096
 
     let run: Mutex<MetricRun>
-    let countedLineCount = Mutex(0)
 
     init(run: sending MetricRun) { self.run = Mutex(run) }
 
@@ -120,16 +119,12 @@ private final class MetricEvaluation: Sendable {
             try run.withLock {
                 try $0.accept(counts, part.map(\.streamIndex), page.streams, selection: selection)
             }
-            countedLineCount.withLock { $0 += counts.reduce(0) { $0 + $1.lineCount } }
         }
     }
 }
 
 /// Whether counts by stream and level say by which labels lines are grouped.
 private struct CountExactness {
-    /// Fields that make an entry an error for whoever counts it.
-    private static let errorNames = ["__error__", "__error_details__"]
-
     let service: LogQueryService
     let selection: MetricSelection
     /// Nil before somebody asked.
@@ -143,19 +138,22 @@ private struct CountExactness {
     /// Of these streams' counts. A label that a stream has is the label of all its lines; one that it lacks may be a
     /// field beside a line.
     mutating func holds(_ streams: [Labels]) async throws -> Bool {
-        let open = selection.groupingLabels.filter { name in
-            streams.contains { $0[name].isEmpty }
-        }
-        if names == nil {
-            names = .some(
-                try await service.fieldNames?(
-                    selection.matchers, selection.from, selection.to))
-        }
-        guard let known = names ?? nil else {
+        if names == nil { names = .some(try await service.fieldNames?(selection.matchers)) }
+        let doubtful: Set<String>
+        if let known = names ?? nil {
+            guard known.isDisjoint(with: PipelineLabelNames.errors) else { return false }
+            doubtful = selection.groupingLabels.filter { Self.canBeField($0, known) }
+        } else {
             // The level is an entry's own, not a field.
-            return open.allSatisfy { $0 == MetricCounting.levelLabelDefault }
+            doubtful = selection.groupingLabels.subtracting([MetricCounting.levelLabel])
         }
-        return open.isDisjoint(with: known)
-            && !Self.errorNames.contains { known.contains($0) }
+        return doubtful.allSatisfy { name in streams.allSatisfy { !$0[name].isEmpty } }
+    }
+
+    /// Also by way of the name that a field has beside a stream's label.
+    private static func canBeField(_ name: String, _ known: Set<String>) -> Bool {
+        let suffix = PipelineLabelNames.extractedSuffix
+        return known.contains(name)
+            || name.hasSuffix(suffix) && known.contains(String(name.dropLast(suffix.count)))
     }
 }

@@ -19,15 +19,11 @@ package struct LogQueryService: Sendable {
     package static let contextEntriesMax = 500
 
     package let limits: LogQueryLimits
-    /// Names of the fields beside the lines of the streams that satisfy all matchers, in a range of time, or more names;
+    /// Names of the fields beside the lines of the streams that satisfy all matchers, or more names;
     /// nil where that is not known: then counts are only grouped by labels that all streams have.
     package var fieldNames: FieldNames?
 
-    /// The last two are the range's start, inclusive, and its end, exclusive.
-    package typealias FieldNames =
-        @Sendable (
-            [LabelMatcher], TimestampNS, TimestampNS
-        ) async throws -> Set<String>?
+    package typealias FieldNames = @Sendable ([LabelMatcher]) async throws -> Set<String>?
 
     let reader: any LogReader
     let clock: any WorldClock
@@ -116,6 +112,14 @@ package struct LogQueryService: Sendable {
 
     static func prepare(_ text: String) throws(QueryFailure) -> PreparedLogQL {
         do { return try PreparedLogQL.prepare(text) } catch { throw QueryFailure(error) }
+    }
+
+    /// Throws `badData` for a metric query, too. Source: Loki 3.6 `ParseLogSelector`.
+    static func prepareLog(_ text: String) throws(QueryFailure) -> LogQuery {
+        guard case .log(let query) = try prepare(text) else {
+            throw QueryFailure(.badData, LogQLSyntaxError.onlySelector.description)
+        }
+        return query
     }
 
     /// Also of log queries, which have no steps. Source: Loki 3.6 `ParseRangeQuery`.

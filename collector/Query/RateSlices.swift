@@ -2,7 +2,7 @@ import Model
 import Storage
 
 /// The store's counts, slice by slice, so that those of a long time are never in memory at once.
-final class RateSlices {
+struct RateSlices {
     /// Nanoseconds of a slice: the first, and the bounds. Slices become shorter where there is much in them.
     private static let widthFirst: Int64 = 6 * 3_600_000_000_000
     private static let widthMin: Int64 = 60_000_000_000
@@ -14,7 +14,7 @@ final class RateSlices {
     let service: LogQueryService
     let matchers: [LabelMatcher]
     let grid: LogRateGrid
-    private var width = RateSlices.widthFirst
+    private var width: Int64
     /// The slice that was asked for last, and the first of its counts that was not given yet.
     private var fetched: (page: LogRatePage, after: TimestampNS, through: TimestampNS)?
     private var place = 0
@@ -28,14 +28,16 @@ final class RateSlices {
 
     /// The counts of times that end in `(after, slice.through]`; the slice ends at `through` or before.
     /// In ascending order of times; `horizon` is the end of all that will be asked for. All are ends of the grid.
-    func slice(
+    mutating func slice(
         after: TimestampNS, through: TimestampNS, horizon: TimestampNS
     ) async throws -> (page: LogRatePage, through: TimestampNS) {
-        var found = fetched
-        if let known = found, known.after > after || after >= known.through { found = nil }
-        if found == nil { found = try await fetch(after: after, horizon: horizon) }
-        guard let (page, _, last) = found else { return (LogRatePage(), through) }
-        fetched = found
+        let page: LogRatePage
+        let last: TimestampNS
+        if let fetched, fetched.after <= after, after < fetched.through {
+            (page, last) = (fetched.page, fetched.through)
+        } else {
+            (page, last) = try await fetch(after: after, horizon: horizon)
+        }
         let end = min(through, last)
         while place < page.rates.count, page.rates[place].through <= after { place += 1 }
         let first = place
@@ -47,9 +49,9 @@ final class RateSlices {
         )
     }
 
-    private func fetch(
+    private mutating func fetch(
         after: TimestampNS, horizon: TimestampNS
-    ) async throws -> (page: LogRatePage, after: TimestampNS, through: TimestampNS) {
+    ) async throws -> (page: LogRatePage, through: TimestampNS) {
         try Task.checkCancellation()
         fetched = nil
         place = 0
@@ -61,7 +63,8 @@ final class RateSlices {
         } else if page.rates.count < Self.countsFew {
             width = min(2 * width, Self.widthMax)
         }
-        return (page, after, end)
+        fetched = (page, after, end)
+        return (page, end)
     }
 
     /// Calls `body` with all counts of the minutes that `[from, to)` touches, oldest first; a minute of which only the
@@ -72,7 +75,7 @@ final class RateSlices {
     ) async throws {
         let (first, through) = minutes(from, to)
         var after = first
-        let slices = RateSlices(service: service, matchers: matchers)
+        var slices = RateSlices(service: service, matchers: matchers)
         while after < through {
             let slice = try await slices.slice(
                 after: after, through: through, horizon: through)

@@ -25,7 +25,6 @@ struct LogMerge {
     private var openBytes = 0
 
     private(set) var openedCount = 0
-    private(set) var openedByteCount = 0
     private(set) var skippedCount = 0
 
     init(
@@ -73,7 +72,6 @@ struct LogMerge {
         if ruledOut.remove(source.id) != nil { return }
         let lines = try read(source)
         openedCount += 1
-        openedByteCount += source.byteCount
         guard
             let cursor = try LogCursor(
                 lines, source, from: demand.from, to: demand.to, needles, isForward: isForward)

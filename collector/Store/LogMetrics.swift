@@ -8,54 +8,49 @@ extension CollectorStore {
         let counts = logs.counts.withLock { $0 }
         let waiting = logs.waiting.values
         let oldest = waiting.map(\.oldest).min()
-        func family(
-            _ name: String, _ type: MetricType, _ value: Double, _ help: String
-        ) -> MetricFamily {
-            MetricFamily(name, type, help: help, points: [MetricFamily.Point([:], value)])
-        }
         return [
-            family(
+            .single(
                 "petrel_log_unsealed_lines", .gauge,
-                Double(waiting.reduce(0) { $0 + $1.lineCount }),
+                waiting.reduce(0) { $0 + $1.lineCount },
                 "Log lines that wait to be sealed."),
-            family(
+            .single(
                 "petrel_log_unsealed_bytes", .gauge,
-                Double(waiting.reduce(0) { $0 + $1.byteCount }),
+                waiting.reduce(0) { $0 + $1.byteCount },
                 "Bytes of log lines that wait to be sealed."),
-            family(
+            .single(
                 "petrel_log_unsealed_age_seconds", .gauge,
                 oldest.map { Double(max(0, clock.now.rawValue - $0)) / 1e9 } ?? 0,
                 "How long the oldest of them has waited."),
-            family(
+            .single(
                 "petrel_log_seal_lag_seconds", .gauge, Double(counts.lagNanoseconds) / 1e9,
                 "How long the oldest line of the last seal had waited."),
-            family("petrel_log_seals_total", .counter, Double(counts.seals), "Seals committed."),
-            family(
-                "petrel_log_seals_failed_total", .counter, Double(counts.failures),
+            .single("petrel_log_seals_total", .counter, counts.seals, "Seals committed."),
+            .single(
+                "petrel_log_seals_failed_total", .counter, counts.failures,
                 "Seals that failed and are tried again."),
-            family(
-                "petrel_log_sealed_blocks_total", .counter, Double(counts.blocks),
+            .single(
+                "petrel_log_sealed_blocks_total", .counter, counts.blocks,
                 "Blocks that seals wrote."),
-            family(
-                "petrel_log_sealed_lines_total", .counter, Double(counts.lines),
+            .single(
+                "petrel_log_sealed_lines_total", .counter, counts.lines,
                 "Lines in blocks that seals wrote."),
-            family(
-                "petrel_log_sealed_bytes_total", .counter, Double(counts.bytes),
+            .single(
+                "petrel_log_sealed_bytes_total", .counter, counts.bytes,
                 "Bytes of lines in blocks that seals wrote."),
-            family(
-                "petrel_log_merged_blocks_total", .counter, Double(counts.mergedBlocks),
+            .single(
+                "petrel_log_merged_blocks_total", .counter, counts.mergedBlocks,
                 "Short blocks that were merged into long ones."),
-            family(
-                "petrel_log_opened_blocks_total", .counter, Double(counts.openedBlocks),
+            .single(
+                "petrel_log_opened_blocks_total", .counter, counts.openedBlocks,
                 "Blocks and batches that queries opened."),
-            family(
-                "petrel_log_skipped_blocks_total", .counter, Double(counts.skippedBlocks),
+            .single(
+                "petrel_log_skipped_blocks_total", .counter, counts.skippedBlocks,
                 "Blocks that filters ruled out for queries, one by one."),
-            family(
-                "petrel_log_followers", .gauge, Double(logFeed.followerCount),
+            .single(
+                "petrel_log_followers", .gauge, logFeed.followerCount,
                 "Who follows log lines live."),
-            family(
-                "petrel_log_follow_dropped_total", .counter, Double(logFeed.droppedCount),
+            .single(
+                "petrel_log_follow_dropped_total", .counter, logFeed.droppedCount,
                 "Lines that followers were too slow for."),
         ]
     }

@@ -11,6 +11,8 @@ import Synchronization
 extension CollectorStore: LogReader {
     /// Entries of one page.
     static let pageEntriesMax = 2_000
+    /// Bytes of lines after which a page is full.
+    static let pageBytesMax = 4 << 20
     /// Entries of the first page: a query that wants ten lines should not wait for two thousand.
     static let firstPageEntriesMax = 200
     /// Bytes of the lines of a trace; further lines are cut.
@@ -167,7 +169,6 @@ extension CollectorStore: LogReader {
 /// What a read opened, and what it did not have to.
 struct LogReadCost: Sendable {
     var openedCount = 0
-    var openedByteCount = 0
     var skippedCount = 0
 }
 
@@ -195,7 +196,7 @@ private struct LogPageReader {
 
     var cost: LogReadCost {
         LogReadCost(
-            openedCount: merge.openedCount, openedByteCount: merge.openedByteCount,
+            openedCount: merge.openedCount,
             skippedCount: ruledOutCount + merge.skippedCount)
     }
 }
@@ -238,24 +239,18 @@ private func readPages(
             session)
         var builder = LogPageBuilder(streams)
         var room = CollectorStore.firstPageEntriesMax
-        var told = LogReadCost()
-        func hand(_ builder: inout LogPageBuilder) throws -> Bool {
-            var page = builder.take()
-            let cost = reader.cost
-            page.openedBlockCount = cost.openedCount - told.openedCount
-            page.openedByteCount = cost.openedByteCount - told.openedByteCount
-            page.skippedBlockCount = cost.skippedCount - told.skippedCount
-            told = cost
-            return try body(page)
-        }
+        var byteCount = 0
         while let (entry, stream) = try reader.merge.nextLine() {
             builder.append(entry, of: stream)
-            guard builder.page.entries.count == room else { continue }
+            byteCount += entry.line.count
+            guard
+                builder.page.entries.count == room || byteCount >= CollectorStore.pageBytesMax
+            else { continue }
             room = CollectorStore.pageEntriesMax
-            guard try hand(&builder) else { return reader.cost }
+            byteCount = 0
+            guard try body(builder.take()) else { return reader.cost }
         }
-        // Also without entries: it tells what was opened in vain.
-        _ = try hand(&builder)
+        if !builder.page.entries.isEmpty { _ = try body(builder.take()) }
         return reader.cost
     }
 }

@@ -370,22 +370,24 @@ package struct LogSealService: Service {
     }
 
     private func seal() async {
-        var round = 0
+        var roundsToReading = 0
         // Blocks without a filter when it was last looked.
         var unfiltered = 0
         while !Task.isCancelled {
             do throws(StorageError) {
-                if round % Self.roundsPerReading == 0 { try await store.loadWaiting() }
+                var isReading = roundsToReading == 0
+                if isReading { try await store.loadWaiting() }
                 // There may be more at once than a round's worth.
                 repeat {
-                    let now = store.logs.traces.withLock { $0.count }
-                    let isDue = now >= unfiltered + CollectorStore.traceFilterBlocks
-                    if isDue || round % Self.roundsPerReading == 0 {
-                        try await store.makeTraceFilters()
-                        unfiltered = store.logs.traces.withLock { $0.count }
-                        round += 1
-                    }
+                    let count = store.logs.traces.withLock { $0.count }
+                    guard isReading || count >= unfiltered + CollectorStore.traceFilterBlocks
+                    else { continue }
+                    try await store.makeTraceFilters()
+                    unfiltered = store.logs.traces.withLock { $0.count }
+                    isReading = false
                 } while try await store.sealLogsWhereDue() > 0 && !Task.isCancelled
+                roundsToReading =
+                    (roundsToReading == 0 ? Self.roundsPerReading : roundsToReading) - 1
             } catch {
                 if Task.isCancelled { return }
                 if !store.isReplaced {
@@ -394,7 +396,6 @@ package struct LogSealService: Service {
                         metadata: ["error": "\(error)"])
                 }
             }
-            round += 1
             do { try await store.clock.sleep(nanoseconds: Self.pauseNanoseconds) } catch { return }
         }
     }

@@ -15,7 +15,6 @@ struct LogSource: Sendable {
     /// Times of its first and its last line.
     var first: Int64
     var last: Int64
-    var byteCount: Int
 
     var name: String { table == .batch ? "log batch \(id)" : "log block \(id)" }
 }
@@ -71,7 +70,7 @@ struct LogSourceFinder {
     private func batches(_ session: PostgresSession) throws -> [LogSource] {
         let rows = try session.query(
             """
-            SELECT recv_hour, id, stream_id, first_ns, last_ns, byte_count FROM petrel.log_batch
+            SELECT recv_hour, id, stream_id, first_ns, last_ns FROM petrel.log_batch
             WHERE stream_id = ANY ($1) AND last_ns >= $2 AND first_ns < $3
             """, [.int4Array(demand.streams), .int8(demand.from), .int8(demand.to)])
         return try (0..<rows.count).map { try Self.source(rows, $0, .batch) }
@@ -83,21 +82,20 @@ struct LogSourceFinder {
         LogSource(
             table: table, part: try rows.int4(row, 0), id: try rows.integer(row, 1),
             stream: try rows.int4(row, 2), first: try rows.integer(row, 3),
-            last: try rows.integer(row, 4), byteCount: Int(try rows.integer(row, 5)))
+            last: try rows.integer(row, 4))
     }
 
     private mutating func blocks(_ session: PostgresSession) throws -> [LogSource] {
-        let hashes = demand.probe.words + demand.probe.traces
-        let traceCount = demand.probe.traces.count
+        let ids = demand.probe.blockIds
         let columns =
-            "b.day, b.id, b.stream_id, b.first_ns, b.last_ns, b.byte_count, b.has_long_run"
+            "b.day, b.id, b.stream_id, b.first_ns, b.last_ns, b.has_long_run"
         let conditions = "b.stream_id = ANY ($1) AND b.last_ns >= $2 AND b.first_ns < $3"
         var values: [PostgresValue] = [
             .int4Array(demand.streams), .int8(demand.from), .int8(demand.to),
         ]
-        let slices = Self.slices(of: "b.id_filter", hashes, &values)
+        let slices = Self.slices(of: "b.id_filter", ids.hashes, &values)
         let from: String
-        if demand.probe.hasTraces {
+        if !demand.probe.groupIds.hashes.isEmpty {
             let ranges = try ranges(session)
             values += [
                 .int4Array(ranges.map(\.day)), .int8Array(ranges.map(\.first)),
@@ -120,12 +118,8 @@ struct LogSourceFinder {
         let rows = try session.query("SELECT \(columns)\(slices) FROM \(from)", values)
         var found: [LogSource] = []
         for row in 0..<rows.count {
-            let hasLongRun = rows.bool(row, 6)
-            let mayHave = hashes.indices.allSatisfy { index in
-                index >= hashes.count - traceCount && hasLongRun
-                    || rows.withBytes(row, 7 + index) {
-                        BlockFilter.mayContain(hashes[index], inBlock: $0)
-                    }
+            let mayHave = ids.mayPass(hasLongRun: rows.bool(row, 5)) { index, hash in
+                rows.withBytes(row, 6 + index) { BlockFilter.mayContain(hash, inBlock: $0) }
             }
             guard mayHave else {
                 skippedCount += 1
@@ -156,12 +150,11 @@ struct LogSourceFinder {
     private func ranges(
         _ session: PostgresSession
     ) throws -> [(day: Int32, first: Int64, last: Int64)] {
-        let hashes = demand.probe.wholeTraces + demand.probe.traces
-        let traceCount = demand.probe.traces.count
+        let ids = demand.probe.groupIds
         var values: [PostgresValue] = [
             .int4(demand.days.lowerBound), .int4(demand.days.upperBound),
         ]
-        let slices = Self.slices(of: "f.filter", hashes, &values)
+        let slices = Self.slices(of: "f.filter", ids.hashes, &values)
         let rows = try session.query(
             """
             SELECT f.day, f.first_id, f.last_id, f.has_long_run\(slices)
@@ -173,12 +166,8 @@ struct LogSourceFinder {
             let day = try rows.int4(row, 0)
             let (first, last) = (try rows.integer(row, 1), try rows.integer(row, 2))
             lastOf[day] = max(lastOf[day] ?? 0, last)
-            let hasLongRun = rows.bool(row, 3)
-            let mayHave = hashes.indices.allSatisfy { index in
-                index >= hashes.count - traceCount && hasLongRun
-                    || rows.withBytes(row, 4 + index) {
-                        BlockFilter.mayContain(hashes[index], inBlock: $0)
-                    }
+            let mayHave = ids.mayPass(hasLongRun: rows.bool(row, 3)) { index, hash in
+                rows.withBytes(row, 4 + index) { BlockFilter.mayContain(hash, inBlock: $0) }
             }
             if mayHave { ranges.append((day, first, last)) }
         }

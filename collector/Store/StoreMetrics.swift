@@ -15,43 +15,51 @@ extension CollectorStore {
     package func metricFamilies() -> [MetricFamily] {
         let counts = metrics.progress.withLock { $0.counts }
         let cache = metrics.cache.counts
-        func family(
-            _ name: String, _ type: MetricType, _ value: Int, _ help: String
-        ) -> MetricFamily {
-            MetricFamily(name, type, help: help, points: [MetricFamily.Point([:], Double(value))])
-        }
         return [
-            family(
+            .single(
                 "petrel_store_series", .gauge, catalogue.series.withLock { $0.index.count },
                 "Series that the store knows."),
-            family(
+            .single(
                 "petrel_store_head_samples", .gauge, metrics.head.sampleCount,
                 "Samples in memory that are not sealed yet."),
-            family(
+            .single(
                 "petrel_store_doubtful_calls", .gauge, metrics.numbers.doubtful.count,
                 "Store calls whose commit was not answered and is not looked up yet."),
-            family("petrel_store_seals_total", .counter, counts.seals, "Seals committed."),
-            family(
+            .single("petrel_store_seals_total", .counter, counts.seals, "Seals committed."),
+            .single(
                 "petrel_store_seals_failed_total", .counter, counts.failures,
                 "Seals that failed and are tried again."),
-            family(
+            .single(
                 "petrel_store_sealed_chunks_total", .counter, counts.chunks,
                 "Chunks that seals wrote."),
-            family(
+            .single(
                 "petrel_store_sealed_samples_total", .counter, counts.samples,
                 "Samples in chunks that seals wrote."),
-            family(
+            .single(
                 "petrel_store_sealed_bytes_total", .counter, counts.bytes,
                 "Bytes of chunks that seals wrote."),
-            family(
+            .single(
                 "petrel_store_chunk_cache_hits_total", .counter, cache.hits,
                 "Windows of sealed samples that queries found in memory."),
-            family(
+            .single(
                 "petrel_store_chunk_cache_misses_total", .counter, cache.misses,
                 "Windows of sealed samples that were read from the database."),
-            family(
+            .single(
                 "petrel_store_chunk_cache_bytes", .gauge, cache.byteCount,
                 "Bytes of sealed samples in memory."),
         ] + seriesFamilies() + exemplarFamilies() + retentionFamilies() + logFamilies()
+    }
+}
+
+extension MetricFamily {
+    /// A family of one sample without labels.
+    static func single(
+        _ name: String, _ type: MetricType, _ value: some BinaryInteger, _ help: String
+    ) -> MetricFamily { single(name, type, Double(value), help) }
+
+    static func single(
+        _ name: String, _ type: MetricType, _ value: Double, _ help: String
+    ) -> MetricFamily {
+        MetricFamily(name, type, help: help, points: [MetricFamily.Point([:], value)])
     }
 }

@@ -120,3 +120,14 @@ struct IngestRefusal: Error {
         }
     }
 }
+
+extension WebResponse {
+    /// The refusal as plain text, with the time after which to try again.
+    static func text(_ refusal: IngestRefusal) -> WebResponse {
+        var response = text(refusal.message + "\n", status: refusal.status)
+        if let seconds = refusal.retryAfter {
+            response.headers.append((name: "retry-after", value: "\(seconds)"))
+        }
+        return response
+    }
+}

@@ -3,14 +3,13 @@ import Model
 
 /// What a pushed line says of its level and of the request and the trace that it belongs to.
 ///
-/// A JSON object's members and logfmt's pairs are read under the names that loggers write; a level that is not said so is
-/// looked for among the words of the line. Source: Loki 3.6 `FieldDetector`; for ids OpenTelemetry "Trace Context in non-OTLP
-/// Log Formats", Datadog, Caddy 2, pino.
+/// A JSON object's members and logfmt's pairs are read under the names that loggers write. Source: Loki 3.6
+/// `FieldDetector`; for ids OpenTelemetry "Trace Context in non-OTLP Log Formats", Datadog, Caddy 2, pino.
 struct LineFields {
     /// Objects inside each other in which a level is looked for. Source: Loki 3.6 `log_level_from_json_max_depth`.
     private static let levelDepthMax = 2
     /// Longer values are no ids. Bytes.
-    static let idBytesMax = 256
+    private static let idBytesMax = 256
 
     private(set) var level: String?
     /// `trace_id`, `span_id` and `request_id`, each at most once.
@@ -29,21 +28,23 @@ struct LineFields {
         } else if line.contains(UInt8(ascii: "=")) {
             readPairs(line)
         }
-        if level == nil { level = LogLevels.level(inWordsOf: line) }
     }
 
     /// Sets an id unless it is there.
     mutating func set(_ id: String, _ value: String) {
-        guard !value.isEmpty, value.utf8.count <= Self.idBytesMax,
-            !ids.contains(where: { $0.name == id })
-        else { return }
+        guard Self.isID(value), !ids.contains(where: { $0.name == id }) else { return }
         ids.append(Label(id, value))
     }
 
-    /// Sets an id, over what the line says.
+    /// Sets an id, over what the line says; a value that is no id changes nothing.
     mutating func prefer(_ id: String, _ value: String) {
+        guard Self.isID(value) else { return }
         ids.removeAll { $0.name == id }
         set(id, value)
+    }
+
+    private static func isID(_ value: String) -> Bool {
+        !value.isEmpty && value.utf8.count <= idBytesMax
     }
 
     private static func isObject(_ line: [UInt8]) -> Bool {

@@ -9,7 +9,7 @@ import World
 /// Source: Loki 3.6 `distributor`, with its default limits.
 struct LogIntake: Sendable {
     /// Decompressed bytes of all requests under way, with what is made of them.
-    static let requestsBytesMax = 96 << 20
+    private static let requestsBytesMax = 96 << 20
     /// Longest body as it is sent.
     static let bodyBytesMax = 16 << 20
     /// Longest body, decompressed.
@@ -236,7 +236,10 @@ struct LogIntake: Sendable {
 
     /// Fields under names that LogQL can say, and without NULs, which PostgreSQL's texts can't have.
     private static func fields(_ metadata: Labels) throws(FieldNameDefect) -> Labels {
-        var isChanged = false
+        func isKept(_ field: Label) -> Bool {
+            LogFieldName.isPlain(field.name) && !field.value.utf8.contains(0)
+        }
+        guard !metadata.allSatisfy(isKept) else { return metadata }
         var fields: [Label] = []
         fields.reserveCapacity(metadata.count)
         for field in metadata {
@@ -248,12 +251,10 @@ struct LogIntake: Sendable {
                 value = String(
                     String.UnicodeScalarView(
                         value.unicodeScalars.map { $0 == "\0" ? "\u{fffd}" : $0 }))
-                isChanged = true
             }
-            isChanged = isChanged || !bytesEqual(name, field.name)
             fields.append(Label(name, value))
         }
-        return isChanged ? Labels(fields) : metadata
+        return Labels(fields)
     }
 
     /// Sets the level, and ids that are known under other names or by the line alone.
@@ -268,12 +269,17 @@ struct LogIntake: Sendable {
         } else {
             entry.level =
                 streamLevel ?? level(entry.metadata) ?? severity(entry.metadata) ?? read.level
+                ?? LogLevels.level(inWordsOf: entry.line)
         }
         for field in entry.metadata {
-            guard case .field(let id) = LogIDNames.id(field.name), id != field.name else {
-                continue
+            switch LogIDNames.id(field.name) {
+            case .field(let id) where id != field.name: read.prefer(id, field.value)
+            case .traceParent:
+                guard let (trace, span) = LogIDNames.traceParent(field.value) else { continue }
+                read.prefer("trace_id", trace)
+                read.prefer("span_id", span)
+            case .field, nil: break
             }
-            read.prefer(id, field.value)
         }
         for id in read.ids where entry.metadata[id.name].isEmpty {
             entry.metadata = entry.metadata.setting(id.name, id.value)

@@ -44,7 +44,9 @@ final class LogIntakeMetrics: Sendable {
                 points: [MetricFamily.Point([:], Double(state.lines))]),
             MetricFamily(
                 "petrel_log_push_bytes_total", .counter,
-                help: "Bytes of requests' log lines and their fields that were stored.",
+                help:
+                    "Bytes of pushed log lines and their fields that passed the checks, also of "
+                    + "lines that were too old to be stored.",
                 points: [MetricFamily.Point([:], Double(state.bytes))]),
             MetricFamily(
                 "petrel_log_push_repeats_total", .counter,

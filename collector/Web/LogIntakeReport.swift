@@ -20,10 +20,11 @@ struct LogIntakeReport {
     /// Different sentences that an answer has.
     private static let sentencesMax = 10
 
-    /// Lines that were committed, by this request or, where `isRepeat`, by the same one before.
+    /// Lines that this request committed: 0 where `isRepeat`.
     var storedCount = 0
-    /// Of them and of their fields.
+    /// Of the lines that passed the checks here, and of their fields; lines that the storage finds too old count too.
     var byteCount = 0
+    /// Whether the same request was committed before.
     var isRepeat = false
     private(set) var refused: [Reason: Int] = [:]
     private var sentences: [(text: String, count: Int, lines: Int)] = []

@@ -7,7 +7,7 @@ import Model
 enum LokiBackfill {
     /// In lower case, as `WebRequest` has its headers.
     static let header = "x-loki-backfill-shard"
-    static let shardBytesMax = 128
+    private static let shardBytesMax = 128
     private static let mark = "__backfill__"
     private static let shardLabel = "__backfill_shard__"
 

@@ -96,9 +96,9 @@ extension LokiAPI {
                 json.key("discover_log_levels")
                 json.boolean(true)
                 json.key("discover_service_name")
-                PrometheusEnvelope.strings(Self.serviceNameLabels, to: &json)
+                PrometheusEnvelope.strings(dependencies.logPush.serviceNameLabels, to: &json)
                 json.key("log_level_fields")
-                PrometheusEnvelope.strings(Self.levelFields, to: &json)
+                PrometheusEnvelope.strings(LogLevels.orderedNames, to: &json)
                 json.key("max_entries_limit_per_query")
                 json.number(Int64(dependencies.logs.limits.entriesMax))
                 json.key("max_query_series")
@@ -115,16 +115,4 @@ extension LokiAPI {
         }
         return .json(json)
     }
-
-    /// What a service's name is looked for in where a sender gives none. Source: Loki 3.6 `discover_service_name`.
-    private static let serviceNameLabels = [
-        "service", "app", "application", "name", "app_kubernetes_io_name", "container",
-        "container_name", "k8s_container_name", "component", "workload", "job", "k8s_job_name",
-    ]
-
-    /// Source: Loki 3.6 `log_level_fields`.
-    private static let levelFields = [
-        "level", "LEVEL", "Level", "log.level", "severity", "SEVERITY", "Severity", "SeverityText",
-        "lvl", "LVL", "Lvl", "severity_text", "Severity_Text", "SEVERITY_TEXT",
-    ]
 }

@@ -1,3 +1,4 @@
+import Exposition
 import LogQLSyntax
 import Model
 import PromQLSyntax
@@ -42,14 +43,6 @@ enum LokiLabels {
     }
 
     private static func isIdentifier(_ name: String) -> Bool {
-        guard let first = name.utf8.first, !(48...57).contains(first) else { return false }
-        return name.utf8.allSatisfy { byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-                48...57, UInt8(ascii: "_"):
-                true
-            default: false
-            }
-        }
+        ExpositionWriter.isLegacyName(name, colonAllowed: false)
     }
 }

@@ -26,16 +26,8 @@ struct LokiPushAPI: Sendable {
             let found = try Self.format(request)
             format = found
             response = try await write(request, found)
-        } catch { response = Self.response(error) }
+        } catch { response = .text(error) }
         intake.metrics.request(format.map { "loki_\($0.rawValue)" } ?? "", status: response.status)
-        return response
-    }
-
-    private static func response(_ refusal: IngestRefusal) -> WebResponse {
-        var response = WebResponse.text(refusal.message + "\n", status: refusal.status)
-        if let seconds = refusal.retryAfter {
-            response.headers.append((name: "retry-after", value: "\(seconds)"))
-        }
         return response
     }
 

@@ -123,8 +123,7 @@ struct LokiPushJSON {
             case 0:
                 let text = try reader.text { place() + "[0], which is nanoseconds in a text" }
                 guard let time = Int64(text) else {
-                    throw Self.bad(
-                        "Value is number, but overflowed while parsing", place() + "[0]")
+                    throw Self.bad(Self.timeProblem(text), place() + "[0]")
                 }
                 entry.timestamp = TimestampNS(time)
             case 1: entry.line = try reader.line { place() + "[1], which is the line" }
@@ -140,6 +139,17 @@ struct LokiPushJSON {
             throw Self.bad("an entry is [\"<nanoseconds>\", \"<line>\"]", place())
         }
         return entry
+    }
+
+    /// What is wrong with a time that is no `Int64`.
+    private static func timeProblem(_ text: String) -> String {
+        let digits = text.utf8.drop { $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "+") }
+        let isNumber =
+            !digits.isEmpty && text.utf8.count - digits.count <= 1
+            && digits.allSatisfy { (48...57).contains($0) }
+        return isNumber
+            ? "Value is number, but overflowed while parsing"
+            : "the time is no whole number of nanoseconds"
     }
 
     private mutating func readFields(_ place: () -> String) throws(IngestRefusal) -> Labels {

@@ -124,7 +124,7 @@ package enum TailFrame {
     ) {
         json.object { json in
             json.key("stream")
-            PrometheusEnvelope.labels(stream.labels, to: &json)
+            LokiEnvelope.streamLabels(stream.labels, to: &json)
             json.key("values")
             json.array { json in
                 for entry in stream.entries {

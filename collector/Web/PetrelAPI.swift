@@ -7,6 +7,7 @@ import World
 struct PetrelAPI: Sendable {
     /// Deliveries in an answer.
     static let deliveriesMax = 1000
+    static let sealPath = ["api", "v1", "logs", "seal"]
 
     let dependencies: WebDependencies
     let follows = FollowPlaces(countMax: followsMax)

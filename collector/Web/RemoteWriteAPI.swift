@@ -51,10 +51,7 @@ struct RemoteWriteAPI: Sendable {
     private static func response(
         _ refusal: IngestRefusal, _ version: WriteRequest.Version?
     ) -> WebResponse {
-        var response = WebResponse.text(refusal.message + "\n", status: refusal.status)
-        if let seconds = refusal.retryAfter {
-            response.headers.append((name: "retry-after", value: "\(seconds)"))
-        }
+        var response = WebResponse.text(refusal)
         if version == .v2 { response.headers += writtenHeaders(SampleOutcome()) }
         return response
     }

@@ -132,12 +132,15 @@ struct WebResponder: HTTPResponder {
         return try await hangUps.cancelling(channel) { try await answer(request, channel) }
     }
 
-    /// Whether nobody needs the answer once its client is gone. What was pushed or is to be deleted is done all the same.
+    /// Whether nobody needs the answer once its client is gone. What was pushed, or is to be deleted or
+    /// sealed, is done all the same.
     private static func onlyReads(_ target: String) -> Bool {
         let path = (try? Self.path(target)) ?? []
         switch path.first {
         case "loki": return path != LokiPushAPI.path
-        case "api": return path.count > 2 && ["logs", "traces"].contains(path[2])
+        case "api":
+            return path.count > 2 && ["logs", "traces"].contains(path[2])
+                && path != PetrelAPI.sealPath
         case "prometheus":
             return path.count < 4 || !["admin", "otlp", "write"].contains(path[3])
         default: return false

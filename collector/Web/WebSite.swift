@@ -172,6 +172,8 @@ package struct WebSite: Sendable {
             if path == OTLPLogsAPI.path {
                 return await OTLPLogsAPI(intake: logIntake).respond(request)
             }
+        } else if path == OTLPLogsAPI.path {
+            return Self.refusal(WebRefusal(404, "no logs are taken here"), request)
         }
         switch path.prefix(3) {
         case ["prometheus", "api", "v1"] where path == RemoteWriteAPI.path:

@@ -37,7 +37,7 @@ package final class FileTailReader: LogSource {
         return try files.withLock { (files) throws(ReadError) in
             defer {
                 faults.withLock { $0 = files.problems }
-                hasNone.withLock { $0 = files.paths.isEmpty }
+                hasNone.withLock { $0 = files.files.isEmpty }
             }
             var waited = 0
             while true {
