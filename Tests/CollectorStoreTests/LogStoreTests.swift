@@ -152,22 +152,49 @@ extension StoreTests {
         #expect(
             rates.rates.filter { $0.level == "error" }.reduce(0) { $0 + $1.lineCount }
                 == wanted.count { $0.entry.level == "error" })
-        // Any other grid counts times, without bytes.
-        let grid = LogRateGrid(widthNanoseconds: 7_000_000_000, phaseNanoseconds: 1_234_567)
-        let end = grid.end(of: TestCluster.start)
-        let counted = try await store.logRates(
-            [LabelMatcher("unit", .equal, "a")], from: TimestampNS(grid.end(of: from)),
-            to: TimestampNS(end), grid: grid)
-        var byEnd: [Int64: Int] = [:]
-        for item in expected.all where item.labels["unit"] == "a" {
-            byEnd[grid.end(of: item.entry.timestamp.rawValue), default: 0] += 1
+        try await expectCounts(of: store, expected, random, from: from)
+    }
+
+    /// Any other grid than that of minutes counts times, without bytes: grids of fewer and of more times than rows have
+    /// lines, from ends of the grid and from between.
+    private func expectCounts(
+        of store: CollectorStore, _ expected: Expected, _ random: SeededRandom, from first: Int64
+    ) async throws {
+        struct Count: Hashable {
+            let end: Int64
+            let labels: Labels
+            let level: String?
         }
-        byEnd = byEnd.filter { $0.key > grid.end(of: from) && $0.key <= end }
-        var found: [Int64: Int] = [:]
-        for rate in counted.rates { found[rate.through.rawValue, default: 0] += rate.lineCount }
-        #expect(found == byEnd)
-        #expect(
-            zip(counted.rates, counted.rates.dropFirst()).allSatisfy { $0.through <= $1.through })
+        let widths: [Int64] = [1_000_000, 7_000_000_000, 900_000_000_000, 3 * Self.day]
+        for round in 0..<24 {
+            let width = widths[round % widths.count] + Int64(random.next() % 1_000_000)
+            let grid = LogRateGrid(
+                widthNanoseconds: width, phaseNanoseconds: Int64(random.next() % UInt64(width)))
+            var from = round % 5 == 0 ? Int64(0) : first + Int64(random.next() % UInt64(Self.day))
+            var to = TestCluster.start + Int64(random.next() % UInt64(Self.day)) - Self.day / 2
+            if round % 3 > 0 { (from, to) = (grid.end(of: from), grid.end(of: to)) }
+            let counted = try await store.logRates(
+                [LabelMatcher("unit", .equal, "a")], from: TimestampNS(from), to: TimestampNS(to),
+                grid: grid)
+            var wanted: [Count: Int] = [:]
+            for item in expected.all where item.labels["unit"] == "a" {
+                let end = grid.end(of: item.entry.timestamp.rawValue)
+                guard end > from, end <= to else { continue }
+                wanted[
+                    Count(end: end, labels: item.labels, level: item.entry.level), default: 0] += 1
+            }
+            var found: [Count: Int] = [:]
+            for rate in counted.rates {
+                let labels = counted.streams[rate.streamIndex]
+                found[
+                    Count(end: rate.through.rawValue, labels: labels, level: rate.level),
+                    default: 0] += rate.lineCount
+            }
+            #expect(found == wanted, "round \(round)")
+            #expect(
+                zip(counted.rates, counted.rates.dropFirst())
+                    .allSatisfy { $0.through <= $1.through })
+        }
     }
 
     @Test("SQL shows the same lines, fields and traces")

@@ -25,6 +25,8 @@ struct LogDemand: Sendable {
     /// Nanoseconds, `[from, to)`.
     var from: Int64
     var to: Int64
+    /// Nanoseconds of the first and the last line that can be there.
+    var bounds: ClosedRange<Int64>
     /// Days that may have blocks of them.
     var days: ClosedRange<Int32>
     var probe: LogProbe
@@ -47,6 +49,7 @@ struct LogDemand: Sendable {
         self.streams = streams
         self.from = from
         self.to = to
+        bounds = first...last
         days = LogBlockColumns.day(of: first)...LogBlockColumns.day(of: last)
         self.probe = probe
     }
