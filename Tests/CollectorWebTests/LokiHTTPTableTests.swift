@@ -10,8 +10,8 @@ import World
 
 /// The cases of `logql-tables/http.json` about reading: what parameters mean and how answers are written.
 ///
-/// Left to other tests: what is pushed (`push`, `otlp_push`, `push_decode`, `entry_json`, `backfill_header`,
-/// `otlp_error`) and the tail's. Out of scope: `marshal_labels_legacy`, whose endpoints are not there.
+/// Left to other tests: what is pushed (`LokiPushTableTests`), the tail's (`LokiTailTableTests`) and `label_set`
+/// (`FieldTests`). Cases that are not run, or not whole, are named in `exceptions`.
 @Suite("Loki HTTP table")
 struct LokiHTTPTableTests {
     struct Table: Decodable {
@@ -40,7 +40,61 @@ struct LokiHTTPTableTests {
             try? JSONDecoder().decode(Table.self, from: $0)
         }?.cases ?? []
 
-    static func cases(_ kinds: String...) -> [Case] { cases.filter { kinds.contains($0.kind) } }
+    /// Those that are run.
+    static func cases(_ kinds: String...) -> [Case] {
+        cases.filter { kinds.contains($0.kind) && Exception(of: $0)?.isRun != false }
+    }
+
+    /// Why a case is not run, or why not all that it expects.
+    enum Exception: CaseIterable {
+        /// Loki's router takes these paths as little as ours: only a function of its own ignores case.
+        case upperCasePath
+        /// The API before `/loki/api/v1` (`/api/prom`), out of scope.
+        case legacy
+        /// There are no patterns to write yet: the list is empty.
+        case patterns
+        /// Read, as expected, and then refused: more lines than an answer may have.
+        case tooLarge
+        /// Statistics are of what this store has (`summary`), not of Loki's parts; no warnings are ever given.
+        case statistics
+        /// Decoded as expected; the form itself is what a client of Loki writes, answers have another.
+        case entryOfClients
+        /// Status and message as expected, in the encoding of the request as OTLP's specification has it.
+        case encodingOfErrors
+
+        init?(of value: Case) {
+            let url = value.input["url"]?.string ?? ""
+            switch value.kind {
+            case "api_version" where value.input["path"]?.string?.contains("LOKI") == true:
+                self = .upperCasePath
+            case _ where value.kind.hasSuffix("_legacy"): self = .legacy
+            case "marshal_patterns" where value.input["series"]?.array?.isEmpty == false:
+                self = .patterns
+            case "param_uint32" where url.contains("query_range") && !value.isRefused:
+                self = .tooLarge
+            case "marshal_query": self = .statistics
+            case "entry_json": self = .entryOfClients
+            case "otlp_error": self = .encodingOfErrors
+            default: return nil
+            }
+        }
+
+        var isRun: Bool {
+            switch self {
+            case .upperCasePath, .legacy, .patterns: false
+            case .tooLarge, .statistics, .entryOfClients, .encodingOfErrors: true
+            }
+        }
+    }
+
+    /// Kinds that a test of this target, or of LogQL's, runs.
+    private static let kindsRun: Set<String> = [
+        "api_version", "backfill_header", "bounds", "default_step", "entry_json",
+        "instant_params", "interval", "label_set", "labels_params", "marshal_patterns",
+        "marshal_query", "marshal_tail", "otlp_error", "otlp_push", "param_uint32",
+        "patterns_params", "push", "push_decode", "query_range_params", "series_params",
+        "tail_params", "timestamp", "volume_params", "volume_range_params",
+    ]
 
     /// A clock that stands where it is told to.
     struct Clock: WorldClock {
@@ -110,7 +164,15 @@ struct LokiHTTPTableTests {
         .enabled(
             if: FileManager.default.contents(atPath: path) != nil,
             "NOT RUN: no logql-tables/http.json in $PETREL_CONFORMANCE (or ../shared/conformance)"))
-    func isRead() { #expect(Self.cases.count == 96) }
+    func isRead() {
+        #expect(Self.cases.count == 96)
+        let exceptions = Self.cases.compactMap { Exception(of: $0) }
+        #expect(Set(exceptions) == Set(Exception.allCases))
+        #expect(exceptions.count { !$0.isRun } == 4)
+        for value in Self.cases where Exception(of: value) != .legacy {
+            #expect(Self.kindsRun.contains(value.kind), "\(value)")
+        }
+    }
 
     @Test(arguments: cases("query_range_params", "interval"))
     func queryRange(_ value: Case) async throws {
@@ -261,8 +323,6 @@ struct LokiHTTPTableTests {
 
     @Test(arguments: cases("patterns_params", "marshal_patterns"))
     func patterns(_ value: Case) async throws {
-        // There are none to be written.
-        if value.input["series"]?.array?.isEmpty == false { return }
         let parameters = value.kind == "marshal_patterns" ? "query=%7B%7D" : Self.parameters(value)
         let outcome = try await Self.ask("patterns", parameters)
         #expect(outcome.status == (value.isRefused ? 400 : 200), "\(outcome.body)")
@@ -273,10 +333,8 @@ struct LokiHTTPTableTests {
     func versions(_ value: Case) async throws {
         let path = try #require(value.input["path"]?.string)
         let isServed = value.expect["version"] == .string("v1")
-        // Paths are told apart by case here, as in Loki's own router; the tail has its tests.
-        guard path.contains("/api/"), !path.contains("LOKI"), !path.hasSuffix("tail") else {
-            return
-        }
+        // The tail has its own tests.
+        guard !(isServed && path.hasSuffix("tail")) else { return }
         let answer = try await FakeCollector.ask("GET \(path)")
         #expect((answer.status != 404) == isServed, "\(answer.body)")
     }
@@ -314,7 +372,6 @@ struct LokiHTTPTableTests {
         return LogAnswer(.streams(streams))
     }
 
-    /// But for statistics, of which there are fewer, and warnings, of which there are none.
     @Test(arguments: cases("marshal_query"))
     func answers(_ value: Case) throws {
         let response = LokiEnvelope.answer(

@@ -10,7 +10,7 @@ import Testing
 @Suite("Loki's tables: push")
 struct LokiPushTableTests {
     private static let kinds = [
-        "push", "push_decode", "otlp_push", "otlp_error", "backfill_header",
+        "push", "push_decode", "entry_json", "otlp_push", "otlp_error", "backfill_header",
     ]
 
     @Test(
@@ -27,6 +27,7 @@ struct LokiPushTableTests {
             switch kind {
             case "push": try await push(one, ["loki", "api", "v1", "push"])
             case "push_decode": try await push(one, ["loki", "api", "v1", "push"])
+            case "entry_json": try await entry(one)
             case "otlp_push": try await push(one, ["otlp", "v1", "logs"])
             case "otlp_error": try await otlpError(one)
             default: try await backfill(one)
@@ -74,6 +75,17 @@ struct LokiPushTableTests {
             #expect(found.entries.map(PushTable.value) == entries, source)
         }
         sizes(streams, expected, source)
+    }
+
+    /// What clients write is read unchanged.
+    private func entry(_ one: TableValue) async throws {
+        let writer = FakeLogWriter()
+        let body =
+            #"{"streams": [{"stream": {"a": "b"}, "values": [\#(one["expect"]["json"].json)]}]}"#
+        let answer = await FakeCollector.post(
+            Array(body.utf8), to: FakeCollector.site(taking: writer))
+        #expect(answer.status == 204)
+        #expect(writer.streams.first?.entries.map(PushTable.value) == [one["input"]])
     }
 
     /// Bytes and lines by the value of `environment`, as the tables count them.
