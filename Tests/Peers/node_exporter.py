@@ -180,8 +180,9 @@ def live(options):
     for name in sorted(names):
         theirs = {key for key in before if key[0] == name}
         mine = {key for key in ours if key[0] == name}
-        # What came or went meanwhile may be on one side alone.
+        # What came or went meanwhile may be on one side alone, and so may a state that a process is in while it looks.
         moved = {key for key in before.keys() ^ after.keys() if key[0] == name}
+        moved |= {key for key in theirs ^ mine if name == "node_processes_state" and "R" in dict(key[1]).values()}
         if name.startswith(("node_scrape_collector_", "node_exporter_build_info")):
             continue
         for key in sorted((theirs ^ mine) - moved, key=text_of):
