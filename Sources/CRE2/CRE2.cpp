@@ -21,11 +21,11 @@ void copyMessage(const std::string &text, char *message, size_t size) {
 
 }  // namespace
 
-extern "C" cre2_regex *cre2_new(const uint8_t *pattern, size_t length, int64_t memory_max,
-                                char *message, size_t message_size) noexcept {
+extern "C" cre2_regex *cre2_new(const uint8_t *pattern, size_t length, int dot_matches_line_end,
+                                int64_t memory_max, char *message, size_t message_size) noexcept {
     try {
         RE2::Options options;
-        options.set_dot_nl(true);
+        options.set_dot_nl(dot_matches_line_end != 0);
         options.set_log_errors(false);
         options.set_longest_match(false);
         options.set_max_mem(memory_max);

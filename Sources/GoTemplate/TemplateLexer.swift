@@ -192,11 +192,11 @@ struct TemplateLexer {
         case UInt8(ascii: "'"): return .int(try character())
         case UInt8(ascii: "$"):
             at += 1
-            return .variable("$" + word())
+            return .variable("$" + (try endedWord()))
         case UInt8(ascii: "."):
             if at + 1 < bytes.count, (48...57).contains(bytes[at + 1]) { return try number() }
             at += 1
-            let name = word()
+            let name = try endedWord()
             return name.isEmpty ? .dot : .field(name)
         case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "+"), UInt8(ascii: "-"):
             return try number()
@@ -210,8 +210,29 @@ struct TemplateLexer {
                     message: "unexpected `\(Character(scalar))` in an action",
                     go: "unrecognized character in action: U+00" + (byte < 16 ? "0" : "") + code)
             }
+            try checkEnd()
             return .word(name)
         }
+    }
+
+    /// A name behind a dot or a dollar, which nothing but what ends a name may follow; `.` and `$` alone may be followed by
+    /// anything.
+    private mutating func endedWord() throws(Unreadable) -> String {
+        let name = word()
+        if !name.isEmpty { try checkEnd() }
+        return name
+    }
+
+    /// Throws where something sticks to the name that was just read, as in `.request-id`. Source: Go's `text/template`.
+    private func checkEnd() throws(Unreadable) {
+        guard at < bytes.count, !" \t\r\n.,|:()}".utf8.contains(bytes[at]) else { return }
+        let rest = String(decoding: bytes[at...].prefix(4), as: UTF8.self)
+        guard let scalar = rest.unicodeScalars.first else { return }
+        let digits = String(scalar.value, radix: 16, uppercase: true)
+        let code = String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+        throw Unreadable(
+            message: "unexpected `\(scalar)` right after a name",
+            go: "bad character U+\(code) '\(scalar)'")
     }
 
     private mutating func single(_ kind: TemplateToken.Kind) -> TemplateToken.Kind {

@@ -19,7 +19,7 @@ package enum LinearRegexError: Error, Hashable, Sendable, CustomStringConvertibl
 
 /// A regular expression in RE2 syntax that matches in time linear in its input.
 ///
-/// `.` matches line ends, as in PromQL and LogQL. Text is UTF-8; bytes that are not are matched as if each were U+FFFD,
+/// `.` matches line ends, as in PromQL's and LogQL's matchers, unless told otherwise. Text is UTF-8; bytes that are not are matched as if each were U+FFFD,
 /// as Go does. `(?<name>…)` is accepted beside `(?P<name>…)`.
 package final class LinearRegex: Sendable {
     /// The longest pattern, 16 KiB.
@@ -41,8 +41,11 @@ package final class LinearRegex: Sendable {
     // Never changed after init, and RE2 documents matching on a const RE2 as safe from any number of threads.
     private nonisolated(unsafe) let handle: OpaquePointer
 
-    /// Compiles `pattern`. With `anchored` a match must span the whole text, else it may be anywhere in it.
-    package init(_ pattern: String, anchored: Bool) throws(LinearRegexError) {
+    /// Compiles `pattern`. With `anchored` a match must span the whole text, else it may be anywhere in it. Without
+    /// `dotMatchesLineEnd` `.` matches any character but a line end, as Go's `regexp` has it.
+    package init(
+        _ pattern: String, anchored: Bool, dotMatchesLineEnd: Bool = true
+    ) throws(LinearRegexError) {
         guard pattern.utf8.count <= Self.patternBytesMax else {
             throw .patternTooLong(bytes: pattern.utf8.count, max: Self.patternBytesMax)
         }
@@ -50,7 +53,8 @@ package final class LinearRegex: Sendable {
         var message = [CChar](repeating: 0, count: 256)
         let compiled = spelled.withUnsafeBufferPointer { bytes in
             cre2_new(
-                bytes.baseAddress, bytes.count, Int64(Self.memoryBytesMax), &message, message.count)
+                bytes.baseAddress, bytes.count, dotMatchesLineEnd ? 1 : 0,
+                Int64(Self.memoryBytesMax), &message, message.count)
         }
         guard let compiled else {
             let reason = String(

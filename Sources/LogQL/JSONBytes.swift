@@ -201,11 +201,9 @@ enum JSONBytes {
             }
             guard let name = JSONBytes.nextToken(text, token + 1) else { throw .array }
             at = name
-            guard text[at] == UInt8(ascii: "}") else { return true }
-            // A comma before the brace passes where a blank is between them, as it does in Loki.
-            guard name > token + 1 else { throw .object }
-            isDone = true
-            return false
+            // A comma before the brace passes, as it does in Loki.
+            isDone = text[at] == UInt8(ascii: "}")
+            return !isDone
         }
     }
 

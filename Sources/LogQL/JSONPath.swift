@@ -23,34 +23,33 @@ struct JSONPath: Hashable, Sendable {
     init(_ text: String) throws(StageFault) {
         var lexer = PathLexer(text)
         var steps: [Step] = []
-        var (token, value) = try Self.next(&lexer)
+        var (token, value) = Self.next(&lexer)
         while token != .end {
             guard steps.count < Self.stepsMax else {
                 throw StageFault("more than \(Self.stepsMax) steps")
             }
             if token == .open {
-                (token, value) = try Self.next(&lexer)
+                (token, value) = Self.next(&lexer)
                 switch token {
                 case .string: steps.append(.field(Array(value.utf8)))
-                case .index:
-                    guard let index = Int(value) else { throw StageFault("bad index \(value)") }
-                    steps.append(.index(index))
+                case .index: steps.append(.index(Int(value) ?? 0))
                 default: throw Self.unexpected(token, "STRING or INDEX")
                 }
-                (token, value) = try Self.next(&lexer)
+                (token, value) = Self.next(&lexer)
                 guard token == .close else { throw Self.unexpected(token, "RSB") }
             } else if steps.isEmpty {
                 guard token == .field else { throw Self.unexpected(token, "LSB or FIELD") }
                 steps.append(.field(Array(value.utf8)))
             } else {
                 guard token == .dot else { throw Self.unexpected(token, nil) }
-                (token, value) = try Self.next(&lexer)
+                (token, value) = Self.next(&lexer)
                 guard token == .field else { throw Self.unexpected(token, "FIELD") }
                 steps.append(.field(Array(value.utf8)))
             }
-            (token, value) = try Self.next(&lexer)
+            (token, value) = Self.next(&lexer)
         }
         guard !steps.isEmpty else { throw Self.unexpected(.end, "LSB or FIELD") }
+        if let fault = lexer.fault { throw fault }
         self.steps = steps
     }
 
@@ -60,17 +59,24 @@ struct JSONPath: Hashable, Sendable {
                 + (expected.map { ", expecting \($0)" } ?? ""))
     }
 
-    private static func next(_ lexer: inout PathLexer) throws(StageFault) -> (Token, String) {
+    /// What is no token ends the path; that is said where a path may end there.
+    private static func next(_ lexer: inout PathLexer) -> (Token, String) {
         guard let scalar = lexer.skipBlanks() else { return (.end, "") }
         switch scalar {
         case ".": return (.dot, lexer.takeOne())
         case "[": return (.open, lexer.takeOne())
         case "]": return (.close, lexer.takeOne())
-        case "\"": return (.string, try lexer.string())
-        case "0"..."9": return (.index, lexer.take { ("0"..."9").contains($0) })
+        case "\"": return (.string, lexer.string())
+        case "0"..."9":
+            let digits = lexer.take { ("0"..."9").contains($0) }
+            // Digits end with a blank or the bracket alone.
+            guard Int(digits) != nil, let next = lexer.next, next == "]" || PathLexer.isBlank(next)
+            else { return (.end, "") }
+            return (.index, digits)
         default:
             guard PathLexer.isFieldStart(scalar) else {
-                throw StageFault("unexpected char \(scalar)")
+                lexer.fault = StageFault("unexpected char \(scalar)")
+                return (.end, "")
             }
             return (.field, lexer.take(PathLexer.isField))
         }
@@ -87,12 +93,10 @@ struct LogfmtKey: Hashable, Sendable {
         guard let scalar = lexer.skipBlanks() else {
             throw StageFault("syntax error: unexpected $end, expecting STRING or KEY")
         }
-        let key: String
-        if scalar == "\"" {
-            key = try lexer.string()
-        } else {
-            key = lexer.take { PathLexer.isField($0) || $0 == "." || $0 == "-" || $0 == "/" }
+        guard scalar == "\"" || PathLexer.isFieldStart(scalar) else {
+            throw StageFault("syntax error: unexpected $end, expecting STRING or KEY")
         }
+        let key = scalar == "\"" ? lexer.string() : lexer.take(PathLexer.isField)
         if let rest = lexer.skipBlanks() {
             guard PathLexer.isFieldStart(rest) || rest == "\"" else {
                 throw StageFault("unexpected char \(rest)")
@@ -105,6 +109,8 @@ struct LogfmtKey: Hashable, Sendable {
 
 private struct PathLexer {
     private var rest: ArraySlice<Unicode.Scalar>
+    /// What was found to be no token.
+    var fault: StageFault?
 
     init(_ text: String) { rest = Array(text.unicodeScalars)[...] }
 
@@ -116,10 +122,14 @@ private struct PathLexer {
         isFieldStart(scalar) || ("0"..."9").contains(scalar)
     }
 
+    static func isBlank(_ scalar: Unicode.Scalar) -> Bool {
+        scalar == " " || scalar == "\t" || scalar == "\n"
+    }
+
+    var next: Unicode.Scalar? { rest.first }
+
     mutating func skipBlanks() -> Unicode.Scalar? {
-        while let scalar = rest.first, [" ", "\t", "\n", "\r"].contains(scalar) {
-            rest.removeFirst()
-        }
+        while let scalar = rest.first, Self.isBlank(scalar) { rest.removeFirst() }
         return rest.first
     }
 
@@ -134,19 +144,11 @@ private struct PathLexer {
         return String(text)
     }
 
-    /// A text in double quotes, in which a backslash keeps a quote or a backslash from its meaning.
-    mutating func string() throws(StageFault) -> String {
+    /// A text in double quotes; a bracket ends it too, and so does the end.
+    mutating func string() -> String {
         rest.removeFirst()
-        var text = String.UnicodeScalarView()
-        while let scalar = rest.popFirst() {
-            if scalar == "\"" { return String(text) }
-            if scalar == "\\", let escaped = rest.first, escaped == "\"" || escaped == "\\" {
-                rest.removeFirst()
-                text.append(escaped)
-            } else {
-                text.append(scalar)
-            }
-        }
-        throw StageFault("syntax error: literal not terminated")
+        let text = take { $0 != "\"" && $0 != "]" }
+        _ = rest.popFirst()
+        return text
     }
 }

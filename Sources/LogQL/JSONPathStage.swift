@@ -42,6 +42,8 @@ struct JSONPathStage: Sendable {
         let targets: ArraySlice<Target>
         /// Targets that are still looked for, from the lowest bit.
         private var missing: UInt64
+        /// What stands at the path of one of them is no value.
+        private var hasFault = false
 
         init(text: JSONSpan, labels: EntryLabels, targets: ArraySlice<Target>) {
             self.text = text
@@ -59,7 +61,7 @@ struct JSONPathStage: Sendable {
                 let rest = JSONBytes.Value(kind: kind, range: start..<text.count, end: text.count)
                 try? step(into: rest, level: 0, missing, &scratch)
             }
-            guard missing != 0 else { return }
+            guard missing != 0 || hasFault else { return }
             for target in targets where labels.find(target.name) == nil {
                 labels.set(.parsed, target.name) { _ in }
             }
@@ -181,11 +183,12 @@ struct JSONPathStage: Sendable {
             if found.deeper != 0 { try step(into: value, level: level + 1, found.deeper, &scratch) }
         }
 
-        private func store(
+        private mutating func store(
             _ value: JSONBytes.Value, _ number: Int32, _ scratch: inout ParserScratch
         ) {
             guard value.kind != .unknown else {
                 labels.fail(EntryFailure.json, JSONFault.value.text)
+                hasFault = true
                 return
             }
             let name = labels.nameBesideOthers(number)

@@ -42,11 +42,16 @@ struct JSONStage {
             switch member.value.kind {
             case .string, .number, .boolean:
                 try appendName(member, to: &scratch)
-                store(member.value, &scratch)
+                // A member of the line itself without a name is left out; one of a member is that member's value.
+                if depth > 0 || !scratch.name.isEmpty { store(member.value, &scratch) }
             case .object:
                 try appendName(member, to: &scratch)
                 if labels.hints.wants(prefix: scratch.name) {
-                    try object(member.value.range.lowerBound, depth + 1, &scratch)
+                    // What is within does not reach behind its brace, whatever is open there.
+                    let inner = JSONStage(
+                        text: JSONSpan(rebasing: text[..<member.value.range.upperBound]),
+                        labels: labels)
+                    try inner.object(member.value.range.lowerBound, depth + 1, &scratch)
                 }
                 scratch.name.removeLast(scratch.name.count - prefixCount)
                 continue

@@ -1,10 +1,11 @@
 import LinearRegex
 import LogQLSyntax
 
-/// What `|>` and `!>` match a whole line with: literal text and `<_>`, which stands for one byte or more.
+/// What `|>` and `!>` match a line with, from a first literal anywhere in it to the line's end: literal text and `<_>`,
+/// which stands for one byte or more.
 ///
 /// Source: LogQL's documentation, "Pattern match filter operators"; Loki 3.6, which takes the first place of each
-/// literal.
+/// literal, and does not ask that a first literal begins the line.
 struct LinePattern: Sendable {
     private let literals: [Needle]
     private let beginsWithLiteral: Bool
@@ -28,16 +29,14 @@ struct LinePattern: Sendable {
         if case .literal? = parts.last { endsWithLiteral = true } else { endsWithLiteral = false }
     }
 
-    /// Whether the pattern covers `line` from end to end. An empty pattern matches an empty line only.
+    /// Whether the pattern covers `line` to its end. An empty pattern matches an empty line only.
     func matches(_ line: [UInt8]) -> Bool {
         guard !line.isEmpty, !isEmpty else { return line.isEmpty && isEmpty }
         var offset = 0
         for (index, literal) in literals.enumerated() {
             guard let found = literal.firstIndex(in: line, from: offset) else { return false }
-            // The first literal begins the line; each later one follows a gap of one byte or more.
-            guard index == 0 && beginsWithLiteral ? found == 0 : found > offset else {
-                return false
-            }
+            // All but a first one follow a gap of one byte or more.
+            guard index == 0 && beginsWithLiteral || found > offset else { return false }
             offset = found + literal.count
         }
         return endsWithLiteral ? offset == line.count : offset < line.count

@@ -163,17 +163,19 @@ final class MetricLeg {
 final class MetricOutput {
     private static let pointByteCount = 16
     private let times: MetricTimes
-    private let seriesMax: Int
+    private let limits: MetricLimits
     private let isSorted: Bool
     private let memory: MemoryMeter
 
+    /// Whether series were left out.
+    private(set) var isCut = false
     private var columns: [SeriesColumns] = []
     private var number = NumberMap()
     private var elements: [MetricElement] = []
 
-    init(_ times: MetricTimes, seriesMax: Int, isSorted: Bool, _ memory: MemoryMeter) {
+    init(_ times: MetricTimes, _ limits: MetricLimits, isSorted: Bool, _ memory: MemoryMeter) {
         self.times = times
-        self.seriesMax = seriesMax
+        self.limits = limits
         self.isSorted = isSorted
         self.memory = memory
     }
@@ -181,8 +183,9 @@ final class MetricOutput {
     /// Adds the vector that `node` has at a step.
     func add(_ node: MetricNode, at index: Int) throws(MetricError) {
         guard case .range(let start, _, let step) = times else {
-            guard node.vector.count <= seriesMax else { throw .tooManySeries(seriesMax) }
-            for (id, value) in zip(node.vector.ids, node.vector.values) {
+            let count = min(node.vector.count, limits.seriesMax)
+            if count < node.vector.count { try cut() }
+            for (id, value) in zip(node.vector.ids, node.vector.values).prefix(count) {
                 elements.append(MetricElement(labels: node.labels(of: id), value: value))
             }
             return
@@ -192,7 +195,10 @@ final class MetricOutput {
         for (id, value) in zip(node.vector.ids, node.vector.values) {
             var column = number[id]
             if column < 0 {
-                guard columns.count < seriesMax else { throw .tooManySeries(seriesMax) }
+                guard columns.count < limits.seriesMax else {
+                    try cut()
+                    continue
+                }
                 column = Int32(columns.count)
                 number.set(id, to: column)
                 columns.append(SeriesColumns(labels: node.labels(of: id)))
@@ -200,6 +206,11 @@ final class MetricOutput {
             columns[Int(column)].timestamps.append(time)
             columns[Int(column)].values.append(value)
         }
+    }
+
+    private func cut() throws(MetricError) {
+        guard limits.isCutAtSeriesMax else { throw .tooManySeries(limits.seriesMax) }
+        isCut = true
     }
 
     var result: MetricResult {

@@ -114,7 +114,9 @@ final class LabelReplaceNode: MetricNode {
         self.child = child
         table = LabelTable(memory)
         self.replacement = replacement
-        do { regex = try LinearRegex(replacement.regex, anchored: true) } catch {
+        do {
+            regex = try LinearRegex(replacement.regex, anchored: true, dotMatchesLineEnd: false)
+        } catch {
             let reason = "invalid regex in label_replace: \(regexErrorText(error))"
             throw .query(.syntax(.invalid(reason)))
         }

@@ -11,6 +11,8 @@ package enum MetricTimes: Hashable, Sendable {
 package struct MetricLimits: Hashable, Sendable {
     /// Series of the answer. Source: Loki's `max_query_series`.
     package var seriesMax: Int
+    /// Whether an answer that would have more series has the first of them, instead of none.
+    package var isCutAtSeriesMax = false
     /// Steps of a range query. Source: Loki's HTTP handler.
     package var pointsMax: Int
     /// Length of a window, nil for any. Source: Loki's `max_query_range`.

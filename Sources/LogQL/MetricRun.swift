@@ -10,6 +10,9 @@ package final class MetricRun {
     /// Lines of the counts taken up instead.
     package private(set) var countedLineCount = 0
 
+    /// Whether series were left out of the answer, as `MetricLimits.isCutAtSeriesMax` has it.
+    package var isCut: Bool { output.isCut }
+
     private let plan: MetricPlan
     private let memory: MemoryMeter
     private let output: MetricOutput
@@ -30,8 +33,7 @@ package final class MetricRun {
         self.plan = plan
         memory = MemoryMeter(max: plan.limits.byteCountMax)
         output = MetricOutput(
-            plan.times, seriesMax: plan.limits.seriesMax, isSorted: plan.expression.isSorting,
-            memory)
+            plan.times, plan.limits, isSorted: plan.expression.isSorting, memory)
         feeds = [Feed](repeating: Feed(), count: plan.selections.count)
         let isDirect = plan.expression.chainedRange != nil
         for planned in plan.legs { try add(planned, isDirect: isDirect) }

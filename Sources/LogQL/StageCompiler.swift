@@ -132,7 +132,7 @@ struct StageCompiler {
 
     private mutating func regexp(_ text: String) throws(StageFault) -> RegexpStage {
         let regex: LinearRegex
-        do { regex = try LinearRegex(text, anchored: false) } catch {
+        do { regex = try LinearRegex(text, anchored: false, dotMatchesLineEnd: false) } catch {
             throw StageFault(regexErrorText(error))
         }
         var numbers: [Int32?] = []

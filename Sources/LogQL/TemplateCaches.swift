@@ -14,7 +14,7 @@ final class TemplateRegexCache: Sendable {
     func regex(_ pattern: String) throws(GoTemplateError) -> LinearRegex {
         if let regex = known.withLock({ $0[pattern] }) { return regex }
         let regex: LinearRegex
-        do { regex = try LinearRegex(pattern, anchored: false) } catch {
+        do { regex = try LinearRegex(pattern, anchored: false, dotMatchesLineEnd: false) } catch {
             throw .function(regexErrorText(error))
         }
         known.withLock { known in

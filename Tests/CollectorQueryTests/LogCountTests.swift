@@ -169,6 +169,73 @@ struct LogCountTests {
         #expect(series[0].values == [1, 1, 1, 1, 1, 299 / 300.0])
     }
 
+    @Test("times are multiples of the step around the range, whatever second it begins at")
+    func aligned() async throws {
+        let service = Self.service(StoredLogReader(Self.twoHosts()))
+        func times(_ from: TimestampNS, _ to: TimestampNS, step: Int64) async throws -> [Int64] {
+            let request = LogRangeRequest(
+                text: "vector(1)", from: from, to: to, stepNanoseconds: step)
+            guard case .metric(.matrix(let series)) = try await service.range(request).value else {
+                Issue.record("no matrix")
+                return []
+            }
+            return series.first?.timestamps ?? []
+        }
+        let minutes = (1...4).map { Self.at($0).milliseconds.rawValue }
+        let second: Int64 = 1_000_000_000
+        let late = try await times(
+            Self.at(1, 7 * second), Self.at(3, 7 * second), step: Self.minute)
+        #expect(late == minutes)
+        let later = try await times(Self.at(1, 50 * second), Self.at(4), step: Self.minute)
+        #expect(later == minutes)
+        let exact = try await times(Self.at(1), Self.at(4), step: Self.minute)
+        #expect(exact == minutes)
+        let before = try await times(TimestampNS(-90 * second), TimestampNS(1), step: Self.minute)
+        #expect(before == [-120_000, -60_000, 0, 60_000])
+        // A step has whole milliseconds.
+        let fine = try await times(TimestampNS(0), TimestampNS(3_000_001), step: 1_999_999)
+        #expect(fine == [0, 1, 2, 3, 4])
+        // As many points as there may be stay as many that may be.
+        let most = try await times(
+            TimestampNS(1), TimestampNS(11_000 * second + 1), step: second)
+        #expect(most.count == 11_002)
+    }
+
+    @Test("too many series are refused, or cut with a warning")
+    func cut() async throws {
+        var limits = LogQueryLimits()
+        limits.metric.seriesMax = 1
+        let service = LogQueryServiceTests.service(
+            StoredLogReader(Self.twoHosts()), limits: limits)
+        let text = "sum by (host)(count_over_time({host=~\".+\"}[5m]))"
+        var request = LogRangeRequest(
+            text: text, from: Self.at(5), to: Self.at(10), stepNanoseconds: Self.minute)
+        await #expect(throws: QueryFailure.self) { try await service.range(request) }
+        await #expect(throws: QueryFailure.self) {
+            try await service.instant(text, at: Self.at(5))
+        }
+        request.isCutAtSeriesMax = true
+        let warnings = [
+            "maximum number of series (1) reached for a single query; returning partial results"
+        ]
+        let answer = try await service.range(request)
+        #expect(answer.warnings == warnings)
+        guard case .metric(.matrix(let series)) = answer.value else {
+            Issue.record("no matrix")
+            return
+        }
+        #expect(series.map(\.timestamps.count) == [6])
+        let one = try await service.instant(text, at: Self.at(5), isCutAtSeriesMax: true)
+        #expect(one.warnings == warnings)
+        guard case .metric(.vector(let elements, _)) = one.value else {
+            Issue.record("no vector")
+            return
+        }
+        #expect(elements.map(\.value) == [300])
+        request.text = "sum(count_over_time({host=~\".+\"}[5m]))"
+        #expect(try await service.range(request).warnings.isEmpty)
+    }
+
     @Test("a level is known by counts, a label that streams lack only where it is no field")
     func levels() async throws {
         let reader = StoredLogReader(Self.twoHosts())
@@ -210,8 +277,8 @@ struct LogCountTests {
         let reader = StoredLogReader(Self.twoHosts())
         let answer = try await Self.service(reader).range(
             LogRangeRequest(
-                text: "sum(bytes_over_time({host=\"a\"}[3m]))", from: Self.at(3, 1_000_000_000),
-                to: Self.at(9, 1_000_000_000), stepNanoseconds: 3 * Self.minute))
+                text: "sum(bytes_over_time({host=\"a\"}[3m] offset 1s))", from: Self.at(4),
+                to: Self.at(10), stepNanoseconds: 3 * Self.minute))
         guard case .metric(.matrix(let series)) = answer.value else {
             Issue.record("no matrix")
             return

@@ -235,14 +235,23 @@ struct LokiPushTests {
         #expect(entry.metadata["detected_level"].isEmpty)
     }
 
-    @Test("a level of another name stays a field")
-    func otherLevel() async throws {
+    @Test(
+        "a level of another name stays a field, and the line is not looked at",
+        arguments: [
+            (#"{"app": "shop"}"#, #"{"detected_level": "odd"}"#, ["detected_level": "odd"]),
+            (#"{"app": "shop"}"#, #"{"lvl": "odd"}"#, ["detected_level": "odd", "lvl": "odd"]),
+            (
+                #"{"app": "shop", "severity": "odd"}"#, #"{"level": "info"}"#,
+                ["detected_level": "odd", "level": "info"]
+            ), (#"{"app": "shop", "severity": "unknown"}"#, "{}", [:]),
+        ] as [(String, String, [String: String])])
+    func otherLevel(labels: String, fields: String, expected: [String: String]) async throws {
         let writer = FakeLogWriter()
         _ = await FakeCollector.post(
-            json(stream(#"["1", "x", {"detected_level": "odd"}]"#)),
+            json(stream(#"["1", "an error", \#(fields)]"#, labels: labels)),
             to: FakeCollector.site(taking: writer))
         let entry = try #require(writer.streams.first?.entries.first)
-        #expect(entry.level == nil && entry.metadata == ["detected_level": "odd"])
+        #expect(entry.level == nil && entry.metadata == Labels(expected))
     }
 
     @Test(

@@ -1,5 +1,6 @@
 import CollectorQuery
 import CollectorWeb
+import LogQL
 import Model
 import Testing
 
@@ -56,6 +57,7 @@ struct LokiReadTests {
                     + #"{"label":"trace_id","type":"string","cardinality":1,"parsers":null}],"limit":1000}"#
             ),
             ("detected_fields?\(all)&line_limit=1&limit=7", #"{"fields":[],"limit":7}"#),
+            ("detected_fields?\(all)&line_limit=1&field_limit=7", #"{"fields":[],"limit":7}"#),
             ("detected_field/took/values?\(all)", #"{"values":["3ms"],"limit":1000}"#),
             ("detected_field/nosuch/values?\(all)", #"{"values":[],"limit":1000}"#),
             ("label/__stream_shard__/values?\(all)", #"{"status":"success","data":[]}"#),
@@ -79,6 +81,13 @@ struct LokiReadTests {
                 #"{"resultType":"vector","result":[{"metric":{"app":"web"},"value":[120,"21"]}]"#
             ),
             (
+                "index/volume?\(all)&limit=0",
+                #"{"resultType":"vector","result":[{"metric":{"app":"web"},"value":[120,"21"]},"#
+            ),
+            ("index/volume?\(all)&limit=6000", #"{"metric":{"app":"db"},"value":[120,"1"]}]"#),
+            ("query_range?query=vector(1)&\(times)&limit=6000", #""resultType":"matrix""#),
+            ("query?query=vector(1)&limit=6000", #""resultType":"vector""#),
+            (
                 "index/volume?\(all)&targetLabels=host,app",
                 #""result":[{"metric":{"app":"web","host":"a"},"value":[120,"21"]},"#
             ),
@@ -96,6 +105,29 @@ struct LokiReadTests {
         let answer = try await Self.ask(path)
         #expect(answer.status == 200)
         #expect(answer.body.contains(part), "\(answer.body)")
+    }
+
+    @Test("Drilldown is given some of too many series, others an error")
+    func tooManySeries() async throws {
+        var limits = LogQueryLimits()
+        limits.metric.seriesMax = 1
+        let service = LogQueryService(
+            reader: StoredLogReader(Self.streams), clock: FixedClock(), limits: limits)
+        let query = PercentCoding.encode("sum by (app)(count_over_time({app=~\".+\"}[5m]))")
+        for path in ["query?query=\(query)&time=120", "query_range?query=\(query)&\(Self.times)"] {
+            for (tags, status) in [
+                ("", 400), ("Source=grafana-lokiexplore-app", 200),
+                ("a=b, source=Grafana-LokiExplore-App", 200), ("Source=grafana", 400),
+            ] {
+                let answer = try await FakeCollector.ask(
+                    "GET /loki/api/v1/\(path)", headers: ["x-query-tags": tags],
+                    site: FakeCollector.site(change: { $0.logs = service }))
+                #expect(answer.status == status, "\(tags): \(answer.body)")
+                let hasWarning = answer.body.contains(
+                    #","warnings":["maximum number of series (1)"#)
+                #expect(hasWarning == (status == 200))
+            }
+        }
     }
 
     @Test("limits as Drilldown reads them")
@@ -116,7 +148,12 @@ struct LokiReadTests {
             ("index/volume?\(all)&aggregateBy=x", "invalid aggregation option"),
             ("index/volume?query=%7Ba=%22b%22%7D%7C=%22x%22&\(times)", "only label matchers"),
             ("index/stats?query=%7Ba=~%22.*%22%7D", "queries require at least one"),
-            ("index/volume?\(all)&limit=6000", "(6000 > 5000)"),
+            ("index/stats?query=%7B%7D&start=5&end=4", "end timestamp must not be before"),
+            ("index/stats?\(all)&step=0", "zero or negative"),
+            ("detected_labels?start=5&end=4", "end timestamp must not be before"),
+            ("detected_fields?\(all)&step=0", "zero or negative"),
+            ("patterns?query=bad%7B&\(times)", "parse error"), ("patterns?\(times)", "parse error"),
+            ("query_range?\(all)&limit=6000", "(6000 > 5000)"),
             ("index/volume_range?\(all)&step=0", "zero or negative"),
             ("index/volume_range?\(all)&step=1ms", "exceeded maximum resolution"),
             ("patterns?\(all)&step=1ms", "exceeded maximum resolution"),

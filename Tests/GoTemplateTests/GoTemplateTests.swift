@@ -145,7 +145,8 @@ struct GoTemplateTests {
             ("{{.Name | 1}}", "line 1: a literal can't take a piped value"),
             ("{{break}}", "line 1: {{break}} outside {{range}}"),
             ("{{/* a", "line 1: unclosed comment"),
-            ("{{print\"a\"}}", "line 1: expected a space between operands"),
+            ("{{print\"a\"}}", "line 1: unexpected `\"` right after a name"),
+            ("{{print \"a\"\"b\"}}", "line 1: expected a space between operands"),
             ("{{1abc}}", "line 1: bad number `1abc`"),
         ])
     func syntax(source: String, message: String) {

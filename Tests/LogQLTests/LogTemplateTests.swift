@@ -216,6 +216,11 @@ struct LogTemplateTests {
         arguments: [
             ("{{ nosuch }}", "1: function \"nosuch\" not defined"), ("{{", "1: unclosed action"),
             ("a\n{{ .a", "2: unclosed action"), ("{{ .a }", "1: unexpected \"}\" in operand"),
+            ("{{ .a-b }}", "1: bad character U+002D '-'"),
+            ("{{ len.a é-b }}", "1: bad character U+002D '-'"),
+            ("{{ .a[0] }}", "1: bad character U+005B '['"),
+            ("{{ .@timestamp }}", "1: unexpected \"@\" in operand"),
+            ("{{ $a+1 }}", "1: bad character U+002B '+'"),
             ("{{ if .a }}x", "1: unexpected EOF"), ("{{ end }}", "1: unexpected {{end}}"),
             ("{{ $x }}", "1: undefined variable \"$x\""), ("{{ }}", "1: missing value for command"),
             ("{{ if }}{{ end }}", "1: missing value for if"),

@@ -64,8 +64,6 @@ struct NaiveEvaluator {
     var labels: [String: PipelineAnswer.Value]
     var line: [UInt8]
 
-    /// Whether a text ended before what was looked for in it.
-    private var hasRunOut = false
     private var isDisputed = false
 
     private static let quote = UInt8(ascii: "\"")
@@ -295,10 +293,7 @@ struct NaiveEvaluator {
         /// The next character that is no blank, which is stepped over.
         func next() -> Unicode.Scalar? {
             while at < text.count, " \t\n\r".utf8.contains(text[at]) { at += 1 }
-            guard at < text.count else {
-                hasRunOut = true
-                return nil
-            }
+            guard at < text.count else { return nil }
             at += 1
             return Unicode.Scalar(text[at - 1])
         }
@@ -338,44 +333,32 @@ struct NaiveEvaluator {
                 }
                 let name = labelName(key, prefix)
                 if first != "{" {
-                    extract(name, value)
-                } else if let fault = parseNested(value, named: name) {
+                    if !name.isEmpty || !prefix.isEmpty { extract(name, value) }
+                } else if let fault = parseObject(value, named: name) {
                     return fault
                 }
             }
             guard let after = next() else { return arrayFault }
             if after == "}" { return nil }
-            let comma = at
             guard after == "," else { return objectFault }
+            // A comma in front of the brace passes.
             guard let one = next() else { return arrayFault }
-            // A comma in front of the brace passes where there is a blank between them.
-            if one == "}", at == comma + 1 { return objectFault }
             scalar = one
         }
         return nil
     }
 
-    private mutating func parseNested(_ text: [UInt8], named name: String) -> String? {
-        hasRunOut = false
-        let fault = parseObject(text, named: name)
-        // Disputed: brackets that cross, as in `{"a":{"b":[}],"c":1}}`. Here, as in Loki's reader, the object within
-        // is the text up to its brace (`{"b":[}`), which ends too early; Petrel reads on behind the brace.
-        isDisputed = isDisputed || fault != nil && hasRunOut
-        return fault
-    }
-
     /// The string from `at` to the next quote, behind which `at` steps.
-    private mutating func quoted(_ text: [UInt8], _ at: inout Int) -> [UInt8]? {
+    private func quoted(_ text: [UInt8], _ at: inout Int) -> [UInt8]? {
         let start = at
         while at < text.count, text[at] != Self.quote { at += text[at] == Self.backslash ? 2 : 1 }
-        hasRunOut = hasRunOut || at >= text.count
         guard at < text.count else { return nil }
         at += 1
         return Array(text[start..<(at - 1)])
     }
 
     /// The index behind the bracket that closes the one at `start`.
-    private mutating func endOfBlock(_ text: [UInt8], _ start: Int) -> Int? {
+    private func endOfBlock(_ text: [UInt8], _ start: Int) -> Int? {
         var (level, at) = (0, start)
         while at < text.count {
             at += 1
@@ -387,7 +370,6 @@ struct NaiveEvaluator {
             }
             if level == 0 { return at }
         }
-        hasRunOut = true
         return nil
     }
 

@@ -31,15 +31,30 @@ struct PipelineStageTests {
         ("| json", #"{"a":"\u00e9\ud83d\ude00","b":"\ud83d"}"#, ["a": "é😀", "b": ""]),
         ("| json", #"{"a\"b":"c"}"#, ["a_b": "c"]),
         ("| json", #"{"a":{"":{"b":1}}}"#, ["a_b": "1"]),
+        ("| json", #"{"a":1,}"#, ["a": "1"]), ("| json", #"{"a":1, }"#, ["a": "1"]),
         (
-            "| json", #"{"a":1,}"#,
+            "| json", #"{"a":1,,}"#,
             [
                 "a": "1", "__error__": "JSONParserErr",
                 "__error_details__":
                     "Value looks like object, but can't find closing '}' symbol",
             ]
         ),
-        ("| json", #"{"a":1, }"#, ["a": "1"]),
+        ("| json", #"{"":4,"a":{"":5}}"#, ["a": "5"]),
+        (
+            "| json", #"{"a":{"b":[}],"c":1}}"#,
+            [
+                "__error__": "JSONParserErr",
+                "__error_details__": "Value is array, but can't find closing ']' symbol",
+            ]
+        ),
+        (
+            "| json x=\"a\", y=\"b\"", #"{"b":2,"a":NaN}"#,
+            [
+                "x": "", "y": "2", "__error__": "JSONParserErr",
+                "__error_details__": "Unknown value type",
+            ]
+        ),
         (
             "| json", #"{"a":nope}"#,
             ["__error__": "JSONParserErr", "__error_details__": "Unknown value type"]
@@ -63,6 +78,11 @@ struct PipelineStageTests {
         ),
         ("| logfmt x=\"b\"", "b=1 b=2 x=3", ["x": "3"]),
         ("| regexp `(?P<a>x)|(?P<b>y)`", "y", ["a": "", "b": "y"]),
+        ("| regexp `(?P<a>x.*)`", "xy\nz", ["a": "xy"]), ("| regexp `(?P<a>x.z)`", "x\nz", [:]),
+        ("| regexp `(?s)(?P<a>x.*)`", "xy\nz", ["a": "xy\nz"]),
+        (
+            "| label_format a=`{{regexReplaceAll \".+\" __line__ \"-\"}}`", "xy\nz", ["a": "-\n-"]
+        ),
         ("| pattern `<a>-<_>-<b>`", "1-2", ["a": "1"]),
         ("| json | logfmt", #"{"a":"1"} a=2 b=3"#, ["a": "1", "b": "3"]),
         ("| unpack", #"{"a":"1"}"#, [:]),

@@ -48,6 +48,8 @@ package struct LogRangeRequest: Hashable, Sendable {
     package var cursor: LogCursor?
     /// Whether the answer says where the next one begins.
     package var isPaged = false
+    /// Only for metric queries: too many series are cut, with a warning, instead of refused.
+    package var isCutAtSeriesMax = false
 
     package init(
         text: String, from: TimestampNS, to: TimestampNS, entriesMax: Int = 100,
@@ -98,6 +100,8 @@ package struct LogAnswer: Sendable {
     package var statistics: LogStatistics
     /// Of a paged answer; nil for others.
     package var paging: Paging?
+    /// What is to be known of the answer, for people.
+    package var warnings: [String] = []
 
     package struct Paging: Hashable, Sendable {
         /// Nil where there are no more lines.

@@ -10,14 +10,19 @@ extension LogQueryService {
     /// is a question of its own to the store.
     static let spansMax = 2_000
 
+    /// With `isCut` too many series are cut instead of refused.
     func numbers(
-        _ expression: MetricExpression, _ times: MetricTimes
+        _ expression: MetricExpression, _ times: MetricTimes, isCut: Bool
     ) async throws(QueryFailure) -> LogAnswer {
+        var limits = limits.metric
+        limits.isCutAtSeriesMax = isCut
+        // Aligned to the step they are up to two more than were judged.
+        limits.pointsMax += 2
         let counting = MetricCounting.fitting(expression, at: times)
         let plan: MetricPlan
         do {
             plan = try MetricPlan(
-                expression, at: times, limits: limits.metric, counting: counting)
+                expression, at: times, limits: limits, counting: counting)
         } catch { throw QueryFailure(error) }
         let grid = LogRateGrid(
             widthNanoseconds: counting.widthNanoseconds,
@@ -44,7 +49,14 @@ extension LogQueryService {
                 statistics.scannedLineCount = $0.scannedLineCount
                 statistics.scannedByteCount = $0.scannedByteCount
                 statistics.countedLineCount = $0.countedLineCount
-                return LogAnswer(.metric(try $0.result()), statistics)
+                var answer = LogAnswer(.metric(try $0.result()), statistics)
+                if $0.isCut {
+                    answer.warnings = [
+                        "maximum number of series (\(limits.metric.seriesMax)) reached for a single "
+                            + "query; returning partial results"
+                    ]
+                }
+                return answer
             }
         }
     }

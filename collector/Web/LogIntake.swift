@@ -103,7 +103,7 @@ struct LogIntake: Sendable {
                 report.refuse(stream.entries.count, defect.reason, defect.text)
                 continue
             }
-            let target = Target(labels: labels, level: Self.level(labels), now: now)
+            let target = Target(labels: labels, levelWord: Self.levelWord(labels), now: now)
             let entries = stream.entries.compactMap { Self.completed($0, target, &report) }
             guard !entries.isEmpty else { continue }
             if let known = indexes[labels] {
@@ -176,7 +176,7 @@ struct LogIntake: Sendable {
     private struct Target {
         var labels: Labels
         /// What the labels say.
-        var level: String?
+        var levelWord: String?
         var now: TimestampNS
     }
 
@@ -227,7 +227,7 @@ struct LogIntake: Sendable {
                     + "'\(LokiLabels.shown(error.name))'")
             return nil
         }
-        refine(&completed, target.level)
+        refine(&completed, target.levelWord)
         report.byteCount += entry.line.count + metadataBytes
         return completed
     }
@@ -258,18 +258,19 @@ struct LogIntake: Sendable {
     }
 
     /// Sets the level, and ids that are known under other names or by the line alone.
-    private static func refine(_ entry: inout LogEntry, _ streamLevel: String?) {
+    private static func refine(_ entry: inout LogEntry, _ streamWord: String?) {
         var read = LineFields(entry.line)
-        if let level = statedLevel(entry.metadata) {
-            entry.level = LogLevels.level(level)
-            // A word that is no level here stays a field; `unknown` says that there is none.
-            if entry.level != nil || level == "unknown" {
-                entry.metadata = entry.metadata.dropping([levelField])
-            }
+        if let word = statedLevel(entry.metadata) ?? streamWord ?? levelWord(entry.metadata) {
+            entry.level =
+                LogLevels.level(word) ?? (word == "unknown" ? nil : severity(entry.metadata))
+            // A word that is no level here is a field; `unknown` says that there is none.
+            entry.metadata =
+                entry.level != nil || word == "unknown"
+                ? entry.metadata.dropping([levelField])
+                : entry.metadata.setting(levelField, word)
         } else {
             entry.level =
-                streamLevel ?? level(entry.metadata) ?? severity(entry.metadata) ?? read.level
-                ?? LogLevels.level(inWordsOf: entry.line)
+                severity(entry.metadata) ?? read.level ?? LogLevels.level(inWordsOf: entry.line)
         }
         for field in entry.metadata {
             switch LogIDNames.id(field.name) {
@@ -291,13 +292,9 @@ struct LogIntake: Sendable {
         return level.isEmpty ? nil : level
     }
 
-    /// What the first label or field with a name of levels says, if it is one.
-    private static func level(_ labels: Labels) -> String? {
-        for name in LogLevels.orderedNames {
-            let value = labels[name]
-            if !value.isEmpty { return LogLevels.level(value) }
-        }
-        return nil
+    /// What the first label or field with a name of levels says, a level or not; then the line is not looked at.
+    private static func levelWord(_ labels: Labels) -> String? {
+        LogLevels.orderedNames.lazy.map { labels[$0] }.first { !$0.isEmpty }
     }
 
     private static func severity(_ metadata: Labels) -> String? {

@@ -48,12 +48,13 @@ struct LokiAPI: Sendable {
 
     private func query(_ request: WebRequest) async throws(QueryFailure) -> WebResponse {
         let parameters = request.parameters
-        _ = try limit(parameters)
+        _ = try Self.count("limit", parameters)
         let time =
             parameters["time"].isEmpty
             ? dependencies.clock.now : try Self.time("time", parameters)
         _ = try Self.direction(parameters)
-        let answer = try await dependencies.logs.instant(parameters["query"], at: time)
+        let answer = try await dependencies.logs.instant(
+            parameters["query"], at: time, isCutAtSeriesMax: Self.isOfDrilldown(request))
         return LokiEnvelope.answer(answer, hasCategories: Self.wantsCategories(request))
     }
 
@@ -61,12 +62,14 @@ struct LokiAPI: Sendable {
         let parameters = request.parameters
         let (from, to) = try bounds(parameters, rangeNanoseconds: Self.queryRangeNanoseconds)
         var wanted = LogRangeRequest(
-            text: parameters["query"], from: from, to: to, entriesMax: try limit(parameters),
+            text: parameters["query"], from: from, to: to,
+            entriesMax: try Self.count("limit", parameters) ?? 100,
             direction: try Self.direction(parameters),
             stepNanoseconds: try Self.duration("step", parameters)
                 ?? Self.defaultStepNanoseconds(from, to))
         wanted.intervalNanoseconds = try Self.duration("interval", parameters) ?? 0
         wanted.hasCategories = Self.wantsCategories(request)
+        wanted.isCutAtSeriesMax = Self.isOfDrilldown(request)
         try Self.readExtensions(parameters, into: &wanted)
         let answer = try await dependencies.logs.range(wanted)
         return LokiEnvelope.answer(answer, hasCategories: wanted.hasCategories)
@@ -185,6 +188,27 @@ extension LokiAPI {
         return (min(to, now).advanced(byNanoseconds: -range), to)
     }
 
+    /// Bounds of which the end is not before the start.
+    func orderedBounds(
+        _ parameters: FormParameters
+    ) throws(QueryFailure) -> (from: TimestampNS, to: TimestampNS) {
+        let (from, to) = try bounds(parameters)
+        guard from <= to else {
+            throw QueryFailure(.badData, "end timestamp must not be before or equal to start time")
+        }
+        return (from, to)
+    }
+
+    /// `step`, of which there may not be too many between two times; else the one for them.
+    func step(
+        _ parameters: FormParameters, _ from: TimestampNS, _ to: TimestampNS
+    ) throws(QueryFailure) -> Int64 {
+        let step =
+            try Self.duration("step", parameters) ?? Self.defaultStepNanoseconds(from, to)
+        try dependencies.logs.checkStep(step, from: from, to: to)
+        return step
+    }
+
     func scope(
         _ parameters: FormParameters, _ selectors: [String],
         rangeNanoseconds: Int64 = labelRangeNanoseconds
@@ -266,6 +290,14 @@ extension LokiAPI {
             throw QueryFailure(.badData, "cannot parse \"\(text)\" to a valid duration")
         }
         return duration
+    }
+
+    /// Whether Logs Drilldown asks, which shows part of many series where others want to be refused.
+    /// Source: Loki 3.6 `httpreq.IsLogsDrilldownRequest`.
+    static func isOfDrilldown(_ request: WebRequest) -> Bool {
+        (request.headers["x-query-tags"] ?? "").lowercased().split(separator: ",").contains {
+            $0.filter { $0 != " " } == "source=grafana-lokiexplore-app"
+        }
     }
 
     static func wantsCategories(_ request: WebRequest) -> Bool {

@@ -7,6 +7,7 @@ import Model
 extension LokiAPI {
     /// Of all streams where `query` is empty.
     func detectedLabels(_ parameters: FormParameters) async throws(QueryFailure) -> WebResponse {
+        _ = try orderedBounds(parameters)
         let scope = try scope(
             parameters, [parameters["query"]], rangeNanoseconds: Self.queryRangeNanoseconds)
         let labels = try await dependencies.logs.detectedLabels(scope)
@@ -60,11 +61,14 @@ extension LokiAPI {
     private func fieldsRequest(
         _ parameters: FormParameters
     ) throws(QueryFailure) -> DetectedFieldsRequest {
-        let (from, to) = try bounds(parameters)
+        let (from, to) = try orderedBounds(parameters)
+        _ = try step(parameters, from, to)
+        let fieldLimit = try Self.count("field_limit", parameters)
         return DetectedFieldsRequest(
             text: parameters["query"], from: from, to: to,
             lineCountMax: try limit(parameters, "line_limit"),
-            resultCountMax: try Self.count("limit", parameters) ?? 1000)
+            resultCountMax: try Self.count("limit", parameters)
+                ?? fieldLimit ?? 1000)
     }
 
     /// `parsers` is null for a field beside the line: Drilldown tells by it.

@@ -25,7 +25,8 @@ package enum LokiEnvelope {
 
     /// Sent piece by piece where it is long. `hasCategories` is what the client asked for.
     package static func answer(_ answer: LogAnswer, hasCategories: Bool) -> WebResponse {
-        PrometheusEnvelope.success(LokiAnswerPieces(answer, hasCategories: hasCategories))
+        PrometheusEnvelope.success(
+            warnings: answer.warnings, LokiAnswerPieces(answer, hasCategories: hasCategories))
     }
 
     /// The labels of a stream; U+FFFD in values is shown as a blank. Source: Loki 3.6 `NewStream`.

@@ -5,7 +5,8 @@ import Model
 extension LokiAPI {
     /// A bare object.
     func indexStatistics(_ parameters: FormParameters) async throws(QueryFailure) -> WebResponse {
-        let (from, to) = try bounds(parameters)
+        let (from, to) = try orderedBounds(parameters)
+        _ = try step(parameters, from, to)
         let statistics = try await dependencies.logs.indexStatistics(
             try dependencies.logs.volumeMatchers(parameters["query"]), from: from, to: to)
         var json = JSONWriter()
@@ -28,7 +29,8 @@ extension LokiAPI {
         let (from, to) = try bounds(parameters)
         var wanted = LogVolumeRequest(
             matchers: try dependencies.logs.volumeMatchers(parameters["query"]), from: from, to: to,
-            resultCountMax: try limit(parameters))
+            resultCountMax: parameters["limit"] == "0"
+                ? 100 : try Self.count("limit", parameters) ?? 100)
         wanted.targetLabels = parameters["targetLabels"].split(separator: ",").map(String.init)
         if !parameters["aggregateBy"].isEmpty {
             guard
@@ -46,13 +48,9 @@ extension LokiAPI {
 
     /// None are looked for; the parameters are judged as Loki judges them.
     func patterns(_ parameters: FormParameters) throws(QueryFailure) -> WebResponse {
-        let (from, to) = try bounds(parameters)
-        guard from <= to else {
-            throw QueryFailure(.badData, "end timestamp must not be before or equal to start time")
-        }
-        try dependencies.logs.checkStep(
-            try Self.duration("step", parameters) ?? Self.defaultStepNanoseconds(from, to),
-            from: from, to: to)
+        let (from, to) = try orderedBounds(parameters)
+        _ = try step(parameters, from, to)
+        _ = try dependencies.logs.volumeMatchers(parameters["query"])
         return LokiEnvelope.success { $0.array { _ in } }
     }
 }

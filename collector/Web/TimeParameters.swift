@@ -38,13 +38,15 @@ package enum TimeParameters {
         return isOverflow ? nil : nanoseconds
     }
 
-    /// Nanoseconds as an integer (seconds where it has at most ten digits), float seconds, or RFC 3339.
+    /// Nanoseconds as an integer (seconds where it has at most ten digits), float seconds, rounded to milliseconds, or
+    /// RFC 3339.
     ///
     /// Source: Loki's HTTP API documentation, "Timestamps".
     package static func nanoseconds(_ text: String) -> TimestampNS? {
         if text.contains("."), let seconds = float(text) {
-            let whole = seconds.rounded(.down)
-            let rest = ((seconds - whole) * 1e9).rounded()
+            // A float has no more digits of today's seconds than these.
+            let whole = seconds.rounded(.towardZero)
+            let rest = ((seconds - whole) * 1000).rounded() / 1000 * 1e9
             guard let value = Int64(exactly: whole),
                 !value.multipliedReportingOverflow(by: 1_000_000_000).overflow
             else { return nil }

@@ -18,9 +18,10 @@ typedef struct cre2_regex cre2_regex;
 /*
  * Compiles `length` bytes of `pattern`; NULL where that fails, with the reason in `message`
  * (zero-terminated, cut at `message_size`). `memory_max` bounds the programs and state caches, in bytes.
+ * With `dot_matches_line_end` `.` matches line ends.
  */
-cre2_regex *_Nullable cre2_new(const uint8_t *_Nullable pattern, size_t length, int64_t memory_max,
-                               char *_Nonnull message, size_t message_size) CRE2_NOEXCEPT;
+cre2_regex *_Nullable cre2_new(const uint8_t *_Nullable pattern, size_t length, int dot_matches_line_end,
+                               int64_t memory_max, char *_Nonnull message, size_t message_size) CRE2_NOEXCEPT;
 
 void cre2_delete(cre2_regex *_Nullable regex) CRE2_NOEXCEPT;
 
