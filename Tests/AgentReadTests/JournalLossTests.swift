@@ -178,6 +178,26 @@ struct JournalLossTests {
         #expect(read.gaps.map(\.count) == [1, 1])
     }
 
+    @Test(
+        "an entry that journald is just linking is read again, and once more from a journal opened anew"
+    )
+    func partialEntry() throws {
+        let journal = FakeJournal()
+        let clock = ManualClock()
+        journal.add(1...1)
+        let reader = JournalReaderTests.reader(journal, start: .head, clock: clock)
+        _ = try Self.drain(reader)
+        clock.advance(2_000_000_000)
+        journal.add(2...9)
+        journal.state.withLock { $0.partialReadings = [3: 1, 5: 3, 7: 2] }
+        let read = try Self.drain(reader)
+        // The journal was opened for the fifth; so soon after it is not opened for the seventh.
+        #expect(read.lines == JournalReaderTests.lines(2...6) + JournalReaderTests.lines(8...9))
+        #expect(read.gaps.map(\.reason) == [.decodeError])
+        #expect(read.gaps.map(\.count) == [1])
+        #expect(journal.state.withLock { $0.opens } == 2)
+    }
+
     @Test("a silent journal is opened anew every minute; what the handle did not see is read")
     func watchdog() throws {
         let journal = FakeJournal()

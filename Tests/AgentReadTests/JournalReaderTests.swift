@@ -18,6 +18,8 @@ final class FakeJournal: JournalAccess {
         /// Sequences that are seen only once the journal is opened anew, as those of a file that a handle does not know.
         var unseenSequences: Set<UInt64> = []
         var unreadable: [String] = []
+        /// Readings of an entry that lack its message, before it is whole.
+        var partialReadings: [UInt64: Int] = [:]
     }
     let state = Mutex(State())
 
@@ -107,7 +109,15 @@ final class FakeJournal: JournalAccess {
         state.withLock { $0.entries[$0.index].cursor.text == cursor }
     }
     func read(into record: inout JournalRecord) throws(ReadError) {
-        record = state.withLock { $0.entries[$0.index] }
+        record = state.withLock { state in
+            var entry = state.entries[state.index]
+            let sequence = entry.cursor.sequence ?? 0
+            if let count = state.partialReadings[sequence], count > 0 {
+                state.partialReadings[sequence] = count - 1
+                entry.isDamaged = true
+            }
+            return entry
+        }
     }
     func wait(milliseconds: Int) throws(ReadError) -> JournalChange {
         state.withLock { state in

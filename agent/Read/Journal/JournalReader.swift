@@ -246,6 +246,8 @@ package final class JournalReader: LogSource {
     /// Reads the current entry: into `chunk`, or to those that wait.
     private func take(_ chunk: inout LogReadChunk, _ state: inout State) throws(ReadError) {
         try access.read(into: &state.record)
+        // journald links an entry before its newest fields; libsystemd passes over a field that it finds half linked.
+        if state.record.isDamaged { try access.read(into: &state.record) }
         state.failuresInRow = 0
         state.isQuiet = false
         releaseMemory(&state)
@@ -264,6 +266,11 @@ package final class JournalReader: LogSource {
             if let gap { gaps.append(gap) }
         }
         guard !state.record.isDamaged else {
+            if state.last != nil, !state.isPastDamage, mayOpenAgain(state) {
+                state.isRechecked = true
+                try begin(&chunk, &state)
+                return
+            }
             gaps.append(damagedEntry(state))
             passed(&state)
             for gap in gaps where !state.joins.add(gap) { chunk.gaps.append(gap) }
@@ -338,10 +345,14 @@ package final class JournalReader: LogSource {
             let detail = "\(numbers), of which some are in files that can't be read"
             return .follows(after: loss(0, detail, state))
         }
-        let isOpenedNow =
-            clock.monotonicNanoseconds - state.openedAt < Self.recheckNanoseconds
-        if !isOpenedNow, !state.isRechecked, !state.isPastDamage { return .unsettled }
+        if !state.isPastDamage, mayOpenAgain(state) { return .unsettled }
         return .follows(after: loss(missing, numbers, state))
+    }
+
+    /// Whether the journal may be opened anew to look at what follows the last entry once more.
+    private func mayOpenAgain(_ state: State) -> Bool {
+        !state.isRechecked
+            && clock.monotonicNanoseconds - state.openedAt >= Self.recheckNanoseconds
     }
 
     private func loss(_ count: UInt64, _ detail: String, _ state: State) -> GapRecord {
@@ -411,7 +422,7 @@ package final class JournalReader: LogSource {
     private static let recoveryStepShiftMax: UInt64 = 32
     /// How long a journal may be silent before it is reopened. It costs an open of its files.
     private static let quietNanoseconds: Int64 = 60_000_000_000
-    /// A journal that was opened no longer ago is not opened again to settle whether numbers are missing; so that costs
-    /// no more than one opening in this time, however damaged the files are.
+    /// A journal that was opened no longer ago is not opened again to settle whether numbers or messages are missing; so
+    /// that costs no more than one opening in this time, however damaged the files are.
     private static let recheckNanoseconds: Int64 = 1_000_000_000
 }
