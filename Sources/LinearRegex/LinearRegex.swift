@@ -19,8 +19,8 @@ package enum LinearRegexError: Error, Hashable, Sendable, CustomStringConvertibl
 
 /// A regular expression in RE2 syntax that matches in time linear in its input.
 ///
-/// `.` matches line ends, as in PromQL's and LogQL's matchers, unless told otherwise. Text is UTF-8; bytes that are not are matched as if each were U+FFFD,
-/// as Go does. `(?<name>…)` is accepted beside `(?P<name>…)`.
+/// `.` matches line ends, as in PromQL's and LogQL's matchers, unless told otherwise. Text is UTF-8; bytes that are not are
+/// matched as if each were U+FFFD, as Go does. `(?<name>…)` is accepted beside `(?P<name>…)`.
 package final class LinearRegex: Sendable {
     /// The longest pattern, 16 KiB.
     package static let patternBytesMax = 16 * 1024
