@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Logs: reference lines pushed to a collector of its own, then bytes, ingest, sealing, queries.
 
-    logs.py --programs FOLDER [--lines N | --days D [--per-day N]] [--traces] [--keep]
+    logs.py --programs FOLDER [--lines N | --days D [--per-day N]] [--traces] [--packed] [--keep]
 
 The lines are half Caddy's access JSON (1,047 bytes), half JSON of an application (253 bytes), 650 in the mean, of 20
 streams of 5 hosts, with times that end now (see loglines.py). --traces plants 1,000 traces of six lines over five hosts
-and finds each whole (30 days of 500,000 lines, where nothing else is said). A peer is the same lines in plain tables
+and finds each whole (30 days of 500,000 lines, where nothing else is said). --packed has the days that are over packed,
+and measures and asks once more (8 days of 200,000 lines, where nothing else is said). A peer is the same lines in plain tables
 of the same PostgreSQL; more than --peer-lines are not copied there. Nothing passes or fails by time; the run fails where
 lines are missing or are more than were sent, and where a trace is not whole. Everything listens on loopback.
 """
@@ -34,6 +35,10 @@ from processes import Run, memory_bound, peak_mib, postgres_seconds, resident_mi
 from servers import RETENTION_DAYS, Petrel  # noqa: E402
 
 LINES, PER_DAY, TRACES_PER_DAY, TRACE_DAYS, TRACES = 120_000, 5_000_000, 500_000, 30, 1000
+PACKED_PER_DAY, PACKED_DAYS = 200_000, 8
+# The last days are not packed: their short blocks are merged first.
+UNPACKED_DAYS = 4
+PACK_SECONDS_MAX = 600
 TRACE_IDS = 100
 AGENT_LINES = 200_000
 SENDERS = 3
@@ -77,21 +82,43 @@ class LogServer(Petrel):
         return tuple(int(metrics.get(f"petrel_log_{what}_blocks_total", 0)) for what in ("opened", "skipped"))
 
     def blocks(self):
-        """{codec: (blocks, lines, {column: bytes})}; empty, and said, where there is no such table."""
-        try:
-            columns = self.fleet.sql("SELECT attname FROM pg_attribute WHERE attrelid = 'petrel.log_block'::regclass AND"
-                                     " attnum > 0 AND NOT attisdropped ORDER BY attnum").split()
-            codec = "codec" if "codec" in columns else "0"
-            rows = self.fleet.sql(f"SELECT {codec}, count(*), sum(line_count), " + ", ".join(
-                f"coalesce(sum(pg_column_size({name})), 0)" for name in columns) + " FROM petrel.log_block GROUP BY 1 ORDER BY 1")
-        except subprocess.CalledProcessError as error:
-            say(f"blocks can't be counted: {error.stderr.strip()[:100]}")
-            return {}
+        """{codec: (blocks, lines, {column: bytes})}: 0 is lines as they are, 1 packed ones."""
+        columns = self.fleet.sql("SELECT attname FROM pg_attribute WHERE attrelid = 'petrel.log_block'::regclass AND"
+                                 " attnum > 0 AND NOT attisdropped ORDER BY attnum").split()
+        rows = self.fleet.sql("SELECT (packed IS NOT NULL)::int, count(*), sum(line_count), " + ", ".join(
+            f"coalesce(sum(pg_column_size({name})), 0)" for name in columns) + " FROM petrel.log_block GROUP BY 1 ORDER BY 1")
         found = {}
         for row in rows.splitlines():
             codec, count, lines, *sizes = row.split("|")
             found[codec] = int(count), int(lines), dict(zip(columns, map(int, sizes)))
         return found
+
+    def days(self):
+        """{codec: (days, lines, bytes of their tables of blocks, all included)}, of the days that have one codec alone."""
+        rows = self.fleet.sql(
+            "SELECT codec, count(*), sum(lines), sum(pg_total_relation_size(name::regclass)) FROM (SELECT min(codec) AS codec,"
+            " sum(line_count) AS lines, 'petrel.log_block_d' || day AS name FROM (SELECT day, line_count,"
+            " (packed IS NOT NULL)::int AS codec FROM petrel.log_block) AS blocks GROUP BY day HAVING min(codec) = max(codec))"
+            " AS days GROUP BY 1 ORDER BY 1")
+        return {codec: tuple(map(int, rest)) for codec, *rest in (row.split("|") for row in rows.splitlines())}
+
+    def pack(self):
+        """Has the days that are over packed: one at each start. Seconds that it took."""
+        with open(self.fleet.collector_config, encoding="utf-8") as f:
+            text = f.read()
+        with open(self.fleet.collector_config, "w", encoding="utf-8") as f:
+            f.write(text.replace("retention: {", "retention: {logs_pack_after: 1d, ", 1))
+        newest, started = int(time.time()) // 86400 - UNPACKED_DAYS, time.perf_counter()
+
+        def due():
+            return int(self.fleet.sql("SELECT count(DISTINCT day) FROM petrel.log_block WHERE packed IS NULL AND"
+                                      f" day <= {newest}"))
+        while (left := due()) > 0:
+            self.stop()
+            self.program.start()
+            self.wait_ready()
+            wait_until("a day is packed", PACK_SECONDS_MAX, lambda: due() < left, 0.5)
+        return time.perf_counter() - started
 
 
 class SealWatch(threading.Thread):
@@ -166,6 +193,8 @@ class Logs:
         if self.options.traces:
             self._planted()
         self._queries()
+        if self.options.packed:
+            self._pack()
 
     # Ingest, and the seal.
 
@@ -259,6 +288,15 @@ class Logs:
             if sum(sizes) >= lines / 20:
                 heap, toast, index = (size / lines for size in sizes)
                 section.row(f"{name}: heap {heap:.1f}, TOAST {toast:.1f}, indexes {index:.1f}", sum(sizes) / lines, None, "B", 1)
+        self._codecs(section)
+
+    def _codecs(self, section):
+        server = self.server
+        rest = sum(sum(sizes) - sum(self.empty_relations.get(name, (0, 0, 0))) for name, sizes in server.relations().items()
+                   if name.startswith("log_") and name != "log_block" and name not in UNSEALED)
+        for codec, (days, count, size) in server.days().items():
+            section.row(f"codec {codec}: tables of {days:,} days, and a line's part of the rest of logs",
+                        size / count + rest / self.lines, None, "B", 1)
         for codec, (blocks, count, columns) in server.blocks().items():
             section.row(f"codec {codec}: {blocks:,} blocks of {count / max(1, blocks):,.0f} lines",
                         sum(columns.values()) / max(1, count), None, "B", 1)
@@ -266,9 +304,18 @@ class Logs:
                 if size >= count / 20:
                     section.row(f"  column {name}", size / count, None, "B", 2)
 
+    def _pack(self):
+        """The days that are over are packed; then what they take, and the same answers."""
+        took = self.server.pack()
+        section = self.figures.section("logs: packed", self.peers)
+        section.row("packing the days that are over, with a start for each", took, unit="s", digits=1)
+        self._codecs(section)
+        self._check_bytes()
+        self._queries(" (packed)")
+
     # Queries, warm and after a restart.
 
-    def _queries(self):
+    def _queries(self, state=""):
         reference, url = self.reference, self.server.fleet.url
         end, start = reference.end_ns, reference.start_ns - 1
         asked = logqueries.queries(reference)
@@ -280,12 +327,12 @@ class Logs:
         cold_traces = logqueries.traces(url, [trace for trace, _ in ids], start, end, self.server.opened, COLD_WAYS)
         self._restart()
         cold = logqueries.run(url + "/loki/api/v1", asked, end, 1, self.server.opened)
-        memory = self.figures.section("logs: memory after the queries", self.peers)
+        memory = self.figures.section(f"logs: memory after the queries{state}", self.peers)
         memory.row("resident, collector, restarted", resident_mib(self.server.pid), unit="MiB", digits=0)
         memory.row("most resident, collector, restarted", peak_mib(self.server.pid), unit="MiB", digits=0)
         memory.row("PostgreSQL beside it (Pss)", self.server.database_resident(), unit="MiB", digits=0)
-        self._trace_rows("logs: one trace_id over the whole time", traces, cold_traces, dict(ids))
-        section = self.figures.section("logs: queries, median", self.peers)
+        self._trace_rows(f"logs: one trace_id over the whole time{state}", traces, cold_traces, dict(ids))
+        section = self.figures.section(f"logs: queries, median{state}", self.peers)
         for query in asked:
             peers = {name: next((ms for begin, ms in times.items() if query.name.startswith(begin)), None)
                      for name, times in self.peer_times.items()}
@@ -394,6 +441,7 @@ def logs(options, figures):
 def complete(options, lines=None):
     """The options of a run that has only those of bench.py."""
     options.lines, options.per_day, options.traces, options.agent = lines or LINES, PER_DAY, 0, True
+    options.packed = False
     options.seed, options.senders, options.seal_seconds = 1, SENDERS, SEAL_SECONDS_MAX
     options.drop_caches, options.peer_lines = False, PEER_LINES_MAX
 
@@ -404,8 +452,11 @@ class Options(Run):
     def __init__(self, parsed, base):
         super().__init__(parsed.programs, base)
         self.traces = TRACES if parsed.traces else 0
-        per_day = parsed.per_day or (TRACES_PER_DAY if parsed.traces else PER_DAY)
-        days = parsed.days or (TRACE_DAYS if parsed.traces and not parsed.lines else None)
+        self.packed = parsed.packed
+        usual_per_day, usual_days = ((TRACES_PER_DAY, TRACE_DAYS) if parsed.traces else
+                                     (PACKED_PER_DAY, PACKED_DAYS) if parsed.packed else (PER_DAY, None))
+        per_day = parsed.per_day or usual_per_day
+        days = parsed.days or (None if parsed.lines else usual_days)
         assert not days or days <= RETENTION_DAYS - 2, f"--days: at most {RETENTION_DAYS - 2}"
         self.lines, self.per_day = int(days * per_day) if days else parsed.lines or LINES, per_day
         self.agent = not parsed.no_agent
@@ -421,7 +472,7 @@ def arguments():
     parser.add_argument("--days", type=float, help="so many days of lines instead")
     parser.add_argument("--per-day", type=int, help=f"lines a day ({PER_DAY:,})")
     parser.add_argument("--traces", action="store_true", help=f"plant {TRACES:,} traces and find them")
-
+    parser.add_argument("--packed", action="store_true", help="have the days that are over packed, and ask again")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--senders", type=int, default=SENDERS, help=f"processes that push ({SENDERS})")
     parser.add_argument("--rounds", type=int, default=10, help="times that each query is asked (10)")

@@ -9,44 +9,55 @@ struct JSONPath: Hashable, Sendable {
 
     let steps: [Step]
 
-    private enum Token: String {
-        case dot = "DOT"
-        case open = "LSB"
-        case close = "RSB"
-        case string = "STRING"
-        case field = "FIELD"
-        case index = "INDEX"
-        case end = "$end"
+    private enum Token: Equatable {
+        case dot, open, close, end
+        case string([UInt8])
+        case field([UInt8])
+        case index(Int)
+
+        /// As the grammar of Loki's errors has it.
+        var name: String {
+            switch self {
+            case .dot: "DOT"
+            case .open: "LSB"
+            case .close: "RSB"
+            case .string: "STRING"
+            case .field: "FIELD"
+            case .index: "INDEX"
+            case .end: "$end"
+            }
+        }
     }
 
     /// Throws what is wrong with `text`, in Loki's words.
     init(_ text: String) throws(StageFault) {
         var lexer = PathLexer(text)
         var steps: [Step] = []
-        var (token, value) = Self.next(&lexer)
+        var token = Self.next(&lexer)
         while token != .end {
             guard steps.count < Self.stepsMax else {
                 throw StageFault("more than \(Self.stepsMax) steps")
             }
             if token == .open {
-                (token, value) = Self.next(&lexer)
+                token = Self.next(&lexer)
                 switch token {
-                case .string: steps.append(.field(Array(value.utf8)))
-                case .index: steps.append(.index(Int(value) ?? 0))
+                case .string(let name): steps.append(.field(name))
+                case .index(let place): steps.append(.index(place))
                 default: throw Self.unexpected(token, "STRING or INDEX")
                 }
-                (token, value) = Self.next(&lexer)
+                token = Self.next(&lexer)
                 guard token == .close else { throw Self.unexpected(token, "RSB") }
-            } else if steps.isEmpty {
-                guard token == .field else { throw Self.unexpected(token, "LSB or FIELD") }
-                steps.append(.field(Array(value.utf8)))
             } else {
-                guard token == .dot else { throw Self.unexpected(token, nil) }
-                (token, value) = Self.next(&lexer)
-                guard token == .field else { throw Self.unexpected(token, "FIELD") }
-                steps.append(.field(Array(value.utf8)))
+                if !steps.isEmpty {
+                    guard token == .dot else { throw Self.unexpected(token, nil) }
+                    token = Self.next(&lexer)
+                }
+                guard case .field(let name) = token else {
+                    throw Self.unexpected(token, steps.isEmpty ? "LSB or FIELD" : "FIELD")
+                }
+                steps.append(.field(name))
             }
-            (token, value) = Self.next(&lexer)
+            token = Self.next(&lexer)
         }
         guard !steps.isEmpty else { throw Self.unexpected(.end, "LSB or FIELD") }
         if let fault = lexer.fault { throw fault }
@@ -55,30 +66,31 @@ struct JSONPath: Hashable, Sendable {
 
     private static func unexpected(_ token: Token, _ expected: String?) -> StageFault {
         StageFault(
-            "syntax error: unexpected \(token.rawValue)"
+            "syntax error: unexpected \(token.name)"
                 + (expected.map { ", expecting \($0)" } ?? ""))
     }
 
     /// What is no token ends the path; that is said where a path may end there.
-    private static func next(_ lexer: inout PathLexer) -> (Token, String) {
-        guard let scalar = lexer.skipBlanks() else { return (.end, "") }
+    private static func next(_ lexer: inout PathLexer) -> Token {
+        guard let scalar = lexer.skipBlanks() else { return .end }
         switch scalar {
-        case ".": return (.dot, lexer.takeOne())
-        case "[": return (.open, lexer.takeOne())
-        case "]": return (.close, lexer.takeOne())
-        case "\"": return (.string, lexer.string())
+        case ".": return lexer.dropping(.dot)
+        case "[": return lexer.dropping(.open)
+        case "]": return lexer.dropping(.close)
+        case "\"": return .string(Array(lexer.string().utf8))
         case "0"..."9":
             let digits = lexer.take { ("0"..."9").contains($0) }
             // Digits end with a blank or the bracket alone.
-            guard Int(digits) != nil, let next = lexer.next, next == "]" || PathLexer.isBlank(next)
-            else { return (.end, "") }
-            return (.index, digits)
+            guard let place = Int(digits), let next = lexer.next,
+                next == "]" || PathLexer.isBlank(next)
+            else { return .end }
+            return .index(place)
         default:
             guard PathLexer.isFieldStart(scalar) else {
                 lexer.fault = StageFault("unexpected char \(scalar)")
-                return (.end, "")
+                return .end
             }
-            return (.field, lexer.take(PathLexer.isField))
+            return .field(Array(lexer.take(PathLexer.isField).utf8))
         }
     }
 }
@@ -133,7 +145,11 @@ private struct PathLexer {
         return rest.first
     }
 
-    mutating func takeOne() -> String { String(rest.removeFirst()) }
+    /// `token`, and its character is passed.
+    mutating func dropping<Token>(_ token: Token) -> Token {
+        rest.removeFirst()
+        return token
+    }
 
     mutating func take(_ isTaken: (Unicode.Scalar) -> Bool) -> String {
         var text = String.UnicodeScalarView()

@@ -52,12 +52,7 @@ package struct LogQueryService: Sendable {
         try checkExtensions(request)
         switch try Self.prepare(request.text) {
         case .log(let query):
-            guard request.entriesMax <= limits.entriesMax else {
-                throw QueryFailure(
-                    .badData,
-                    "max entries limit per query exceeded, limit > max_entries_limit_per_query "
-                        + "(\(request.entriesMax) > \(limits.entriesMax))")
-            }
+            try checkEntries(request.entriesMax)
             return try await answer { [self] in try await entries(query, request) }
         case .metric(let expression):
             return try await numbers(
@@ -187,6 +182,16 @@ package struct LogQueryService: Sendable {
         let pointsMax = limits.metric.pointsMax
         guard !isOverflow, length / stepNanoseconds <= pointsMax else {
             throw QueryFailure(MetricError.tooManyPoints(pointsMax))
+        }
+    }
+
+    /// Throws `badData` where an answer may not have so many entries.
+    package func checkEntries(_ count: Int) throws(QueryFailure) {
+        guard count <= limits.entriesMax else {
+            throw QueryFailure(
+                .badData,
+                "max entries limit per query exceeded, limit > max_entries_limit_per_query "
+                    + "(\(count) > \(limits.entriesMax))")
         }
     }
 

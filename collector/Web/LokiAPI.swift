@@ -223,13 +223,7 @@ extension LokiAPI {
         _ parameters: FormParameters, _ name: String = "limit"
     ) throws(QueryFailure) -> Int {
         let limit = try Self.count(name, parameters) ?? 100
-        let maximum = dependencies.logs.limits.entriesMax
-        guard limit <= maximum else {
-            throw QueryFailure(
-                .badData,
-                "max entries limit per query exceeded, limit > max_entries_limit_per_query "
-                    + "(\(limit) > \(maximum))")
-        }
+        try dependencies.logs.checkEntries(limit)
         return limit
     }
 
