@@ -214,8 +214,8 @@ let collectorStages: [Target] = [
     library(
         "CollectorQuery", at: "collector/Query",
         [
-            "Model", "World", "Storage", "LinearRegex", "PromQLSyntax", "PromQL", "LogQLSyntax",
-            "LogQL", log,
+            "Model", "World", "Storage", "LinearRegex", "GoTemplate", "PromQLSyntax", "PromQL",
+            "LogQLSyntax", "LogQL", log,
         ]),
     library(
         "CollectorEvaluate", at: "collector/Evaluate",
@@ -235,10 +235,10 @@ let web: [Target] = [
     library(
         "CollectorWeb", at: "collector/Web",
         [
-            "Model", "World", "Storage", "QueryMath", "Exposition", "Gzip", "RemoteWrite", "OTLP",
-            "PromQLSyntax", "PromQL", "LogQLSyntax", "LogQL", "JSONReading", "Startup",
-            "CollectorQuery", hummingbird, nioCore, nioPosix, nioHTTP1, nioWebSocket, crypto, log,
-            lifecycle,
+            "Model", "World", "Storage", "QueryMath", "GoTemplate", "Exposition", "Gzip",
+            "RemoteWrite", "OTLP", "PromQLSyntax", "PromQL", "LogQLSyntax", "LogQL", "JSONReading",
+            "Startup", "CollectorQuery", hummingbird, nioCore, nioPosix, nioHTTP1, nioWebSocket,
+            crypto, log, lifecycle,
         ])
 ]
 
@@ -296,7 +296,9 @@ let checks: [Target] = [
     tests("LinearRegexTests", ["LinearRegex"]),
     tests("PromQLSyntaxTests", ["Model", "PromQLSyntax"]),
     tests("LogQLSyntaxTests", ["Model", "LogQLSyntax"]),
-    tests("LogQLTests", ["Model", "LogQLSyntax", "LogQL", "ScriptReport", "LogQLScript"]),
+    tests(
+        "LogQLTests",
+        ["Model", "GoTemplate", "LogQLSyntax", "LogQL", "ScriptReport", "LogQLScript"]),
     tests(
         "CollectorQueryTests",
         ["Model", "World", "Storage", "PromQLSyntax", "PromQL", "LogQL", "CollectorQuery"]),

@@ -1,11 +1,12 @@
 package import Model
 
-/// An instant of any year that four digits can write, and more: Go's `time.Time`, in UTC.
+/// An instant of any year that four digits can write, and more, and what clocks show then: Go's `time.Time`.
 package struct GoInstant: Hashable, Sendable {
     /// Since 1970, rounded down.
     package var seconds: Int64
     /// 0 up to 999,999,999.
     package var nanosecond: Int
+    package var offset = GoOffset.utc
 
     package init(seconds: Int64, nanosecond: Int) {
         self.seconds = seconds
@@ -30,6 +31,9 @@ package struct GoInstant: Hashable, Sendable {
     /// Since 1970, wrapping around as in Go for years before 1678 and after 2262.
     package var unixNanoseconds: Int64 { seconds &* 1_000_000_000 &+ Int64(nanosecond) }
 
+    /// The same instant in UTC.
+    package var inUTC: GoInstant { GoInstant(seconds: seconds, nanosecond: nanosecond) }
+
     /// The time from `other` to this one, at the ends of its range where it does not fit.
     func nanoseconds(since other: GoInstant) -> Int64 {
         let (difference, overflow) = seconds.subtractingReportingOverflow(other.seconds)
@@ -40,7 +44,7 @@ package struct GoInstant: Hashable, Sendable {
     }
 }
 
-/// Date and time of an instant in UTC, by the Gregorian calendar.
+/// Date and time of an instant as clocks show it, by the Gregorian calendar.
 struct GoTimeParts {
     var year: Int
     var month: Int
@@ -53,18 +57,32 @@ struct GoTimeParts {
     var nanosecond: Int
     /// 0 is Sunday.
     var weekday: Int
+    var offset: GoOffset
 
     init(_ time: GoInstant) {
-        let days = Int(floorDividing(time.seconds, 86_400))
-        let rest = Int((time.seconds % 86_400 + 86_400) % 86_400)
+        let shown = time.seconds &+ Int64(time.offset.seconds)
+        let days = Int(floorDividing(shown, 86_400))
+        let rest = Int((shown % 86_400 + 86_400) % 86_400)
         (year, month, day) = Self.date(days)
         dayOfYear = days - Self.days(year: year, month: 1, day: 1) + 1
         hour = rest / 3600
         minute = rest / 60 % 60
         second = rest % 60
         nanosecond = time.nanosecond
-        // 1970-01-01 was a Thursday.
-        weekday = ((days + 4) % 7 + 7) % 7
+        weekday = Self.weekday(days)
+        offset = time.offset
+    }
+
+    /// 1970-01-01 was a Thursday.
+    static func weekday(_ days: Int) -> Int { ((days + 4) % 7 + 7) % 7 }
+
+    static func isLeap(_ year: Int) -> Bool {
+        year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+    }
+
+    static func dayCount(year: Int, month: Int) -> Int {
+        days(year: month == 12 ? year + 1 : year, month: month == 12 ? 1 : month + 1, day: 1)
+            - days(year: year, month: month, day: 1)
     }
 
     /// Days from 1970-01-01 to a date. The months of a year are counted from March, so that leap days come last.

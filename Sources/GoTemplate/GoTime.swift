@@ -1,4 +1,4 @@
-/// Times and durations as Go prints and formats them, in UTC.
+/// Times and durations as Go prints, formats and reads them.
 package enum GoTime {
     static let rfc3339Nano = "2006-01-02T15:04:05.999999999Z07:00"
 
@@ -41,8 +41,10 @@ package enum GoTime {
             "UnixMilli": TemplateFunction(0...0) { _ in .int(Int(time.unixMilliseconds)) },
             "UnixNano": TemplateFunction(0...0) { _ in .int(Int(time.unixNanoseconds)) },
             "Nanosecond": TemplateFunction(0...0) { _ in .int(time.nanosecond) },
-            "IsZero": TemplateFunction(0...0) { _ in .bool(time == .zero) },
-            "UTC": TemplateFunction(0...0) { _ in .instant(time) },
+            "IsZero": TemplateFunction(0...0) { _ in .bool(time.inUTC == .zero) },
+            "UTC": TemplateFunction(0...0) { _ in .instant(time.inUTC) },
+            // The server's zone is UTC.
+            "Local": TemplateFunction(0...0) { _ in .instant(time.inUTC) },
             "String": TemplateFunction(0...0) { _ in .string(text(time)) },
             "Year": TemplateFunction(0...0) { _ in .int(GoTimeParts(time).year) },
             "Month": TemplateFunction(0...0) { _ in

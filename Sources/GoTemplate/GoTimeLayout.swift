@@ -100,7 +100,7 @@ package struct GoTimeLayout: Sendable {
 }
 
 extension GoTime {
-    /// A layout applied to `time` in UTC. Source: Go 1.24 `Time.Format`.
+    /// A layout applied to `time`. Source: Go 1.24 `Time.Format`.
     package static func format(_ time: GoInstant, _ layout: String) -> String {
         format(time, GoTimeLayout(layout))
     }
@@ -138,12 +138,11 @@ extension GoTime {
         case .twoDigitYear: return padded((parts.year % 100 + 100) % 100, 2)
         case .upperHalf: return parts.hour >= 12 ? "PM" : "AM"
         case .lowerHalf: return parts.hour >= 12 ? "pm" : "am"
-        case .zoneName: return "UTC"
-        case .zone(isZulu: true, _, _, _): return "Z"
-        case .zone(_, let hasColons, let hasMinutes, let hasSeconds):
-            let separator = hasColons ? ":" : ""
-            return "+00" + (hasMinutes ? separator + "00" : "")
-                + (hasSeconds ? separator + "00" : "")
+        case .zoneName: return parts.offset.name.isEmpty ? parts.offset.digits : parts.offset.name
+        case .zone(let isZulu, let hasColons, let hasMinutes, let hasSeconds):
+            return parts.offset.text(
+                isZulu: isZulu, hasColons: hasColons, hasMinutes: hasMinutes,
+                hasSeconds: hasSeconds)
         case .fraction(let separator, let count, let isTrimmed):
             // Source: Go `appendNano`: at most nine digits are there to be written.
             var digits = String(padded(parts.nanosecond, 9).prefix(count))
@@ -153,7 +152,7 @@ extension GoTime {
         }
     }
 
-    private static func padded(_ value: Int, _ width: Int, with fill: String = "0") -> String {
+    static func padded(_ value: Int, _ width: Int, with fill: String = "0") -> String {
         let digits = String(value.magnitude)
         return (value < 0 ? "-" : "")
             + String(repeating: fill, count: max(0, width - digits.count)) + digits

@@ -1,14 +1,16 @@
 extension GoTime {
-    /// Reads a time by its layout; times without a zone are UTC. Nil where the text is not of the layout. Zones by name
-    /// other than UTC count as UTC, as Go has it for abbreviations it does not know. Source: Go 1.24 `time.Parse`.
-    package static func parse(_ layout: String, _ text: String) -> GoInstant? {
+    /// Reads a time by its layout; times without a zone are of `location`. Nil where the text is not of the layout. A zone's
+    /// name that `location` has not counts as UTC, `GMT+3` but for its hours. Source: Go 1.24 `time.ParseInLocation`.
+    package static func parse(
+        _ layout: String, _ text: String, in location: GoLocation = .utc
+    ) -> GoInstant? {
         var reader = GoTimeReader(text)
         let pieces = GoTimeLayout(layout).pieces
         for (index, piece) in pieces.enumerated() {
             let next = index + 1 < pieces.count ? pieces[index + 1] : nil
             guard reader.read(piece, next: next) else { return nil }
         }
-        return reader.instant()
+        return reader.instant(in: location)
     }
 }
 
@@ -26,7 +28,9 @@ private struct GoTimeReader {
     private var nanosecond = 0
     /// Whether the hour is one of twelve, and after noon.
     private var isAfternoon: Bool?
-    private var zoneSeconds = 0
+    private var isUTC = false
+    private var zoneSeconds: Int?
+    private var zoneName = ""
 
     init(_ text: String) { bytes = Array(text.utf8) }
 
@@ -60,10 +64,11 @@ private struct GoTimeReader {
             guard set(\.second, number(digits: digits), in: 0...59) else { return false }
             return impliedFraction(next)
         case .upperHalf, .lowerHalf: return half(isUpper: piece == .upperHalf)
-        case .zoneName: return zoneName()
+        case .zoneName: return readZoneName()
         case .zone(let isZulu, let hasColons, let hasMinutes, let hasSeconds):
             if isZulu, at < bytes.count, bytes[at] == UInt8(ascii: "Z") {
                 at += 1
+                isUTC = true
                 return true
             }
             return zone(hasColons, hasMinutes, hasSeconds)
@@ -200,35 +205,97 @@ private struct GoTimeReader {
         return true
     }
 
-    /// `UTC`, or another abbreviation of three to five capital letters.
-    private mutating func zoneName() -> Bool {
-        let letters = bytes[at...].prefix { (65...90).contains($0) }
-        guard (3...5).contains(letters.count) else { return false }
-        at += letters.count
+    /// `UTC`, or another abbreviation. Source: Go 1.24 `parseTimeZone`.
+    private mutating func readZoneName() -> Bool {
+        let rest = bytes[at...]
+        if rest.starts(with: "UTC".utf8) {
+            isUTC = true
+            at += 3
+            return true
+        }
+        guard let count = Self.zoneNameLength(rest) else { return false }
+        zoneName = String(decoding: rest.prefix(count), as: UTF8.self)
+        at += count
         return true
+    }
+
+    private static func zoneNameLength(_ rest: ArraySlice<UInt8>) -> Int? {
+        guard rest.count >= 3, let first = rest.first else { return nil }
+        // The only ones with small letters.
+        for name in ["ChST", "MeST"] where rest.starts(with: name.utf8) { return 4 }
+        if rest.starts(with: "GMT".utf8) {
+            return 3 + (hoursLength(rest.dropFirst(3)) ?? 0)
+        }
+        if first == 43 || first == 45 { return hoursLength(rest) }
+        let letters = rest.prefix(6).prefix { (65...90).contains($0) }
+        let endsInT = letters.last == UInt8(ascii: "T")
+        switch letters.count {
+        case 3: return 3
+        case 4 where endsInT || letters.elementsEqual("WITA".utf8): return 4
+        case 5 where endsInT: return 5
+        default: return nil
+        }
+    }
+
+    /// Of `+3` or `-11`, up to 23.
+    private static func hoursLength(_ text: ArraySlice<UInt8>) -> Int? {
+        guard let sign = text.first, sign == 43 || sign == 45 else { return nil }
+        let digits = text.dropFirst().prefix { (48...57).contains($0) }
+        guard let hours = Int(String(decoding: digits, as: UTF8.self)), hours <= 23 else {
+            return nil
+        }
+        return 1 + digits.count
     }
 
     // MARK: the instant
 
-    func instant() -> GoInstant? {
-        guard at == bytes.count else { return nil }
+    func instant(in location: GoLocation) -> GoInstant? {
+        guard at == bytes.count, let shown = shown() else { return nil }
+        if isUTC { return shown }
+        if let zoneSeconds {
+            var result = shown
+            result.seconds -= Int64(zoneSeconds)
+            let known = location.period(at: result.seconds).offset
+            let isKnown =
+                known.seconds == zoneSeconds && (zoneName.isEmpty || known.name == zoneName)
+            result.offset = isKnown ? known : GoOffset(seconds: zoneSeconds, name: zoneName)
+            return result
+        }
+        guard !zoneName.isEmpty else { return location.instant(shown: shown) }
+        var result = shown
+        if let seconds = location.seconds(ofZone: zoneName, shown: shown.seconds) {
+            result.seconds -= Int64(seconds)
+            return location.instant(result)
+        }
+        let hours = zoneName.hasPrefix("GMT") ? Int(zoneName.dropFirst(3)) ?? 0 : 0
+        result.seconds -= Int64(hours * 3600)
+        result.offset = GoOffset(seconds: hours * 3600, name: zoneName)
+        return result
+    }
+
+    /// What clocks show, as if they showed UTC.
+    private func shown() -> GoInstant? {
         var hour = self.hour
         if isAfternoon == true, hour < 12 { hour += 12 }
         if isAfternoon == false, hour == 12 { hour = 0 }
         var days: Int
         if let dayOfYear {
-            let isLeap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
-            guard (1...(isLeap ? 366 : 365)).contains(dayOfYear) else { return nil }
+            guard (1...(GoTimeParts.isLeap(year) ? 366 : 365)).contains(dayOfYear) else {
+                return nil
+            }
             days = GoTimeParts.days(year: year, month: 1, day: 1) + dayOfYear - 1
+            let date = GoTimeParts(GoInstant(seconds: Int64(days) * 86_400, nanosecond: 0))
+            guard month == nil || month == date.month, day == nil || day == date.day else {
+                return nil
+            }
         } else {
             let (month, day) = (self.month ?? 1, self.day ?? 1)
-            let first = GoTimeParts.days(year: year, month: month, day: 1)
-            let following = GoTimeParts.days(
-                year: month == 12 ? year + 1 : year, month: month == 12 ? 1 : month + 1, day: 1)
-            guard day >= 1, day <= following - first else { return nil }
-            days = first + day - 1
+            guard (1...GoTimeParts.dayCount(year: year, month: month)).contains(day) else {
+                return nil
+            }
+            days = GoTimeParts.days(year: year, month: month, day: day)
         }
-        let seconds = days * 86_400 + hour * 3600 + minute * 60 + second - zoneSeconds
+        let seconds = days * 86_400 + hour * 3600 + minute * 60 + second
         return GoInstant(seconds: Int64(seconds), nanosecond: nanosecond)
     }
 }

@@ -118,10 +118,16 @@ package struct NotificationTemplate: Sendable {
     package struct Environment: Sendable {
         package var now: TimestampMS
         package var regex: TemplateRegex
+        /// The time zones of `tz`.
+        package var locations: GoLocations
 
-        package init(now: TimestampMS, regex: TemplateRegex = .unavailable) {
+        package init(
+            now: TimestampMS, regex: TemplateRegex = .unavailable,
+            locations: GoLocations = .utcAlone
+        ) {
             self.now = now
             self.regex = regex
+            self.locations = locations
         }
     }
 
@@ -237,9 +243,11 @@ package struct NotificationTemplate: Sendable {
                 .string(GoTime.format(try time(a[1]), try a[0].requireString()))
             },
             "tz": TemplateFunction(2...2) { (a) throws(GoTemplateError) in
-                let zone = try a[0].requireString()
-                guard zone == "UTC" else { throw .function("only the time zone UTC is known") }
-                return .instant(try time(a[1]))
+                let name = try a[0].requireString()
+                guard let location = environment.locations.location(name) else {
+                    throw .function("unknown time zone \(name)")
+                }
+                return .instant(location.instant(try time(a[1])))
             },
             "safeUrl": TemplateFunction(1...1) { $0[0] },
             "toJson": TemplateFunction(1...1) { .string(TemplateEscape.json($0[0])) },

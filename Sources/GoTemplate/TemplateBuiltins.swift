@@ -159,7 +159,8 @@ enum TemplateBuiltins {
         case (.bool(let a), .bool(let b)): return a == b
         case (.int(let a), .int(let b)): return a == b
         case (.float(let a), .float(let b)): return a == b
-        case (.string(let a), .string(let b)): return a == b
+        // Byte by byte: `==` takes differently composed letters for the same.
+        case (.string(let a), .string(let b)): return a.utf8.elementsEqual(b.utf8)
         case (.instant(let a), .instant(let b)): return a == b
         case (.duration(let a), .duration(let b)): return a == b
         default: throw incomparable(a, b)

@@ -253,6 +253,7 @@ package struct RegexMatch: Sendable {
 
 /// RE2's `missing ): (` as Go says it. Source: Go `regexp/syntax.ErrorCode`; RE2 `re2/regexp.cc`.
 private func goWords(_ reason: String) -> String {
+    if reason == "trailing \\" { return "trailing backslash at end of expression: ``" }
     guard let colon = reason.firstRange(of: ": ") else { return reason }
     let words = [
         "missing )": "missing closing )", "missing ]": "missing closing ]",
@@ -260,6 +261,8 @@ private func goWords(_ reason: String) -> String {
         "bad repetition operator": "invalid nested repetition operator",
         "invalid perl operator": "invalid or unsupported Perl syntax",
         "trailing \\": "trailing backslash at end of expression",
+        "invalid named capture group": "invalid named capture",
+        "invalid repetition size": "invalid repeat count",
     ]
     let code = String(reason[..<colon.lowerBound])
     return "\(words[code] ?? code): `\(reason[colon.upperBound...])`"

@@ -1,3 +1,4 @@
+package import GoTemplate
 package import Model
 
 /// Where a label comes from.
@@ -60,6 +61,12 @@ package final class EntryLabels {
 
     /// What `now` is in templates: the time of the query's evaluation. Nil stands for each entry's own time.
     package var now: TimestampNS?
+    /// `toDateInZone` of templates, by the time zones that there are.
+    private(set) var toDateInZone = GoLocations.utcAlone.toDateInZone
+    /// The time zones of templates.
+    package var locations = GoLocations.utcAlone {
+        didSet { toDateInZone = locations.toDateInZone }
+    }
     /// Room for what templates write.
     @exclusivity(unchecked) var formatted: [UInt8] = []
 

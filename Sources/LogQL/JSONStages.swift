@@ -152,6 +152,8 @@ enum UnpackStage {
     ) throws(JSONFault) {
         guard !labels.needsNoLabels else { return }
         var members = try JSONBytes.Members(text, at: 0)
+        // All are set at the end: the last of several of the same name counts.
+        var found: [(name: Int32, value: JSONBytes.Member)] = []
         while let member = try members.next() {
             guard member.value.kind == .string, !isEntryName(text, member) else { continue }
             scratch.text.removeAll(keepingCapacity: true)
@@ -161,6 +163,9 @@ enum UnpackStage {
             scratch.name.removeAll(keepingCapacity: true)
             scratch.text.withUnsafeBufferPointer { appendSanitized($0, to: &scratch.name) }
             guard let name = labels.nameToExtract(bytes: scratch.name) else { continue }
+            found.append((name, member))
+        }
+        for (name, member) in found {
             scratch.text.removeAll(keepingCapacity: true)
             if !JSONBytes.appendUnescaped(text, member.value.range, to: &scratch.text) {
                 scratch.text.removeAll(keepingCapacity: true)

@@ -76,12 +76,17 @@ struct ValueMatcher: Sendable {
     private let test: Test
     private let isNegated: Bool
 
-    init(_ matcher: LabelMatcher) throws(StageFault) {
+    /// Without `dotMatchesLineEnd` `.` stands for any character but a line end.
+    init(_ matcher: LabelMatcher, dotMatchesLineEnd: Bool = true) throws(StageFault) {
         switch matcher.operation {
         case .equal, .notEqual: test = .equal([Array(matcher.value.utf8)])
         case .matchesRegex, .notMatchesRegex:
             let regex: LinearRegex
-            do { regex = try LinearRegex(matcher.value, anchored: true) } catch {
+            do {
+                regex = try LinearRegex(
+                    matcher.value, anchored: true,
+                    dotMatchesLineEnd: dotMatchesLineEnd || asksForTextAlone(matcher.value))
+            } catch {
                 throw StageFault(regexErrorText(error))
             }
             if matcher.value == ".*" {

@@ -51,14 +51,15 @@ enum LineTest: Sendable {
     case pattern(LinePattern)
     case ip(IPPattern)
 
-    /// An expression that may match anywhere in a line; `.` stands for line ends too. Where it asks for nothing but
-    /// texts it is not needed. Source: LogQL's documentation, "Line filter".
+    /// An expression that may match anywhere in a line; `.` stands for no line end. Where it asks for nothing but
+    /// texts it is not needed, whatever stands around them. Source: Loki 3.6 `parseRegexpFilter`.
     static func regex(_ bytes: [UInt8]) throws(StageFault) -> LineTest {
         let pattern = String(decoding: bytes, as: UTF8.self)
         let regex: LinearRegex
-        do { regex = try LinearRegex(pattern, anchored: false) } catch {
-            throw StageFault(regexErrorText(error))
-        }
+        do {
+            regex = try LinearRegex(
+                pattern, anchored: false, dotMatchesLineEnd: asksForTextAlone(pattern))
+        } catch { throw StageFault(regexErrorText(error)) }
         guard let literals = RegexLiterals.parse(pattern) else {
             return .matches(regex, required: [])
         }
@@ -112,6 +113,19 @@ enum LineTest: Sendable {
             return line.withUnsafeBufferPointer { pattern.isFound(in: $0) }
         }
     }
+}
+
+/// Whether all that `pattern` asks for is that there is something, or a text with anything around it. Loki makes no
+/// expression of these, and so line ends are as good as other characters there. Source: Loki 3.6 `RegexSimplifier`.
+func asksForTextAlone(_ pattern: String) -> Bool {
+    guard pattern != ".+", pattern != ".*" else { return true }
+    let ends = [".*", ".*?"]
+    guard let first = ends.last(where: { pattern.hasPrefix($0) }),
+        let last = ends.last(where: { pattern.hasSuffix($0) }),
+        first.utf8.count + last.utf8.count < pattern.utf8.count
+    else { return false }
+    let text = pattern.utf8.dropFirst(first.utf8.count).dropLast(last.utf8.count)
+    return !text.contains { #"\.+*?()|[]{}^$"#.utf8.contains($0) }
 }
 
 /// Whether `regex` matches `bytes`, each byte that is no UTF-8 taken for U+FFFD.

@@ -1,3 +1,4 @@
+package import GoTemplate
 package import Model
 
 /// An entry of an answer.
@@ -56,6 +57,8 @@ package struct LogQueryOptions: Hashable, Sendable {
     package var lineBytesMax = 64 << 20
     /// What `now` is in templates; nil stands for each entry's own time.
     package var now: TimestampNS?
+    /// The time zones of templates.
+    package var locations = GoLocations.utcAlone
     /// Of entries with the same value of this label, or without it, the first is taken; nil: all are.
     package var distinctLabel: String?
     /// So many entries of that time, the first that the query would keep, are left out: they were given before.
@@ -117,6 +120,7 @@ package final class LogCollection {
         self.options = options
         let run = PipelineRun(query.pipeline)
         run.labels.now = options.now
+        run.labels.locations = options.locations
         distinctLabel = options.distinctLabel.map { run.labels.name($0) }
         self.run = run
         self.deletions = LogDeletions(deletions)

@@ -4,7 +4,7 @@ import Model
 
 /// The functions of LogQL's templates, beside those of Go's `text/template`.
 ///
-/// They read no clock: `now` is the time of the query's evaluation, and times are in UTC.
+/// They read no clock and no files: `now` is the time of the query's evaluation, and time zones are given with each entry.
 /// Source: Loki 3.6, documentation "Template functions"; sprig 3.3 and cast 1.10, whose functions most of them are.
 enum LogTemplateFunctions {
     static let lineName = "__line__"
@@ -13,7 +13,9 @@ enum LogTemplateFunctions {
     static let resultBytesMax = LogEntry.lineBytesMax
 
     /// The inputs of an expansion, by number.
-    private static let (lineInput, timestampInput, nowInput) = (0, 1, 2)
+    private static let (lineInput, timestampInput, nowInput, zonesInput) = (
+        0, 1, 2, 3
+    )
 
     /// The functions by name; they share what they have compiled.
     static func make() -> [String: TemplateFunction] {
@@ -203,15 +205,16 @@ enum LogTemplateFunctions {
                 // Source: sprig `dateInZone`: what is no time is now.
                 default: time = LogTemplateFunctions.time(a[2])
                 }
-                return .string(GoTime.format(time, layout))
+                return .string(GoTime.format(time.inUTC, layout))
             }.withInput(nowInput),
             "toDate": TemplateFunction([.string, .string]) { a in
                 .instant(GoTime.parse(text(a[0]), text(a[1])) ?? .zero)
             },
-            // Zones but UTC are not known: their data is not the engine's to read.
-            "toDateInZone": TemplateFunction([.string, .string, .string]) { a in
-                .instant(GoTime.parse(text(a[0]), text(a[2])) ?? .zero)
-            },
+            "toDateInZone": TemplateFunction([.string, .string, .string]) {
+                (a) throws(GoTemplateError) in
+                guard case .function(let read) = a[3] else { return .instant(.zero) }
+                return try read.body(Array(a[..<3]))
+            }.withInput(zonesInput),
             "unixEpoch": TemplateFunction([.time]) { .string(String(time($0[0]).seconds)) },
             "unixEpochMillis": TemplateFunction([.time]) {
                 .string(String(time($0[0]).unixMilliseconds))

@@ -1,3 +1,4 @@
+package import GoTemplate
 import LogQLSyntax
 package import Model
 
@@ -14,6 +15,7 @@ package final class MetricRun {
     package var isCut: Bool { output.isCut }
 
     private let plan: MetricPlan
+    private let locations: GoLocations
     private let memory: MemoryMeter
     private let output: MetricOutput
     private var legs: [MetricLeg] = []
@@ -28,9 +30,12 @@ package final class MetricRun {
         var numberOfStream: [Labels: Int] = [:]
     }
 
-    /// Throws where the memory allowed is not even enough to begin.
-    package init(_ plan: MetricPlan) throws(MetricError) {
+    /// `locations` are the time zones of templates. Throws where the memory allowed is not even enough to begin.
+    package init(
+        _ plan: MetricPlan, locations: GoLocations = .utcAlone
+    ) throws(MetricError) {
         self.plan = plan
+        self.locations = locations
         memory = MemoryMeter(max: plan.limits.byteCountMax)
         output = MetricOutput(
             plan.times, plan.limits, isSorted: plan.expression.isSorting, memory)
@@ -47,6 +52,7 @@ package final class MetricRun {
         switch plan.times {
         case .instant(let time), .range(_, let time, _): reader.run.labels.now = time
         }
+        reader.run.labels.locations = locations
         let source = RangeNode(reader.run)
         let top = try chain(planned.expression, over: source)
         let stored = isDirect ? nil : StoredNode(top, memory)

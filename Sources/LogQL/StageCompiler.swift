@@ -141,24 +141,14 @@ struct StageCompiler {
                 numbers.append(nil)
                 continue
             }
-            guard Self.isLabelName(name) else {
-                throw StageFault("invalid extracted label name '\(name)'")
-            }
-            numbers.append(names.intern(name))
+            // RE2 takes letters, digits and underscores; a label does not begin with a digit.
+            let isLabelName = name.utf8.first.map { !(48...57).contains($0) } ?? false
+            numbers.append(names.intern(isLabelName ? name : "_" + name))
         }
         guard numbers.contains(where: { $0 != nil }) else {
             throw StageFault("at least one named capture must be supplied")
         }
         return RegexpStage(regex, names: numbers)
-    }
-
-    private static func isLabelName(_ name: String) -> Bool {
-        let bytes = Array(name.utf8)
-        guard let first = bytes.first, !(48...57).contains(first) else { return false }
-        return bytes.allSatisfy { byte in
-            byte == UInt8(ascii: "_") || (48...57).contains(byte)
-                || (97...122).contains(byte | 0x20)
-        }
     }
 
     private mutating func pattern(_ text: String) throws(StageFault) -> PatternStage {
@@ -190,7 +180,7 @@ struct StageCompiler {
         guard depth < LogQLParser.depthMax else { throw StageFault("too many label filters") }
         switch filter {
         case .string(let matcher):
-            let compiled = try ValueMatcher(matcher)
+            let compiled = try ValueMatcher(matcher, dotMatchesLineEnd: false)
             if matcher.name == EntryLabels.errorName {
                 labelsRead.append(matcher.name)
                 return .error(compiled)

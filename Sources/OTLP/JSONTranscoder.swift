@@ -191,7 +191,9 @@ struct JSONTranscoder {
             ? (Int64(text) ?? Self.double(text).flatMap { Int64(exactly: $0) })
                 .map { UInt64(bitPattern: $0) }
             : UInt64(text) ?? Self.double(text).flatMap { UInt64(exactly: $0) }
-        guard let value else { throw badValue(message, name) }
+        guard let value = value ?? message.enumeration(name, text) else {
+            throw badValue(message, name)
+        }
         return value
     }
 

@@ -36,7 +36,17 @@ struct MessageField {
 // Only the fields that mean something here: others are as unknown.
 // Source: opentelemetry-proto 1.9.
 extension OTLPMessage {
-    func field(_ name: String) -> MessageField? { Self.fields[self]?[name] }
+    /// A field by its name in JSON, or in the definition: `resourceLogs`, `resource_logs`. Source: Protocol Buffers, "ProtoJSON
+    /// Format": a parser takes both.
+    func field(_ name: String) -> MessageField? {
+        let fields = Self.fields[self]
+        if let field = fields?[name] { return field }
+        guard name.utf8.contains(UInt8(ascii: "_")) else { return nil }
+        var words = name.split(separator: "_", omittingEmptySubsequences: false)[...]
+        let first = words.removeFirst()
+        return fields?[
+            words.reduce(String(first)) { $0 + $1.prefix(1).uppercased() + $1.dropFirst() }]
+    }
 
     private static let fields: [OTLPMessage: [String: MessageField]] = [
         .request: ["resourceMetrics": .list(1, .message(.resourceMetrics))],
@@ -155,4 +165,23 @@ extension OTLPMessage {
         "startTimeUnixNano": MessageField(2, .fixed64(isSigned: false)),
         "timeUnixNano": MessageField(3, .fixed64(isSigned: false)),
     ]
+}
+
+extension OTLPMessage {
+    private static let severities = ["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]
+
+    /// The number of an enumeration's value that is given by its name: `SEVERITY_NUMBER_WARN`, `SEVERITY_NUMBER_WARN2`.
+    func enumeration(_ field: String, _ text: String) -> UInt64? {
+        guard self == .logRecord, self.field(field)?.number == 2 else { return nil }
+        let prefix = "SEVERITY_NUMBER_"
+        guard text.hasPrefix(prefix) else { return nil }
+        var name = text.dropFirst(prefix.count)
+        guard name != "UNSPECIFIED" else { return 0 }
+        var step = 0
+        if let last = name.last?.wholeNumberValue, (2...4).contains(last) {
+            step = last - 1
+            name.removeLast()
+        }
+        return Self.severities.firstIndex(of: String(name)).map { UInt64($0 * 4 + step + 1) }
+    }
 }

@@ -210,7 +210,9 @@ struct LokiPushTests {
             ("", #"{"detected_level": "WRN"}"#, "error", "warn"),
             ("", #"{"detected_level": "unknown"}"#, "error", nil),
             ("", #"{"severity_number": "17"}"#, "info", "error"),
-            ("", #"{"severity_number": "0"}"#, "x debug x", "debug"),
+            ("", #"{"severity_number": "0"}"#, "x debug x", nil),
+            ("", #"{"severity_number": "25"}"#, "x debug x", nil),
+            ("", #"{"severity_number": "many"}"#, "x debug x", "info"),
             ("", "{}", #"{\"level\": \"Information\"}"#, "info"),
             ("", "{}", #"{\"a\": {\"lvl\": \"trc\"}, \"level\": \"info\"}"#, "trace"),
             ("", "{}", #"{\"a\": {\"b\": {\"level\": \"info\"}}}"#, "info"),
@@ -317,7 +319,7 @@ struct LokiPushTests {
         let answer = await FakeCollector.post(body, to: site)
         #expect(answer.status == 400)
         for part in [
-            "2 errors like: Max entry size '262144' bytes exceeded for stream "
+            "2 errors like: max entry size '262144' bytes exceeded for stream "
                 + #"'{app="shop", service_name="shop"}' while adding an entry with length "#
                 + "'262145' bytes; 1 errors like: stream '{app=\"xx",
             "has label value too long: 'xx",
@@ -515,7 +517,7 @@ struct LokiPushTests {
         #expect(answer.status == status && answer.response.header("retry-after") == after)
         if status == 429 {
             #expect(
-                answer.text.hasPrefix("Maximum active stream limit exceeded when trying to create"))
+                answer.text.hasPrefix("maximum active stream limit exceeded when trying to create"))
             #expect(answer.text.contains("limits.log_streams is 7"))
         }
         writer.state.withLock { $0.failure = nil }

@@ -72,7 +72,7 @@ struct OTLPLogsTests {
         }
     }
 
-    @Test("a severity text that is no level gives way to the number")
+    @Test("a severity text counts before the number; one that is no level stays a field")
     func severity() async throws {
         let writer = FakeLogWriter()
         _ = await FakeCollector.post(
@@ -80,7 +80,27 @@ struct OTLPLogsTests {
                 record("1", "info", #", "severityText": "Warn", "severityNumber": 9"#),
                 record("2", "info", #", "severityText": "odd", "severityNumber": 24"#)),
             Self.path, to: FakeCollector.site(taking: writer))
-        #expect(writer.stream(labels).entries.map(\.level) == ["warn", "fatal"])
+        let entries = writer.stream(labels).entries
+        #expect(entries.map(\.level) == ["warn", nil])
+        #expect(entries.map { $0.metadata["detected_level"] } == ["", "odd"])
+    }
+
+    @Test("names are taken as the definition has them, and severities by name")
+    func originalNames() async throws {
+        let writer = FakeLogWriter()
+        let body = #"""
+            {"resource_logs": [{"scope_logs": [{"log_records": [
+              {"time_unix_nano": "1", "body": {"string_value": "a"}, "severity_number": "SEVERITY_NUMBER_ERROR2"},
+              {"timeUnixNano": "2", "body": {"stringValue": "b"}, "severityNumber": "SEVERITY_NUMBER_UNSPECIFIED"}
+            ]}]}]}
+            """#
+        let answer = await FakeCollector.post(
+            Array(body.utf8), Self.path, to: FakeCollector.site(taking: writer))
+        #expect(answer.status == 200)
+        let entries = writer.state.withLock { $0.pushes.flatMap { $0.streams.flatMap(\.entries) } }
+        #expect(entries.map { String(decoding: $0.line, as: UTF8.self) } == ["a", "b"])
+        #expect(entries.map(\.level) == ["error", nil])
+        #expect(entries.map { $0.metadata["severity_number"] } == ["18", ""])
     }
 
     @Test("records without a time have that of their observation, else now, and are no repeats")

@@ -139,7 +139,7 @@ def push_lines(fleet):
     print(f"  a pushed line of 1 MiB: {status} {text.strip()[:120]}", flush=True)
     if status // 100 == 2:
         return [name for name, _ in texts], ["long"]
-    assert status == 400 and "Max entry size" in text, f"1 MiB: {status} {text[:300]}"
+    assert status == 400 and "max entry size" in text, f"1 MiB: {status} {text[:300]}"
     return [name for name, _ in texts], []
 
 

@@ -20,7 +20,8 @@ struct NotificationTemplateTests {
         do throws(GoTemplateError) {
             return try NotificationTemplate(source).expand(
                 Self.data,
-                NotificationTemplate.Environment(now: TimestampMS(1_435_065_594_500)))
+                NotificationTemplate.Environment(
+                    now: TimestampMS(1_435_065_594_500), locations: GoLocationTests.locations))
         } catch {
             return "error: \(error)"
         }
@@ -41,6 +42,10 @@ struct NotificationTemplateTests {
             ),
             ("{{ (index .Alerts 0).StartsAt.Format \"15:04:05\" }}", "13:19:44"),
             ("{{ (index .Alerts 1).EndsAt | date \"2006-01-02\" }}", "2015-06-23"),
+            (
+                "{{ (index .Alerts 0).StartsAt | tz \"Europe/Berlin\" | date \"15:04 MST\" }}",
+                "15:19 CEST"
+            ),
             (
                 "{{ range (index .Alerts 0).Labels.SortedPairs }}{{ .Name }}={{ .Value }};{{ end }}",
                 "alertname=Down;host=a;job=n;"

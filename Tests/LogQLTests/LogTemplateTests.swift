@@ -1,3 +1,4 @@
+import GoTemplate
 import LogQL
 import LogQLSyntax
 import Model
@@ -14,12 +15,22 @@ struct LogTemplateTests {
     private static let now = TimestampNS(1_700_000_000_000_000_000)
     private static let time = TimestampNS(1_656_353_124_120_000_000)
 
+    /// One zone, an hour east of Greenwich, as a TZif file.
+    private static let locations = GoLocations { name in
+        let header =
+            Array("TZif2".utf8) + [UInt8](repeating: 0, count: 31) + [0, 0, 0, 1, 0, 0, 0, 4]
+        let old = header + [0, 0, 0, 0, 0, 0] + Array("UTC\0".utf8)
+        let new = header + [0, 0, 0x0e, 0x10, 0, 0] + Array("CET\0\nCET-1\n".utf8)
+        return name == "Africa/Algiers" ? old + new : nil
+    }
+
     private func run(
         _ stage: PipelineStage, line: [UInt8] = Array("the line".utf8)
     ) throws -> PipelineRun {
         let matcher = LabelMatcher("x", .equal, "y")
         let run = PipelineRun(try Pipeline(LogSelector(matchers: [matcher], stages: [stage])))
         run.labels.now = Self.now
+        run.labels.locations = Self.locations
         let stream = run.forStream(PipelineTables.labels(Self.labels))
         #expect(run.process(timestamp: Self.time, line: line, of: stream))
         return run
@@ -117,6 +128,19 @@ struct LogTemplateTests {
             (
                 "{{__timestamp__ | date `2006-01-02T15:04:05.000Z07:00`}}",
                 "2022-06-27T18:05:24.120Z"
+            ),
+            (
+                "{{toDateInZone `2006-01-02 15:04` `Africa/Algiers` `2023-03-10 02:32` | unixEpoch}}",
+                "1678411920"
+            ),
+            (
+                "{{$t := toDateInZone `2006-01-02 15:04` `Africa/Algiers` `2023-03-10 02:32`}}"
+                    + "{{$t.Hour}} {{$t}} {{date `15:04 MST` $t}}",
+                "2 2023-03-10 02:32:00 +0100 CET 01:32 UTC"
+            ),
+            (
+                "{{toDateInZone `2006-01-02 15:04` `No/Where` `2023-03-10 02:32`}}",
+                "2023-03-10 02:32:00 +0000 UTC"
             ),
             (
                 "{{now | unixEpoch}} {{unixEpochMillis now}} {{unixEpochNanos now}}",

@@ -56,9 +56,10 @@ struct RunCommand: AsyncParsableCommand {
         routing: AlertingConfiguration, notifier: SystemdNotifier, logger: Logger
     ) async throws {
         let eventLoops = MultiThreadedEventLoopGroup(numberOfThreads: 2)
+        let locations = SystemTimeZones.locations(LiveFileTree())
         let queries = QueryServices(
             reader: store, clock: LiveClock(), limits: configuration.queryLimits,
-            features: configuration.queryFeatures)
+            features: configuration.queryFeatures, locations: locations)
         var outbound = HTTPClient.Configuration(
             redirectConfiguration: .disallow,
             timeout: HTTPClient.Configuration.Timeout(connect: .seconds(5)))
@@ -69,7 +70,7 @@ struct RunCommand: AsyncParsableCommand {
         let wiring = try CollectorWiring(
             configuration: configuration, store: store, rules: rules, routing: routing,
             eventLoops: eventLoops, queries: queries, client: client, notifier: notifier,
-            logger: logger)
+            locations: locations, logger: logger)
         var failure: (any Error)?
         do {
             try await wiring.group().run()
@@ -107,7 +108,8 @@ struct CollectorWiring {
     init(
         configuration: CollectorConfiguration, store: CollectorStore, rules: [RuleGroup],
         routing: AlertingConfiguration, eventLoops: MultiThreadedEventLoopGroup,
-        queries: QueryServices, client: HTTPClient, notifier: SystemdNotifier, logger: Logger
+        queries: QueryServices, client: HTTPClient, notifier: SystemdNotifier,
+        locations: GoLocations, logger: Logger
     ) throws {
         let clock = LiveClock()
         let random = LiveRandom()
@@ -140,7 +142,7 @@ struct CollectorWiring {
             client: client,
             renderer: MessageRenderer(
                 externalURL: externalURL, library: try RuleLoading.templates(routing),
-                regex: { .re2 }),
+                locations: locations, regex: { .re2 }),
             clock: clock, readSecret: { try secretText($0) })
         outbox = OutboxService(
             store: store, directory: directory, sender: sender, clock: clock, random: random,

@@ -7,14 +7,16 @@ package import Storage
 package struct MessageRenderer: Sendable {
     private let externalURL: String
     private let library: GoTemplate?
+    private let locations: GoLocations
     private let regex: @Sendable () -> TemplateRegex
 
     /// `externalURL` is where a person finds the collector, empty for nowhere; `library` holds the definitions of
-    /// the configuration's template files, nil where it names none.
+    /// the configuration's template files, nil where it names none; `locations` are the time zones of `tz`.
     package init(
-        externalURL: String, library: GoTemplate? = nil,
+        externalURL: String, library: GoTemplate? = nil, locations: GoLocations = .utcAlone,
         regex: @escaping @Sendable () -> TemplateRegex
     ) {
+        self.locations = locations
         self.externalURL = externalURL
         self.library = library
         self.regex = regex
@@ -27,7 +29,8 @@ package struct MessageRenderer: Sendable {
         let data = NotificationData(
             receiver: message.receiver, alerts: message.alerts, groupLabels: message.groupLabels,
             externalURL: externalURL)
-        let environment = NotificationTemplate.Environment(now: now, regex: regex())
+        let environment = NotificationTemplate.Environment(
+            now: now, regex: regex(), locations: locations)
         func text(_ template: NotificationTemplate?) -> String? {
             guard let template,
                 let text = try? template.expand(data, environment, library: library)

@@ -196,6 +196,7 @@ package actor LogFollow {
         options.direction = .forward
         options.hasCategories = request.hasCategories
         options.now = clock.now
+        options.locations = logs.locations
         let collection = LogCollection(query: query, options: options)
         _ = try collection.process(
             items.map(\.1), streamIndexes: items.map(\.0), streams: batch.streams.map(\.labels))

@@ -31,7 +31,7 @@ extension LogQueryService {
     }
 
     private func numbers(_ plan: MetricPlan, _ grid: LogRateGrid) async throws -> LogAnswer {
-        let evaluation = MetricEvaluation(run: try MetricRun(plan))
+        let evaluation = MetricEvaluation(run: try MetricRun(plan, locations: locations))
         for (index, selection) in plan.selections.enumerated() {
             var spans = evaluation.run.withLock { $0.spans(of: index) }
             if spans.count > Self.spansMax {

@@ -1,3 +1,4 @@
+package import GoTemplate
 import LogQL
 import LogQLSyntax
 package import Model
@@ -28,14 +29,18 @@ package struct LogQueryService: Sendable {
     let reader: any LogReader
     let clock: any WorldClock
     let executor: (any TaskExecutor)?
+    /// The time zones of templates.
+    let locations: GoLocations
     private let gate: QueryGate
     private let readingGate = QueryGate(runningMax: readingMax)
 
     /// `executor` is where answers are put together; nil: where the asker runs.
     package init(
         reader: any LogReader, clock: any WorldClock, executor: (any TaskExecutor)? = nil,
-        gate: QueryGate = QueryGate(), limits: LogQueryLimits = LogQueryLimits()
+        gate: QueryGate = QueryGate(), limits: LogQueryLimits = LogQueryLimits(),
+        locations: GoLocations = .utcAlone
     ) {
+        self.locations = locations
         self.reader = reader
         self.clock = clock
         self.executor = executor
@@ -98,14 +103,21 @@ package struct LogQueryService: Sendable {
         }
     }
 
-    /// The matchers of selectors such as `{a="b"}`, one list a selector; an empty text stands for none.
+    /// The matchers of selectors such as `{a="b"}`, one list a selector; an empty text stands for none. Of several none may
+    /// be without matchers, for it would find all.
     package func matcherSets(_ selectors: [String]) throws(QueryFailure) -> [[LabelMatcher]] {
         var sets: [[LabelMatcher]] = []
         for selector in selectors where !selector.isEmpty {
             do {
                 let matchers = try LogQLParser.parseMatchers(selector)
-                if !matchers.isEmpty { sets.append(matchers) }
+                guard matchers.isEmpty else {
+                    sets.append(matchers)
+                    continue
+                }
             } catch { throw QueryFailure(.badData, error.description) }
+            guard selectors.count == 1 else {
+                throw QueryFailure(.badData, "0 matchers in group: \(selector)")
+            }
         }
         return sets
     }
@@ -264,6 +276,7 @@ extension LogQueryService {
         options.hasCategories = request.hasCategories
         options.scannedBytesMax = limits.scannedBytesMax
         options.now = clock.now
+        options.locations = locations
         options.distinctLabel = request.distinctLabel
         options.skippedTime = request.cursor?.timestamp
         options.skippedCount = request.cursor?.count ?? 0

@@ -181,11 +181,17 @@ struct LogVolumeCollection {
         let series = kept.map { name, numbers in
             (name: name, numbers: numbers.sorted { $0.bucket < $1.bucket })
         }.sorted { ($1.numbers[0].byteCount, $0.name) < ($0.numbers[0].byteCount, $1.name) }
-        guard request.stepNanoseconds != nil else {
-            return .vector(
+        func vector(_ time: TimestampMS) -> MetricResult {
+            .vector(
                 series.map {
                     MetricElement(labels: $0.name, value: Double($0.numbers[0].byteCount))
-                }, request.to.milliseconds)
+                }, time)
+        }
+        guard request.stepNanoseconds != nil else { return vector(request.to.milliseconds) }
+        // Where there is nothing to draw. Source: Loki 3.6 `toPrometheusData`.
+        let found = Set(series.flatMap { $0.numbers.map(\.bucket) })
+        if found.count < 2 {
+            return vector(found.first.map { buckets.time(of: $0) } ?? request.to.milliseconds)
         }
         return .matrix(
             series.map { name, numbers in

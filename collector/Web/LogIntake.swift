@@ -84,7 +84,7 @@ struct LogIntake: Sendable {
         }
         return IngestRefusal(
             429,
-            "Maximum active stream limit exceeded when trying to create a stream: \(limit) is "
+            "maximum active stream limit exceeded when trying to create stream: \(limit) is "
                 + "\(maximum), reduce the number of active streams (reduce labels or reduce label "
                 + "values)", retryAfter: 30)
     }
@@ -199,7 +199,7 @@ struct LogIntake: Sendable {
         guard entry.line.count <= LogEntry.lineBytesMax else {
             report.refuse(
                 1, .lineTooLong,
-                "Max entry size '\(LogEntry.lineBytesMax)' bytes exceeded for stream '\(stream())' "
+                "max entry size '\(LogEntry.lineBytesMax)' bytes exceeded for stream '\(stream())' "
                     + "while adding an entry with length '\(entry.line.count)' bytes")
             return nil
         }
@@ -232,6 +232,8 @@ struct LogIntake: Sendable {
         return completed
     }
 
+    private static let severityField = "severity_number"
+
     private struct FieldNameDefect: Error { var name: String }
 
     /// Fields under names that LogQL can say, and without NULs, which PostgreSQL's texts can't have.
@@ -261,8 +263,7 @@ struct LogIntake: Sendable {
     private static func refine(_ entry: inout LogEntry, _ streamWord: String?) {
         var read = LineFields(entry.line)
         if let word = statedLevel(entry.metadata) ?? streamWord ?? levelWord(entry.metadata) {
-            entry.level =
-                LogLevels.level(word) ?? (word == "unknown" ? nil : severity(entry.metadata))
+            entry.level = LogLevels.level(word)
             // A word that is no level here is a field; `unknown` says that there is none.
             entry.metadata =
                 entry.level != nil || word == "unknown"
@@ -270,7 +271,9 @@ struct LogIntake: Sendable {
                 : entry.metadata.setting(levelField, word)
         } else {
             entry.level =
-                severity(entry.metadata) ?? read.level ?? LogLevels.level(inWordsOf: entry.line)
+                entry.metadata[severityField].isEmpty
+                ? read.level ?? LogLevels.level(inWordsOf: entry.line)
+                : severity(entry.metadata)
         }
         for field in entry.metadata {
             switch LogIDNames.id(field.name) {
@@ -297,7 +300,10 @@ struct LogIntake: Sendable {
         LogLevels.orderedNames.lazy.map { labels[$0] }.first { !$0.isEmpty }
     }
 
+    /// What is no number counts as information, one that is no level as none; the line is not looked at.
+    /// Source: Loki 3.6 `detectLogLevelFromLogEntry`.
     private static func severity(_ metadata: Labels) -> String? {
-        Int(metadata["severity_number"]).flatMap { LogLevels.level(severityNumber: $0) }
+        guard let number = Int(metadata[severityField]) else { return "info" }
+        return LogLevels.level(severityNumber: number)
     }
 }

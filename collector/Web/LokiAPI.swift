@@ -7,8 +7,8 @@ import World
 struct LokiAPI: Sendable {
     /// How far back a query looks that names no start.
     static let queryRangeNanoseconds: Int64 = 3600 * 1_000_000_000
-    /// How far back a question about labels looks that names no start.
-    static let labelRangeNanoseconds: Int64 = 6 * 3600 * 1_000_000_000
+    /// How far back a question about labels looks that names no start. Source: Loki 3.6 `determineBounds`.
+    static let labelRangeNanoseconds = queryRangeNanoseconds
     /// The Loki whose API this is.
     static let lokiVersion = "3.6.0"
     /// Points of a range of time when no step is given.
@@ -175,15 +175,17 @@ extension LokiAPI {
     ) throws(QueryFailure) -> (from: TimestampNS, to: TimestampNS) {
         let now = dependencies.clock.now
         let to = parameters["end"].isEmpty ? now : try Self.time("end", parameters)
-        guard parameters["start"].isEmpty else { return (try Self.time("start", parameters), to) }
         var range = rangeNanoseconds
-        if !parameters["since"].isEmpty {
-            guard let since = PrometheusDuration(parameters["since"]) else {
+        let given = parameters["since"]
+        if !given.isEmpty {
+            guard let since = PrometheusDuration(given) else {
                 throw QueryFailure(
-                    .badData, "could not parse 'since' parameter: \(parameters["since"])")
+                    .badData,
+                    "could not parse 'since' parameter: not a valid duration string: \"\(given)\"")
             }
             range = since.milliseconds.multipliedReportingOverflow(by: 1_000_000).partialValue
         }
+        guard parameters["start"].isEmpty else { return (try Self.time("start", parameters), to) }
         // A start in the future of `end` would make an empty range of a query that named only an old end.
         return (min(to, now).advanced(byNanoseconds: -range), to)
     }
@@ -234,12 +236,12 @@ extension LokiAPI {
         let text = parameters[name]
         guard !text.isEmpty else { return nil }
         guard let count = Int(text) else {
-            throw QueryFailure(.badData, "strconv.ParseUint: parsing \"\(text)\": invalid syntax")
+            throw QueryFailure(.badData, "strconv.Atoi: parsing \"\(text)\": invalid syntax")
         }
         guard count > 0 else { throw QueryFailure(.badData, "\(name) must be a positive value") }
         guard count <= UInt32.max else {
             throw QueryFailure(
-                .badData, "\(name) value \(count) is too large, the largest is \(UInt32.max)")
+                .badData, "\(name) value \(count) is out of range [0, \(UInt32.max)]")
         }
         return count
     }

@@ -84,7 +84,7 @@ struct TailBody: LiveBody {
 
 /// `{"streams": …, "dropped_entries": …}`. Source: Loki 3.6 `pkg/util/marshal`, its behaviour.
 package enum TailFrame {
-    /// The text of a part: its streams in the order of their first entries. `hasCategories` is what the client asked for.
+    /// The text of a part: entries in their order, neighbours of one stream together. `hasCategories` is what the client asked for.
     package static func bytes(_ part: LogFollowPart, hasCategories: Bool) -> [UInt8] {
         let size = part.entries.reduce(1024) { $0 + $1.entry.line.count + 64 }
         var json = JSONWriter(capacity: size)
@@ -107,14 +107,11 @@ package enum TailFrame {
 
     private static func streams(_ entries: [LogFollowEntry]) -> [LogResultStream] {
         var streams: [LogResultStream] = []
-        var indexes: [Labels: Int] = [:]
         for one in entries {
-            let index = indexes[one.labels] ?? streams.count
-            if index == streams.count {
-                indexes[one.labels] = index
+            if streams.last?.labels != one.labels {
                 streams.append(LogResultStream(labels: one.labels))
             }
-            streams[index].entries.append(one.entry)
+            streams[streams.count - 1].entries.append(one.entry)
         }
         return streams
     }

@@ -1,4 +1,5 @@
 package import CollectorQuery
+package import GoTemplate
 import PromQL
 package import PromQLSyntax
 package import Storage
@@ -36,13 +37,15 @@ package struct QueryServices: Sendable {
     private let clock: any WorldClock
     private let limits: Limits
     private let executors: [QueryExecutor]
+    private let locations: GoLocations
 
     /// Starts the threads: for people's queries more than there are likely processors, so that a short one shares time with
     /// long ones and waits for none; one for their questions about series and labels, one for rules. End them with `shutDown`.
     package init(
         reader: any MetricReader, clock: any WorldClock, limits: Limits = Limits(),
-        features: Set<PromQLFeature> = []
+        features: Set<PromQLFeature> = [], locations: GoLocations = .utcAlone
     ) {
+        self.locations = locations
         executors = [8, 1, 1].map { QueryExecutor(threadCount: $0) }
         gate = QueryGate(runningMax: limits.runningMax)
         self.clock = clock
@@ -69,7 +72,8 @@ package struct QueryServices: Sendable {
     package func logs(_ reader: any LogReader) -> LogQueryService {
         LogQueryService(
             reader: reader, clock: clock, executor: executors[0], gate: gate,
-            limits: LogQueryLimits(timeoutMilliseconds: limits.timeoutMilliseconds))
+            limits: LogQueryLimits(timeoutMilliseconds: limits.timeoutMilliseconds),
+            locations: locations)
     }
 
     /// Ends the threads after what runs.
