@@ -68,7 +68,9 @@ struct LabelSetTable {
         if isUnchanged, labels.stream.group >= 0 { return labels.stream.group }
         let group: Int32
         switch grouping {
-        case .all: group = wholeGroup(of: labels)
+        // Details of an error that was dropped are no label then. Source: Loki 3.6 `LabelsResult`.
+        case .all:
+            group = isUnchanged ? number(of: labels.stream.labels) : wholeGroup(of: labels)
         case .nothing: group = number(of: Labels.empty)
         case .by(let names): group = groupBy(labels, names)
         case .without(let names): group = groupWithout(labels, names)

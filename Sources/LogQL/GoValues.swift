@@ -13,26 +13,12 @@ enum GoValue<Value: Sendable>: Sendable {
 enum GoNumberReader {
     /// A number; nil with Go's error text where `text` is none.
     static func float(_ text: String) -> GoValue<Double> {
-        let digits = withoutUnderscores(text)
-        if let value = parseFloat(digits) { return .value(value) }
+        if let value = parseFloat(text) { return .value(value) }
         if let value = special(text) { return .value(value) }
-        if let value = Double(digits), value.isInfinite {
+        if let value = Double(withoutUnderscores(text)), value.isInfinite {
             return .fault("strconv.ParseFloat: parsing \(goQuoted(text)): value out of range")
         }
         return .fault("strconv.ParseFloat: parsing \(goQuoted(text)): invalid syntax")
-    }
-
-    /// `1_000` as `1000`: underscores may stand between digits. Any other stays, and makes the text no number.
-    private static func withoutUnderscores(_ text: String) -> String {
-        let bytes = Array(text.utf8)
-        guard bytes.contains(UInt8(ascii: "_")) else { return text }
-        func isDigit(_ index: Int) -> Bool {
-            bytes.indices.contains(index) && (48...57).contains(bytes[index])
-        }
-        let kept = bytes.indices.filter {
-            bytes[$0] != UInt8(ascii: "_") || !isDigit($0 - 1) || !isDigit($0 + 1)
-        }
-        return String(decoding: kept.map { bytes[$0] }, as: UTF8.self)
     }
 
     /// Nanoseconds. Source: Go 1.24 `time.ParseDuration`.

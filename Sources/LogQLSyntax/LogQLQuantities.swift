@@ -153,6 +153,7 @@ package func parseSize(_ text: String) -> UInt64? {
 
 /// A number as Go's `strconv.ParseFloat` reads it; nil for other texts and for those beyond its range.
 package func parseFloat(_ text: String) -> Double? {
+    let text = withoutUnderscores(text)
     let isHexadecimal = text.utf8.contains { $0 | 0x20 == UInt8(ascii: "x") }
     let hasPower = text.utf8.contains { $0 | 0x20 == UInt8(ascii: "p") }
     // The standard library stops reading at a zero byte.
@@ -160,4 +161,26 @@ package func parseFloat(_ text: String) -> Double? {
         !isHexadecimal || hasPower
     else { return nil }
     return value
+}
+
+/// `1_000` as `1000`: underscores may stand between digits, and behind `0x`. Any other stays, and makes the text no number.
+/// Source: Go 1.24 `strconv.underscoreOK`.
+package func withoutUnderscores(_ text: String) -> String {
+    let bytes = Array(text.utf8)
+    guard bytes.contains(UInt8(ascii: "_")) else { return text }
+    let isHexadecimal = bytes.contains { $0 | 0x20 == UInt8(ascii: "x") }
+    func isDigit(_ index: Int) -> Bool {
+        guard bytes.indices.contains(index) else { return false }
+        let byte = bytes[index]
+        return (48...57).contains(byte)
+            || isHexadecimal && (97...102).contains(byte | 0x20)
+    }
+    func isPrefix(_ index: Int) -> Bool {
+        index >= 1 && bytes[index] | 0x20 == UInt8(ascii: "x") && bytes[index - 1] == 48
+    }
+    let kept = bytes.indices.filter { index in
+        bytes[index] != UInt8(ascii: "_") || !isDigit(index + 1)
+            || !(isDigit(index - 1) || isPrefix(index - 1))
+    }
+    return String(decoding: kept.map { bytes[$0] }, as: UTF8.self)
 }

@@ -9,6 +9,8 @@ struct ClusterPlace: Sendable {
     var socket: String
     /// Server log and the tools' outputs; as `socket`.
     var log: String
+    /// A file that takes space which a start may need, beside `data`.
+    var reserve: String
     /// Owner of all of them.
     var user: uid_t
     var group: gid_t
@@ -37,8 +39,8 @@ struct ClusterPlace: Sendable {
         }
         let base = try folder(state, user: user, group: group, home: home, logger: logger)
         var place = ClusterPlace(
-            data: base + "/data", socket: base + "/socket", log: base + "/log", user: user,
-            group: group)
+            data: base + "/data", socket: base + "/socket", log: base + "/log",
+            reserve: base + "/reserve", user: user, group: group)
         if (place.socket + "/.s.PGSQL.5432").utf8.count > PrivateCluster.socketPathBytesMax {
             let short = "petrel-\(hexadecimal(hash(base)))"
             place.socket = (access("/run", W_OK) == 0 ? "/run/" : "/tmp/") + short

@@ -11,6 +11,9 @@ struct ClusterTools: Sendable {
     var user: String?
     var place: ClusterPlace
 
+    /// Space that is kept for a start.
+    var reserve: DiskReserve { DiskReserve(path: place.reserve) }
+
     /// The newest `/usr/lib/postgresql/*/bin` or the folder of `pg_ctl` in the search path.
     static func findBinaries(
         _ configuration: PrivateClusterConfiguration
@@ -44,9 +47,14 @@ struct ClusterTools: Sendable {
     }
 
     /// Refuses data of another major version than the programs'.
+    /// The major version of the data; 0 where it can't be told.
+    private var major: Int {
+        Int((SmallFile.read(place.data + "/PG_VERSION") ?? "").prefix { $0.isNumber }) ?? 0
+    }
+
     func checkVersion() throws(PostgresError) {
-        let text = SmallFile.read(place.data + "/PG_VERSION") ?? ""
-        guard let major = Int(text.prefix { $0.isNumber }) else {
+        let major = major
+        guard major > 0 else {
             throw .cluster("\(place.data)/PG_VERSION is unreadable: restore or remove the folder")
         }
         guard major >= Self.majorVersionMin else {
@@ -71,6 +79,8 @@ struct ClusterTools: Sendable {
             "default_toast_compression = lz4", "wal_compression = on", "jit = off",
             "logging_collector = off", "log_timezone = UTC", "timezone = UTC",
             "huge_pages = off", "cluster_name = petrel", "autovacuum_naptime = 5min",
+            // Else each checkpoint writes a file of its own, and the server ends where there is no space for it.
+            major >= 18 ? "max_active_replication_origins = 0" : "max_replication_slots = 0",
         ]
         let text = (defaults + extra).joined(separator: "\n") + "\n"
         let path = place.data + "/petrel.conf"
@@ -93,7 +103,15 @@ struct ClusterTools: Sendable {
         return outcome.status == 0
     }
 
+    /// Where there is no space to start, the reserve is given up for it.
     func start() async throws(PostgresError) {
+        do throws(PostgresError) { try await startOnce() } catch {
+            guard reserve.giveUp() else { throw error }
+            try await startOnce()
+        }
+    }
+
+    private func startOnce() async throws(PostgresError) {
         let log = place.log + "/postgres.log"
         let outcome = try await run(
             "pg_ctl",

@@ -33,6 +33,8 @@ package struct PrivateClusterConfiguration: Sendable {
 package struct PrivateCluster: Sendable {
     /// The role that owns the database `petrel`; no superuser, may make roles.
     package static let owner = "petrel_owner"
+    /// Segments of 16 MiB in `min_wal_size`.
+    private static let segmentsKept: Int64 = 5
     /// `sockaddr_un` holds 108 bytes with the closing NUL. Source: unix(7).
     package static let socketPathBytesMax = 107
 
@@ -92,7 +94,10 @@ package struct PrivateCluster: Sendable {
     /// `cluster` with the remedy.
     package func ensureRunning() async throws(PostgresError) -> Bool {
         // Cheap while all is well: a look at one process, and no program started.
-        if let process = serverProcess, kill(process, 0) == 0 || errno == EPERM { return false }
+        if let process = serverProcess, kill(process, 0) == 0 || errno == EPERM {
+            tools.reserve.keep()
+            return false
+        }
         guard await !tools.isRunning() else { return false }
         try await tools.start()
         return true
@@ -103,6 +108,21 @@ package struct PrivateCluster: Sendable {
         SmallFile.read(dataDirectory + "/postmaster.pid")?.split(separator: "\n").first.flatMap {
             Int32($0)
         }
+    }
+
+    /// A server that finds no space for the next segment of its log ends. As many as `min_wal_size` has it keep are made
+    /// while there is space; where there is none it may have to do without.
+    private static func prepareSegments(_ session: PostgresSession) throws {
+        let rows = try session.query("SELECT count(*) FROM pg_ls_waldir() WHERE size >= 16 << 20")
+        let missing = segmentsKept - (try rows.integer(0, 0))
+        guard missing > 0 else { return }
+        do {
+            for _ in 0..<missing {
+                try session.query("SELECT pg_logical_emit_message(false, 'petrel', '')")
+                try session.query("SELECT pg_switch_wal()")
+            }
+            try session.execute("CHECKPOINT")
+        } catch { guard error.sqlState == "53100" else { throw error } }
     }
 
     private func prepareDatabase() async throws {
@@ -121,6 +141,7 @@ package struct PrivateCluster: Sendable {
                 if database.count == 0 {
                     try session.execute("CREATE DATABASE petrel OWNER \(owner)")
                 }
+                try Self.prepareSegments(session)
             }
         }
     }

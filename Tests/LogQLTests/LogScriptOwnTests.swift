@@ -7,7 +7,7 @@ struct LogScriptOwnTests {
     @Test(arguments: [
         ("aggregations", aggregations, 23), ("rankings", rankings, 27),
         ("special values", specialValues, 19), ("label_replace", labelReplace, 16),
-        ("vector", vectors, 15), ("matching", matching, 12), ("errors", errors, 14),
+        ("vector", vectors, 15), ("matching", matching, 12), ("errors", errors, 16),
         ("sums", pushedSums, 9), ("empty values", emptyValues, 12),
     ])
     func script(name: String, text: String, evals: Int) {
@@ -392,6 +392,11 @@ struct LogScriptOwnTests {
           expect fail msg: Use a label filter to intentionally skip this error. (e.g | __error__!="JSONParserErr")
         eval instant at 60s count_over_time({app="j"} | json | drop __error__, __error_details__ [1m])
           {app="j"} 1
+        # Details without their error are no label.
+        eval instant at 60s count_over_time({app="j"} | json | drop __error__ [1m])
+          {app="j"} 1
+        eval instant at 60s vector(1_000)
+          {} 1000
         eval instant at 60s absent_over_time({app="j"} | json | __error__="" [1m])
           {app="j"} 1
         eval instant at 60s topk(1, count_over_time({app="j"} | json [1m]))

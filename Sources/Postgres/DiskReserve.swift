@@ -1,0 +1,39 @@
+import Glibc
+
+/// A file without content that takes space on a disk, to be given up when the disk is full: a server without any space
+/// can't start, and what could free some can't run.
+struct DiskReserve: Sendable {
+    /// Two segments of PostgreSQL's log are 32 MiB.
+    static let byteCount: Int64 = 48 << 20
+    /// It is made where at least so many times its size are free.
+    private static let shareMin: Int64 = 8
+    /// With less the disk counts as full.
+    private static let fullBelow: Int64 = 32 << 20
+
+    let path: String
+
+    /// Takes the space where the file is not there and the disk has room; what fails is tried again the next time.
+    func keep() {
+        guard SmallFile.status(path) == nil, let free, free >= Self.byteCount * Self.shareMin else {
+            return
+        }
+        let file = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0o600)
+        guard file >= 0 else { return }
+        defer { close(file) }
+        if posix_fallocate(file, 0, off_t(Self.byteCount)) != 0 { unlink(path) }
+    }
+
+    /// Gives the space back where the disk is full; false where it is not, and where there is nothing to give.
+    func giveUp() -> Bool {
+        guard let free, free < Self.fullBelow else { return false }
+        return unlink(path) == 0
+    }
+
+    /// Bytes that are free for everyone.
+    private var free: Int64? {
+        let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
+        var facts = statvfs()
+        guard statvfs(folder, &facts) == 0 else { return nil }
+        return Int64(facts.f_bavail) * Int64(facts.f_frsize)
+    }
+}
