@@ -125,6 +125,13 @@ def day_tables(fleet):
     return {name: int(size) for name, size in (row.split("|") for row in rows.splitlines())}
 
 
+def answers(fleet):
+    try:
+        return fleet.sql("SELECT 1") == "1"
+    except (OSError, subprocess.CalledProcessError):
+        return False
+
+
 def spooled(fleet):
     metrics = fleet.agent_metrics()
     return int(metrics.get('petrel_agent_spool_records{stream="logs"}', 0))
@@ -152,12 +159,12 @@ def full(fleet, seconds, filler, pushes):
 def retention(fleet, filler):
     """The same disk, still full: a smaller bound for logs must free space, and lines flow again; what is wrong, as texts."""
     wrong = []
-    if not fleet.postgres_runs():
+    if not answers(fleet):
         # Under load it may need a segment of its log at that very moment.
         wrong.append("PostgreSQL ended on the full disk")
         print(f"  WRONG {wrong[-1]}; {3 * GIVEN_MIB} MiB are given to it", flush=True)
         filler.give(3 * GIVEN_MIB << 20)
-        wait_until("PostgreSQL runs again", START_SECONDS, fleet.postgres_runs)
+        wait_until("PostgreSQL answers again", START_SECONDS, lambda: answers(fleet), 0.5)
     tables = day_tables(fleet)
     with open(fleet.collector_config) as f:
         text = f.read()
