@@ -6,9 +6,9 @@
 The lines are half Caddy's access JSON (1,047 bytes), half JSON of an application (253 bytes), 650 in the mean, of 20
 streams of 5 hosts, with times that end now (see loglines.py). --traces plants 1,000 traces of six lines over five hosts
 and finds each whole (30 days of 500,000 lines, where nothing else is said). --packed has the days that are over packed,
-and measures and asks once more (8 days of 200,000 lines, where nothing else is said). A peer is the same lines in plain tables
-of the same PostgreSQL; more than --peer-lines are not copied there. Nothing passes or fails by time; the run fails where
-lines are missing or are more than were sent, and where a trace is not whole. Everything listens on loopback.
+and measures and asks once more (8 days of 200,000 lines, where nothing else is said). A peer is the same lines in plain
+tables of the same PostgreSQL; more than --peer-lines are not copied there. Nothing passes or fails by time; the run fails
+where lines are missing or are more than were sent, and where a trace is not whole. Everything listens on loopback.
 """
 import argparse
 import json

@@ -37,13 +37,14 @@ package final class GoLocations: Sendable {
     }
 
     /// `toDateInZone LAYOUT ZONE TEXT`: what is no zone is UTC, what is no time is Go's zero time. Source: Loki 3.6.
-    package var toDateInZone: TemplateFunction {
-        TemplateFunction([.string, .string, .string]) { [self] (a) throws(GoTemplateError) in
-            let location = location(try a[1].requireString()) ?? .utc
-            let time = GoTime.parse(
-                try a[0].requireString(), try a[2].requireString(), in: location)
-            return .instant(time ?? .zero)
-        }
+    package var toDateInZone: TemplateValue {
+        .function(
+            TemplateFunction([.string, .string, .string]) { [self] (a) throws(GoTemplateError) in
+                let location = location(try a[1].requireString()) ?? .utc
+                let time = GoTime.parse(
+                    try a[0].requireString(), try a[2].requireString(), in: location)
+                return .instant(time ?? .zero)
+            })
     }
 }
 

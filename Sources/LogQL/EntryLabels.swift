@@ -61,12 +61,8 @@ package final class EntryLabels {
 
     /// What `now` is in templates: the time of the query's evaluation. Nil stands for each entry's own time.
     package var now: TimestampNS?
-    /// `toDateInZone` of templates, by the time zones that there are.
-    private(set) var toDateInZone = GoLocations.utcAlone.toDateInZone
-    /// The time zones of templates.
-    package var locations = GoLocations.utcAlone {
-        didSet { toDateInZone = locations.toDateInZone }
-    }
+    /// `GoLocations.toDateInZone` of the time zones that templates know.
+    package var toDateInZone = GoLocations.utcAlone.toDateInZone
     /// Room for what templates write.
     @exclusivity(unchecked) var formatted: [UInt8] = []
 

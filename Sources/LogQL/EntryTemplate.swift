@@ -117,7 +117,7 @@ struct EntryTemplate: Sendable {
         guard let parts else {
             let inputs: [TemplateValue] = [
                 readsLine ? .string(Self.text(entry.line)) : .null, .time(entry.timestamp),
-                .time(entry.labels.now ?? entry.timestamp), .function(entry.labels.toDateInZone),
+                .time(entry.labels.now ?? entry.timestamp), entry.labels.toDateInZone,
             ]
             let data: TemplateValue
             switch snapshot {

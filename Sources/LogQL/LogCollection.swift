@@ -120,7 +120,7 @@ package final class LogCollection {
         self.options = options
         let run = PipelineRun(query.pipeline)
         run.labels.now = options.now
-        run.labels.locations = options.locations
+        run.labels.toDateInZone = options.locations.toDateInZone
         distinctLabel = options.distinctLabel.map { run.labels.name($0) }
         self.run = run
         self.deletions = LogDeletions(deletions)

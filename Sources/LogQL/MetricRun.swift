@@ -52,7 +52,7 @@ package final class MetricRun {
         switch plan.times {
         case .instant(let time), .range(_, let time, _): reader.run.labels.now = time
         }
-        reader.run.labels.locations = locations
+        reader.run.labels.toDateInZone = locations.toDateInZone
         let source = RangeNode(reader.run)
         let top = try chain(planned.expression, over: source)
         let stored = isDirect ? nil : StoredNode(top, memory)

@@ -166,8 +166,9 @@ package func parseFloat(_ text: String) -> Double? {
 /// `1_000` as `1000`: underscores may stand between digits, and behind `0x`. Any other stays, and makes the text no number.
 /// Source: Go 1.24 `strconv.underscoreOK`.
 package func withoutUnderscores(_ text: String) -> String {
+    // Numbers of lines come here.
+    guard text.utf8.contains(UInt8(ascii: "_")) else { return text }
     let bytes = Array(text.utf8)
-    guard bytes.contains(UInt8(ascii: "_")) else { return text }
     let isHexadecimal = bytes.contains { $0 | 0x20 == UInt8(ascii: "x") }
     func isDigit(_ index: Int) -> Bool {
         guard bytes.indices.contains(index) else { return false }

@@ -1,4 +1,5 @@
 import Glibc
+import Logging
 
 /// PostgreSQL's own programs, run for one private cluster.
 struct ClusterTools: Sendable {
@@ -103,15 +104,18 @@ struct ClusterTools: Sendable {
         return outcome.status == 0
     }
 
-    /// Where there is no space to start, the reserve is given up for it.
-    func start() async throws(PostgresError) {
-        do throws(PostgresError) { try await startOnce() } catch {
+    /// Where there is no space to start, the reserve is given up for it, and that is said.
+    func start(_ logger: Logger) async throws(PostgresError) {
+        do throws(PostgresError) { try await start() } catch {
             guard reserve.giveUp() else { throw error }
-            try await startOnce()
+            logger.warning(
+                "no space is left for PostgreSQL; its reserve was given up for a start: free space",
+                metadata: ["data": "\(place.data)", "bytes": "\(DiskReserve.byteCount)"])
+            try await start()
         }
     }
 
-    private func startOnce() async throws(PostgresError) {
+    private func start() async throws(PostgresError) {
         let log = place.log + "/postgres.log"
         let outcome = try await run(
             "pg_ctl",

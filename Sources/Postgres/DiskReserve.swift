@@ -14,14 +14,15 @@ struct DiskReserve: Sendable {
 
     /// Takes the space where the file is not there and the disk has room; what fails is tried again the next time.
     func keep() {
-        guard SmallFile.status(path) == nil, let free, free >= Self.byteCount * Self.shareMin else {
-            return
-        }
+        guard SmallFile.status(path) == nil, hasRoom else { return }
         let file = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0o600)
         guard file >= 0 else { return }
         defer { close(file) }
         if posix_fallocate(file, 0, off_t(Self.byteCount)) != 0 { unlink(path) }
     }
+
+    /// Whether the disk has far more room than the reserve takes.
+    var hasRoom: Bool { (free ?? 0) >= Self.byteCount * Self.shareMin }
 
     /// Gives the space back where the disk is full; false where it is not, and where there is nothing to give.
     func giveUp() -> Bool {

@@ -66,7 +66,7 @@ package struct PrivateCluster: Sendable {
         let wasRunning = await tools.isRunning()
         if !wasRunning {
             try await tools.writeSettings(configuration.settings)
-            try await tools.start()
+            try await tools.start(logger)
         }
         let socket = try tools.socketInUse()
         let cluster = PrivateCluster(
@@ -87,7 +87,7 @@ package struct PrivateCluster: Sendable {
     /// Stops the server as a crash would and starts it again: it recovers from its log.
     package func crashAndRestart() async throws(PostgresError) {
         try await tools.stop(mode: "immediate")
-        try await tools.start()
+        try await tools.start(logger)
     }
 
     /// Starts the server where it does not run (it crashed, or somebody stopped it); true when it had to. Throws
@@ -99,7 +99,7 @@ package struct PrivateCluster: Sendable {
             return false
         }
         guard await !tools.isRunning() else { return false }
-        try await tools.start()
+        try await tools.start(logger)
         return true
     }
 
@@ -110,19 +110,17 @@ package struct PrivateCluster: Sendable {
         }
     }
 
-    /// A server that finds no space for the next segment of its log ends. As many as `min_wal_size` has it keep are made
-    /// while there is space; where there is none it may have to do without.
+    /// A server that finds no space for the next segment of its log ends: as many as `min_wal_size` has it keep are made
+    /// ahead. To be called where the disk has room, for the server ends here too where it has none.
     private static func prepareSegments(_ session: PostgresSession) throws {
         let rows = try session.query("SELECT count(*) FROM pg_ls_waldir() WHERE size >= 16 << 20")
         let missing = segmentsKept - (try rows.integer(0, 0))
         guard missing > 0 else { return }
-        do {
-            for _ in 0..<missing {
-                try session.query("SELECT pg_logical_emit_message(false, 'petrel', '')")
-                try session.query("SELECT pg_switch_wal()")
-            }
-            try session.execute("CHECKPOINT")
-        } catch { guard error.sqlState == "53100" else { throw error } }
+        for _ in 0..<missing {
+            try session.query("SELECT pg_logical_emit_message(false, 'petrel', '')")
+            try session.query("SELECT pg_switch_wal()")
+        }
+        try session.execute("CHECKPOINT")
     }
 
     private func prepareDatabase() async throws {
@@ -141,7 +139,7 @@ package struct PrivateCluster: Sendable {
                 if database.count == 0 {
                     try session.execute("CREATE DATABASE petrel OWNER \(owner)")
                 }
-                try Self.prepareSegments(session)
+                if tools.reserve.hasRoom { try Self.prepareSegments(session) }
             }
         }
     }

@@ -100,6 +100,14 @@ struct LokiReadTests {
                 #"{"resultType":"matrix","result":[{"metric":{"app":"web"},"values":[[59.999,"13"],[120,"8"]]},"#
                     + #"{"metric":{"app":"db"},"values":[[120,"1"]]}]"#
             ),
+            (
+                "index/volume_range?\(all)&step=3600",
+                #"{"resultType":"vector","result":[{"metric":{"app":"web"},"value":[120,"21"]},"#
+            ),
+            (
+                "index/volume_range?query=%7Bapp=%22none%22%7D&\(times)&step=60",
+                #"{"resultType":"vector","result":[]"#
+            ),
         ])
     func volumes(path: String, part: String) async throws {
         let answer = try await Self.ask(path)
@@ -161,6 +169,12 @@ struct LokiReadTests {
             ("detected_fields?\(all)&line_limit=6000", "(6000 > 5000)"),
             ("detected_fields?\(all)&limit=0", "limit must be a positive value"),
             ("detected_labels?query=%7Ba=", "parse error"),
+            (
+                "labels?start=1&since=abc",
+                "could not parse 'since' parameter: not a valid duration string: \"abc\""
+            ),
+            ("series?match[]=%7B%7D&match[]=%7Ba=%22b%22%7D", "0 matchers in group: {}"),
+            ("query?query=vector(1)&limit=x", "strconv.Atoi: parsing \"x\": invalid syntax"),
         ])
     func errors(path: String, text: String) async throws {
         let answer = try await Self.ask(path)

@@ -58,6 +58,23 @@ struct LokiTailTableTests {
         #expect(abs(selection.from.rawValue - start.rawValue) <= 128)
     }
 
+    @Test("entries keep their order across streams")
+    func order() {
+        let part = LogFollowPart(
+            entries: [("a", 1), ("a", 2), ("b", 3), ("a", 4)].map { stream, time in
+                LogFollowEntry(
+                    labels: ["s": stream],
+                    entry: LogResultEntry(timestamp: TimestampNS(time), line: Array("l".utf8)))
+            })
+        let text = String(
+            decoding: TailFrame.bytes(part, hasCategories: false), as: UTF8.self)
+        #expect(
+            text.hasPrefix(
+                #"{"streams":[{"stream":{"s":"a"},"values":[["1","l"],["2","l"]]},"#
+                    + #"{"stream":{"s":"b"},"values":[["3","l"]]},"#
+                    + #"{"stream":{"s":"a"},"values":[["4","l"]]}]"#), "\(text)")
+    }
+
     @Test(arguments: LokiHTTPTableTests.cases("marshal_tail"))
     func frames(_ value: LokiHTTPTableTests.Case) throws {
         func labels(_ value: JSONValue?) -> Labels {

@@ -25,6 +25,16 @@ func refusesPatterns(_ pattern: String) {
     } throws: { error in
         "\(error)" == "missing closing ]: `[a`"
     }
+    for (pattern, words) in [
+        ("a{1001}", "invalid repeat count: `{1001}`"), ("(?P<a", "invalid named capture: `(?P<a`"),
+        (#"a\"#, "trailing backslash at end of expression: ``"),
+    ] {
+        #expect {
+            try LinearRegex(pattern, anchored: true)
+        } throws: { error in
+            "\(error)" == words
+        }
+    }
     let long = String(repeating: "a", count: LinearRegex.patternBytesMax + 1)
     #expect(
         throws: LinearRegexError.patternTooLong(

@@ -30,7 +30,7 @@ struct LogTemplateTests {
         let matcher = LabelMatcher("x", .equal, "y")
         let run = PipelineRun(try Pipeline(LogSelector(matchers: [matcher], stages: [stage])))
         run.labels.now = Self.now
-        run.labels.locations = Self.locations
+        run.labels.toDateInZone = Self.locations.toDateInZone
         let stream = run.forStream(PipelineTables.labels(Self.labels))
         #expect(run.process(timestamp: Self.time, line: line, of: stream))
         return run
@@ -82,6 +82,7 @@ struct LogTemplateTests {
             ("{{__line__}}|{{.a}}", "the line|Hello, 世界"),
             ("{{ printf `%-6s|%5.1f` .n 2.25 }}", "42    |  2.2"),
             ("{{if and (eq .n `42`) (ne .f ``)}}yes{{end}}", "yes"),
+            ("{{eq `e\u{301}` `\u{e9}`}} {{ne `e\u{301}` `\u{e9}`}}", "false true"),
             ("{{with .n}}<{{.}}>{{end}}{{with .empty}}x{{else}}none{{end}}", "<42>none"),
             ("{{range $k, $v := .}}{{if eq $k `n`}}{{$k}}={{$v}}{{end}}{{end}}", "n=42"),
             ("{{$.n}} {{index . `n`}}", "42 42"),

@@ -79,6 +79,16 @@ struct PipelineStageTests {
         ("| logfmt x=\"b\"", "b=1 b=2 x=3", ["x": "3"]),
         ("| regexp `(?P<a>x)|(?P<b>y)`", "y", ["a": "", "b": "y"]),
         ("| regexp `(?P<a>x.*)`", "xy\nz", ["a": "xy"]), ("| regexp `(?P<a>x.z)`", "x\nz", [:]),
+        ("| regexp `(?P<1a>x)`", "x", ["_1a": "x"]),
+        ("| unpack", #"{"a":"1","a":"2","_entry":"l"}"#, ["a": "2"]),
+        ("| json | a > 999", #"{"a":"1_000"}"#, ["a": "1_000"]),
+        (
+            "| json | a > 0 | keep __error__", #"{"a":"1__0"}"#,
+            [
+                "__error__": "LabelFilterErr",
+                "__error_details__": "strconv.ParseFloat: parsing \"1__0\": invalid syntax",
+            ]
+        ),
         ("| regexp `(?s)(?P<a>x.*)`", "xy\nz", ["a": "xy\nz"]),
         (
             "| label_format a=`{{regexReplaceAll \".+\" __line__ \"-\"}}`", "xy\nz", ["a": "-\n-"]

@@ -27,6 +27,7 @@ struct LogIntake: Sendable {
     private static let internalLabels = ["__aggregated_metric__", "__pattern__"]
     private static let serviceName = "service_name"
     private static let levelField = "detected_level"
+    private static let severityField = "severity_number"
 
     /// Takes the bytes of a request before it is read.
     let budget = ByteBudget(bytesMax: requestsBytesMax)
@@ -231,8 +232,6 @@ struct LogIntake: Sendable {
         report.byteCount += entry.line.count + metadataBytes
         return completed
     }
-
-    private static let severityField = "severity_number"
 
     private struct FieldNameDefect: Error { var name: String }
 

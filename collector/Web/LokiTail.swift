@@ -84,7 +84,8 @@ struct TailBody: LiveBody {
 
 /// `{"streams": …, "dropped_entries": …}`. Source: Loki 3.6 `pkg/util/marshal`, its behaviour.
 package enum TailFrame {
-    /// The text of a part: entries in their order, neighbours of one stream together. `hasCategories` is what the client asked for.
+    /// The text of a part: entries in their order, neighbours of one stream together. `hasCategories` is what the client
+    /// asked for.
     package static func bytes(_ part: LogFollowPart, hasCategories: Bool) -> [UInt8] {
         let size = part.entries.reduce(1024) { $0 + $1.entry.line.count + 64 }
         var json = JSONWriter(capacity: size)
