@@ -19,14 +19,11 @@ enum ChildProcess {
     static func run(
         _ arguments: [String], outputPath: String
     ) async throws(PostgresError) -> ChildOutcome {
-        let result: Result<ChildOutcome, PostgresError> = await withCheckedContinuation { done in
-            DispatchQueue(label: "petrel.child").async {
-                do throws(PostgresError) {
-                    done.resume(
-                        returning: .success(try runNow(arguments, outputPath)))
-                } catch {
-                    done.resume(returning: .failure(error))
-                }
+        let result: Result<ChildOutcome, PostgresError> = await besideTasks("petrel.child") {
+            do throws(PostgresError) {
+                return .success(try runNow(arguments, outputPath))
+            } catch {
+                return .failure(error)
             }
         }
         return try result.get()
@@ -142,3 +139,10 @@ enum SmallFile {
 }
 
 func errorText(_ code: Int32) -> String { String(cString: strerror(code)) }
+
+/// Runs what waits for the disk or a program outside the threads of the tasks.
+func besideTasks<T: Sendable>(_ name: String, _ body: @escaping @Sendable () -> T) async -> T {
+    await withCheckedContinuation { done in
+        DispatchQueue(label: name).async { done.resume(returning: body()) }
+    }
+}

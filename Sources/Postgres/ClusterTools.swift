@@ -13,7 +13,19 @@ struct ClusterTools: Sendable {
     var place: ClusterPlace
 
     /// Space that is kept for a start.
-    var reserve: DiskReserve { DiskReserve(path: place.reserve) }
+    private var reserve: DiskReserve { DiskReserve(path: place.reserve) }
+
+    var segments: SegmentsAhead {
+        SegmentsAhead(folder: place.data + "/pg_wal", user: place.user, group: place.group)
+    }
+
+    /// Takes the space that the server may need when the disk is full, as far as it has not and the disk has room.
+    func keepSpace() async {
+        await besideTasks("petrel.space") {
+            segments.keep()
+            reserve.keep()
+        }
+    }
 
     /// The newest `/usr/lib/postgresql/*/bin` or the folder of `pg_ctl` in the search path.
     static func findBinaries(
@@ -106,6 +118,7 @@ struct ClusterTools: Sendable {
 
     /// Where there is no space to start, the reserve is given up for it, and that is said.
     func start(_ logger: Logger) async throws(PostgresError) {
+        await keepSpace()
         do throws(PostgresError) { try await start() } catch {
             guard reserve.giveUp() else { throw error }
             logger.warning(

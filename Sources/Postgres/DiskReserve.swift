@@ -3,7 +3,6 @@ import Glibc
 /// A file without content that takes space on a disk, to be given up when the disk is full: a server without any space
 /// can't start, and what could free some can't run.
 struct DiskReserve: Sendable {
-    /// Two segments of PostgreSQL's log are 32 MiB.
     static let byteCount: Int64 = 48 << 20
     /// It is made where at least so many times its size are free.
     private static let shareMin: Int64 = 8
@@ -22,7 +21,7 @@ struct DiskReserve: Sendable {
     }
 
     /// Whether the disk has far more room than the reserve takes.
-    var hasRoom: Bool { (free ?? 0) >= Self.byteCount * Self.shareMin }
+    private var hasRoom: Bool { (free ?? 0) >= Self.byteCount * Self.shareMin }
 
     /// Gives the space back where the disk is full; false where it is not, and where there is nothing to give.
     func giveUp() -> Bool {
@@ -30,11 +29,7 @@ struct DiskReserve: Sendable {
         return unlink(path) == 0
     }
 
-    /// Bytes that are free for everyone.
     private var free: Int64? {
-        let folder = path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "."
-        var facts = statvfs()
-        guard statvfs(folder, &facts) == 0 else { return nil }
-        return Int64(facts.f_bavail) * Int64(facts.f_frsize)
+        freeBytes(path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ".")
     }
 }

@@ -33,8 +33,6 @@ package struct PrivateClusterConfiguration: Sendable {
 package struct PrivateCluster: Sendable {
     /// The role that owns the database `petrel`; no superuser, may make roles.
     package static let owner = "petrel_owner"
-    /// Segments of 16 MiB in `min_wal_size`.
-    private static let segmentsKept: Int64 = 5
     /// `sockaddr_un` holds 108 bytes with the closing NUL. Source: unix(7).
     package static let socketPathBytesMax = 107
 
@@ -73,6 +71,7 @@ package struct PrivateCluster: Sendable {
             dataDirectory: place.data, socketDirectory: socket, wasAdopted: wasRunning,
             tools: tools, logger: logger)
         try await cluster.prepareDatabase()
+        await tools.keepSpace()
         logger.info(
             wasRunning ? "adopted the running private PostgreSQL" : "started a private PostgreSQL",
             metadata: ["data": "\(place.data)", "socket": "\(socket)"])
@@ -90,12 +89,12 @@ package struct PrivateCluster: Sendable {
         try await tools.start(logger)
     }
 
-    /// Starts the server where it does not run (it crashed, or somebody stopped it); true when it had to. Throws
-    /// `cluster` with the remedy.
+    /// Starts the server where it does not run (it crashed, or somebody stopped it); true when it had to. To be called
+    /// every second: where it runs, this sees to the space that it needs on a full disk. Throws `cluster` with the remedy.
     package func ensureRunning() async throws(PostgresError) -> Bool {
         // Cheap while all is well: a look at one process, and no program started.
         if let process = serverProcess, kill(process, 0) == 0 || errno == EPERM {
-            tools.reserve.keep()
+            await tools.keepSpace()
             return false
         }
         guard await !tools.isRunning() else { return false }
@@ -108,19 +107,6 @@ package struct PrivateCluster: Sendable {
         SmallFile.read(dataDirectory + "/postmaster.pid")?.split(separator: "\n").first.flatMap {
             Int32($0)
         }
-    }
-
-    /// A server that finds no space for the next segment of its log ends: as many as `min_wal_size` has it keep are made
-    /// ahead. To be called where the disk has room, for the server ends here too where it has none.
-    private static func prepareSegments(_ session: PostgresSession) throws {
-        let rows = try session.query("SELECT count(*) FROM pg_ls_waldir() WHERE size >= 16 << 20")
-        let missing = segmentsKept - (try rows.integer(0, 0))
-        guard missing > 0 else { return }
-        for _ in 0..<missing {
-            try session.query("SELECT pg_logical_emit_message(false, 'petrel', '')")
-            try session.query("SELECT pg_switch_wal()")
-        }
-        try session.execute("CHECKPOINT")
     }
 
     private func prepareDatabase() async throws {
@@ -139,7 +125,6 @@ package struct PrivateCluster: Sendable {
                 if database.count == 0 {
                     try session.execute("CREATE DATABASE petrel OWNER \(owner)")
                 }
-                if tools.reserve.hasRoom { try Self.prepareSegments(session) }
             }
         }
     }

@@ -79,7 +79,14 @@ package final class CollectorStore: Sendable {
                 configuration: configuration, clock: clock, random: random, logger: logger,
                 ownerPool: pools.owner, writePool: pools.write, readPool: pools.read,
                 cluster: cluster, catalogue: catalogue)
-            try await store.ensurePartitionsAhead()
+            let hasPartitions = try await store.unlessFull { () throws(StorageError) in
+                try await store.ensurePartitionsAhead()
+            }
+            // Retention may find some: what keeps it from running keeps the disk full.
+            if !hasPartitions {
+                logger.error(
+                    "the disk of the database is full: nothing is stored until it has room")
+            }
             try await store.loadLogState()
             return store
         } catch {

@@ -25,77 +25,6 @@ package struct MaintenanceReport: Hashable, Sendable {
     }
 }
 
-/// A table of one hour or day.
-struct Partition: Sendable {
-    enum Kind: Hashable, Sendable {
-        case ingest
-        case logBatch
-        case logBlock
-        /// Of a retention class.
-        case chunk(Int16)
-        case exemplar
-    }
-
-    var name: String
-    var kind: Kind
-    /// Hours or days since the Unix epoch.
-    var number: Int32
-    /// Of what is in it, its indexes and its large values.
-    var bytes: Int
-    var isAttached: Bool
-    /// A detach that was interrupted must be finished first.
-    var isDetachPending: Bool
-
-    /// The table that it is a partition of.
-    var parent: String {
-        switch kind {
-        case .ingest: "ingest_batch"
-        case .logBatch: "log_batch"
-        case .logBlock: "log_block"
-        case .chunk(let number): "chunk_c\(number)"
-        case .exemplar: "exemplar"
-        }
-    }
-
-    /// As metrics call it.
-    var relation: String {
-        switch kind {
-        case .ingest: "ingest_batch"
-        case .logBatch: "log_batch"
-        case .logBlock: "log_block"
-        case .chunk: "chunk"
-        case .exemplar: "exemplar"
-        }
-    }
-
-    /// Whether it is of the log of what came, which goes when all of it stands elsewhere.
-    var isOfArrival: Bool { kind == .ingest || kind == .logBatch }
-
-    /// `chunk_d20628`, `chunk_c1_d20628`, `ingest_batch_h495082`, `log_block_d20628`; nil for other names.
-    static func parse(_ name: String) -> (kind: Kind, number: Int32)? {
-        let parts = name.split(separator: "_")
-        guard let last = parts.last, let number = Int32(last.dropFirst()) else { return nil }
-        switch (parts.dropLast().joined(separator: "_"), last.first) {
-        case ("ingest_batch", "h"): return (.ingest, number)
-        case ("log_batch", "h"): return (.logBatch, number)
-        case ("log_block", "d"): return (.logBlock, number)
-        case ("chunk", "d"): return (.chunk(0), number)
-        case ("exemplar", "d"): return (.exemplar, number)
-        case (let parent, "d"):
-            guard parent.hasPrefix("chunk_c"), let of = Int16(parent.dropFirst(7)) else {
-                return nil
-            }
-            return (.chunk(of), number)
-        default: return nil
-        }
-    }
-}
-
-/// Why a partition goes.
-enum DropReason: String, Hashable, Sendable, CaseIterable {
-    case age, size
-}
-
 /// What retention has dropped since the start, and what there is.
 struct RetentionCounts: Sendable {
     struct Key: Hashable, Sendable {
@@ -127,19 +56,29 @@ extension CollectorStore {
     /// never block it and are never blocked by it: what they hold open waits for the next round. A collector that was
     /// replaced drops and removes nothing.
     ///
-    /// `isShortOfSpace`: nothing is rewritten that takes space meanwhile.
+    /// `isShortOfSpace`: nothing is rewritten that takes space meanwhile. Where a disk is full, what it is to drop goes all
+    /// the same, and what takes space comes after.
     package func maintain(
         isShortOfSpace: Bool = false
     ) async throws(StorageError) -> MaintenanceReport {
-        try await ensurePartitionsAhead()
+        let hasPartitions = try await unlessFull { () throws(StorageError) in
+            try await ensurePartitionsAhead()
+        }
         var report = MaintenanceReport(dropped: [], postponed: [])
         guard try await currentWriter() != nil else { return report }
         let found = try await partitionsThere()
+        let retained = catalogue.retention.withLock { $0 }
+        let tooMuch = surplus(found, retained)
+        let hasFloors = try await unlessFull { () throws(StorageError) in
+            try await note(floors: tooMuch.metrics)
+        }
         var losesChunks = false
         // A table has one partition at most that is about to be detached: the others wait for it.
         var heldTables: Set<String> = []
         var failureCount = 0
-        for (partition, reason) in try await stale(found).prefix(Self.dropsPerRoundMax) {
+        for (partition, reason) in stale(found, retained, logs: tooMuch.logs)
+            .prefix(Self.dropsPerRoundMax)
+        {
             guard !isReplaced, !heldTables.contains(partition.parent),
                 failureCount < Self.failuresPerRoundMax
             else {
@@ -161,6 +100,11 @@ extension CollectorStore {
         let postponed = report.postponed.count
         retention.withLock { $0.postponed = postponed }
         if !report.dropped.isEmpty { partitions.removeAll() }
+        try await logged("what a full disk had no space for can't be made up for yet") {
+            () throws(StorageError) in
+            if !hasFloors { try await note(floors: tooMuch.metrics) }
+            if !hasPartitions { try await ensurePartitionsAhead() }
+        }
         // An hour of the log goes every hour, and what was in it is in chunks.
         if losesChunks {
             metrics.cache.forget(nil)
@@ -174,6 +118,19 @@ extension CollectorStore {
         report.removedSeriesCount = try await removeEmptySeries()
         try await tidyLogs(isShortOfSpace: isShortOfSpace)
         return report
+    }
+
+    /// Whether `body` came to its end: false where it found no space.
+    func unlessFull(
+        _ body: () async throws(StorageError) -> Void
+    ) async throws(StorageError) -> Bool {
+        do throws(StorageError) {
+            try await body()
+            return true
+        } catch {
+            guard case .exhausted = error else { throw error }
+            return false
+        }
     }
 
     private func note(_ partition: Partition, _ reason: DropReason, _ count: Int64) {
@@ -221,13 +178,26 @@ extension CollectorStore {
         return found
     }
 
-    /// What is to go, and why; what is half done comes first, then the oldest. Notes what goes for space before anything is
-    /// detached, so that no sample is taken any more that would bring it back.
+    /// Notes what goes for space before anything is detached, so that no sample is taken any more that would bring it back:
+    /// in memory on a full disk too.
+    private func note(floors: [Int16: Int32]) async throws(StorageError) {
+        for (number, day) in floors {
+            catalogue.retention.withLock { $0.setDroppedThrough(day, of: number) }
+            try await own { session in
+                _ = try session.query(
+                    """
+                    UPDATE petrel.retention_class SET dropped_through = $2
+                    WHERE id = $1 AND dropped_through < $2
+                    """, [.int2(number), .int4(day)])
+            }
+        }
+    }
+
+    /// What is to go, and why; what is half done comes first, then the oldest.
     private func stale(
-        _ found: [Partition]
-    ) async throws(StorageError) -> [(Partition, DropReason)] {
+        _ found: [Partition], _ retained: RetentionClasses, logs: Int32
+    ) -> [(Partition, DropReason)] {
         let now = clock.now
-        let retained = catalogue.retention.withLock { $0 }
         func oldest(_ kind: Partition.Kind) -> Int32 {
             switch kind {
             case .ingest: hour(now) - Self.sealedHoursKept
@@ -239,17 +209,6 @@ extension CollectorStore {
             case .exemplar: day(now) - (retained.classes[0]?.ageDays ?? 0)
             }
         }
-        let tooMuch = surplus(found, retained)
-        for (number, day) in tooMuch.metrics {
-            try await own { session in
-                _ = try session.query(
-                    """
-                    UPDATE petrel.retention_class SET dropped_through = $2
-                    WHERE id = $1 AND dropped_through < $2
-                    """, [.int2(number), .int4(day)])
-            }
-            catalogue.retention.withLock { $0.setDroppedThrough(day, of: number) }
-        }
         let floors = catalogue.retention.withLock { $0.classes.mapValues(\.droppedThrough) }
         return found.compactMap { partition -> (Partition, DropReason)? in
             if partition.number < oldest(partition.kind) { return (partition, .age) }
@@ -257,7 +216,7 @@ extension CollectorStore {
             let isSurplus =
                 switch partition.kind {
                 case .ingest, .logBatch: false
-                case .logBlock: partition.number <= tooMuch.logs
+                case .logBlock: partition.number <= logs
                 case .chunk(let number): partition.number <= floors[number] ?? -1
                 // With the samples of most series.
                 case .exemplar: partition.number <= floors[0] ?? -1
@@ -319,185 +278,6 @@ extension CollectorStore {
         logger.warning(
             "a single day takes more than the retention allows: it stays until it is over; allow more, or send less",
             metadata: ["key": "\(key)", "bytes_max": "\(maximum)", "bytes": "\(bytes)"])
-    }
-
-    /// Whether everything of a partition of the log is in chunks; true for other tables.
-    private func isSealed(_ partition: Partition) async throws(StorageError) -> Bool {
-        guard partition.isOfArrival else { return true }
-        let rest =
-            partition.kind == .logBatch
-            ? "SELECT 1 FROM petrel.\(partition.name)"
-            : """
-            SELECT 1 FROM petrel.\(partition.name) b, petrel.metric_seal m
-            WHERE b.ts IS NOT NULL AND (b.number > m.number OR b.ts > m.through_ms)
-            """
-        return try await own { session in
-            do throws(PostgresError) {
-                return try session.query("SELECT NOT EXISTS (\(rest))").bool(0, 0)
-            } catch {
-                // Another collector was before us.
-                guard error.sqlState == "42P01" else { throw error }
-                return false
-            }
-        }
-    }
-
-    /// What became of a partition that is to go.
-    private enum DropOutcome {
-        /// With so many samples or entries.
-        case dropped(Int64)
-        /// Something of it is not in chunks yet.
-        case unsealed
-        /// A reader or writer is in the way.
-        case held
-        /// Another collector took over: it keeps other days.
-        case replaced
-        case refused
-        /// The database was away, or took too long.
-        case unanswered
-    }
-
-    /// Drops a partition. What is wrong with one keeps no other from going: it is logged. Throws `cancelled` alone.
-    private func outcome(
-        _ partition: Partition, _ reason: DropReason
-    ) async throws(StorageError) -> DropOutcome {
-        do throws(StorageError) {
-            guard try await currentWriter() != nil else { return .replaced }
-            guard try await isSealed(partition) else { return .unsealed }
-            return try await drop(partition, reason).map { .dropped($0) } ?? .held
-        } catch {
-            if case .cancelled = error { throw error }
-            logger.error(
-                "retention could not drop a partition; it goes on with the others, and tries again in an hour",
-                metadata: ["table": "\(partition.name)", "error": "\(error)"])
-            guard case .unavailable = error else { return .refused }
-            return .unanswered
-        }
-    }
-
-    /// How many samples or entries went with it; nil where a reader or writer is in the way.
-    private func drop(
-        _ partition: Partition, _ reason: DropReason
-    ) async throws(StorageError) -> Int64? {
-        guard try await detach(partition) != nil else { return nil }
-        do throws(StorageError) {
-            return try await remove(partition, reason, isCounted: true)
-        } catch {
-            if case .cancelled = error { throw error }
-            guard !partition.isOfArrival else { throw error }
-            // What can't be read any more would stay for ever.
-            logger.error(
-                "the records of a day can't be counted: it goes all the same, and petrel.retention_drop has an estimate",
-                metadata: ["table": "\(partition.name)", "error": "\(error)"])
-            return try await remove(partition, reason, isCounted: false)
-        }
-    }
-
-    /// Nil where a reader or writer is in the way.
-    private func detach(_ partition: Partition) async throws(StorageError) -> Void? {
-        guard partition.isAttached else { return () }
-        return try await unlessHeld { session in
-            // In no transaction: a concurrent detach allows none.
-            try session.execute(
-                "ALTER TABLE petrel.\(partition.parent) DETACH PARTITION petrel.\(partition.name) "
-                    + (partition.isDetachPending ? "FINALIZE" : "CONCURRENTLY"))
-        }
-    }
-
-    private func remove(
-        _ partition: Partition, _ reason: DropReason, isCounted: Bool
-    ) async throws(StorageError) -> Int64? {
-        let now = clock.now.milliseconds.rawValue
-        let outcome = try await unlessHeld { session -> Int64? in
-            try session.transaction { session -> Int64? in
-                // At once: of two that both looked into it first neither could go on.
-                try session.query("LOCK TABLE petrel.\(partition.name) IN ACCESS EXCLUSIVE MODE")
-                if partition.kind == .logBatch {
-                    // Lines may have come between the look and the detach.
-                    let rest = try session.query(
-                        "SELECT EXISTS (SELECT FROM petrel.\(partition.name))")
-                    if rest.bool(0, 0) {
-                        try session.query(
-                            """
-                            ALTER TABLE petrel.log_batch ATTACH PARTITION petrel.\(partition.name)
-                            FOR VALUES FROM (\(partition.number)) TO (\(partition.number + 1))
-                            """)
-                        return nil
-                    }
-                }
-                let count = try Self.record(
-                    partition, reason, isCounted: isCounted, at: now, session)
-                try session.query(
-                    "SELECT petrel.drop_detached_partition($1)", [.text(partition.name)])
-                return count
-            }
-        }
-        return outcome ?? nil
-    }
-
-    /// Runs statements that do not wait for long; nil where something held what they need.
-    private func unlessHeld<T: Sendable>(
-        _ body: @escaping @Sendable (PostgresSession) throws -> T
-    ) async throws(StorageError) -> T? {
-        try await own { session in
-            // The connection serves others after this.
-            defer { try? session.execute("RESET lock_timeout") }
-            do {
-                // A detach that is finished waits with a lock for which a new partition, and so a batch, waits too.
-                try session.execute("SET lock_timeout = '800ms'")
-                return try body(session)
-            } catch let error as PostgresError
-                where ["55P03", "42P01", "55000", "40P01"].contains(error.sqlState)
-            {
-                // Held, or another collector is at it or was before us.
-                return nil
-            }
-        }
-    }
-
-    /// Says what goes, in the transaction in which it goes: how many records, or where they are not counted about how many
-    /// rows. Hours of the log are in chunks and are not told of.
-    private static func record(
-        _ partition: Partition, _ reason: DropReason, isCounted: Bool, at now: Int64,
-        _ session: PostgresSession
-    ) throws -> Int64 {
-        var counting: String
-        switch partition.kind {
-        case .ingest, .logBatch: return 0
-        case .exemplar: counting = "count(*) FROM petrel.\(partition.name)"
-        case .logBlock:
-            counting = "coalesce(sum(line_count), 0) FROM petrel.\(partition.name)"
-        case .chunk: counting = "coalesce(sum(sample_count), 0) FROM petrel.\(partition.name)"
-        }
-        if isCounted {
-            // Before the connection is given up for its silence.
-            try session.query("SET LOCAL statement_timeout = '\(countSecondsMax)s'")
-        } else {
-            counting =
-                "greatest(reltuples, 0) FROM pg_class WHERE oid = 'petrel.\(partition.name)'::regclass"
-        }
-        var retentionClass = PostgresValue.null(.int2)
-        if case .chunk(let number) = partition.kind { retentionClass = .int2(number) }
-        let count = try session.query(
-            """
-            INSERT INTO petrel.retention_drop (at, relation, class, day, reason, bytes, record_count)
-            SELECT $1, $2, $3, $4, $5, $6, \(counting) RETURNING record_count
-            """,
-            [
-                .int8(now), .text(partition.name), retentionClass, .int4(partition.number),
-                .text(reason.rawValue), .int8(Int64(partition.bytes)),
-            ]
-        ).integer(0, 0)
-        if partition.kind == .logBlock {
-            try session.query(
-                "DELETE FROM petrel.log_trace_filter WHERE day = $1", [.int4(partition.number)])
-        }
-        if case .chunk(let number) = partition.kind {
-            try session.query(
-                "DELETE FROM petrel.series_day WHERE class = $1 AND day = $2",
-                [.int2(number), .int4(partition.number)])
-        }
-        return count
     }
 
     /// Merges short blocks, packs days that are long over, and forgets what is of days that are too old, and old pushes.

@@ -1,0 +1,109 @@
+import CollectorStore
+import Model
+import Postgres
+import Storage
+import Testing
+
+/// What a database without space refuses, while days that could go hold it all.
+extension StoreTests {
+    private static let dayNanoseconds: Int64 = 86_400_000_000_000
+
+    @Test(
+        "a full disk: days go by age and by size although nothing can be written, then all that waited is made up for",
+        arguments: ["age", "size"])
+    func retentionOnFullDisk(reason: String) async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            let name = "full_\(reason)"
+            let configure = { @Sendable (configuration: inout StoreConfiguration) in
+                configuration.metricRetentionHours = reason == "age" ? 48 : 24_000
+                configuration.logRetentionDays = reason == "age" ? 2 : 1_000
+                configuration.metricBytesMax = reason == "age" ? nil : 1
+                configuration.logBytesMax = reason == "age" ? nil : 1
+            }
+            var store = try await TestCluster.store(in: cluster, name: name, clock: clock)
+            let base = TestCluster.start / 1_000_000
+            let first = base / 86_400_000
+            for day in 0..<3 {
+                let at = base + Int64(day) * 86_400_000
+                try await store.storeOwn([
+                    (definition(["__name__": "m"]), Sample(TimestampMS(at), 1))
+                ])
+                let entry = LogEntry(timestamp: TimestampNS(at * 1_000_000), line: Array("x".utf8))
+                _ = try await store.storeLogs(
+                    LogPush(
+                        streams: [LogStream(labels: ["app": "a"], entries: [entry])],
+                        digest: [UInt8](repeating: UInt8(day), count: 32)))
+                clock.advance(nanoseconds: Self.dayNanoseconds)
+                _ = try await store.sealWhereDue()
+                _ = try await store.sealAllLogs()
+            }
+            await store.close()
+            clock.advance(nanoseconds: 5 * Self.dayNanoseconds)
+            let old = (first..<first + 3).flatMap { ["chunk_d\($0)", "log_block_d\($0)"] }
+            try await Self.fill(name, until: old, cluster)
+            store = try await TestCluster.reopen(cluster, name: name, clock: clock, configure)
+            #expect(
+                try await TestCluster.number(Self.newest, on: name, in: cluster) < first + 8,
+                "a table could be made: nothing is full")
+            var dropped: Set<String> = []
+            for _ in 0..<3 {
+                dropped.formUnion(try await store.maintain(isShortOfSpace: true).dropped)
+            }
+            #expect(dropped.isSuperset(of: old), "\(dropped)")
+            #expect(try await TestCluster.number(Self.newest, on: name, in: cluster) == first + 10)
+            let told = try await TestCluster.number(
+                """
+                SELECT count(*) FROM petrel.retention_drop
+                WHERE record_count = 1 AND relation ~ '^(chunk|log_block)_d' AND reason = '\(reason)'
+                """, on: name, in: cluster)
+            // The last has its row: what it freed is the space for that.
+            #expect((1...6).contains(told), "\(told)")
+            if reason == "size" {
+                let floor = try await TestCluster.number(
+                    "SELECT dropped_through::int8 FROM petrel.retention_class WHERE id = 0",
+                    on: name, in: cluster)
+                #expect(floor == first + 2)
+            }
+            try await store.storeOwn([
+                (definition(["__name__": "m"]), Sample(clock.now.milliseconds, 2))
+            ])
+            #expect(try await StoreVerifier(store).verify().isSound)
+            await store.close()
+        }
+    }
+
+    /// The newest day of log blocks.
+    private static let newest = """
+        SELECT max(substring(relname FROM 12)::int8) FROM pg_class
+        WHERE relnamespace = 'petrel'::regnamespace AND relname ~ '^log_block_d[0-9]+$'
+        """
+
+    /// Until all of `tables` are gone nothing finds space: no new table, no other state of one, no row of a drop.
+    private static func fill(
+        _ name: String, until tables: [String], _ cluster: PrivateCluster
+    ) async throws {
+        let isFull =
+            "EXISTS (SELECT FROM unnest(ARRAY['\(tables.joined(separator: "','"))']) AS t (n) "
+            + "WHERE to_regclass('petrel.' || n) IS NOT NULL)"
+        let body = """
+            BEGIN
+                IF \(isFull) THEN
+                    RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100';
+                END IF;
+            """
+        try await TestCluster.execute(
+            """
+            CREATE FUNCTION public.full_for_tables() RETURNS event_trigger LANGUAGE plpgsql
+                SET search_path = pg_catalog AS $$ \(body) END $$;
+            CREATE FUNCTION public.full_for_rows() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+                SET search_path = pg_catalog AS $$ \(body) RETURN NEW; END $$;
+            CREATE EVENT TRIGGER is_full ON ddl_command_start
+                WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE') EXECUTE FUNCTION public.full_for_tables();
+            CREATE TRIGGER is_full BEFORE INSERT ON petrel.retention_drop
+                FOR EACH ROW EXECUTE FUNCTION public.full_for_rows();
+            CREATE TRIGGER is_full BEFORE UPDATE OF dropped_through ON petrel.retention_class
+                FOR EACH ROW EXECUTE FUNCTION public.full_for_rows();
+            """, on: name, in: cluster, as: "postgres")
+    }
+}
