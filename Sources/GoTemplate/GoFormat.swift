@@ -19,6 +19,10 @@ struct GoFormat {
     private let arguments: [TemplateValue]
     private var at = 0
     private var argumentIndex = 0
+    /// Some directive named its argument by number: what is left over is not told.
+    private var isReordered = false
+    /// Of the directive at hand: its numbers of arguments are those of arguments, and stand where they may.
+    private var isIndexGood = true
     private var output = ""
 
     init(_ format: String, _ arguments: [TemplateValue]) {
@@ -37,8 +41,10 @@ struct GoFormat {
             }
             directive()
         }
-        if argumentIndex < arguments.count {
-            let extra = arguments[argumentIndex...].map { "\($0.typeName)=\($0.text)" }
+        if !isReordered, argumentIndex < arguments.count {
+            let extra = arguments[argumentIndex...].map {
+                $0.isNull ? "<nil>" : "\($0.typeName)=\($0.text)"
+            }
             output += "%!(EXTRA " + extra.joined(separator: ", ") + ")"
         }
         return output
@@ -57,11 +63,43 @@ struct GoFormat {
             }
             at += 1
         }
-        directive.width = number()
-        if at < format.count, format[at] == "." {
-            at += 1
-            directive.precision = number() ?? 0
+        isIndexGood = true
+        var isAfterIndex = index()
+        if takesArgument() {
+            isAfterIndex = false
+            if let width = integerArgument() {
+                // Less than nothing is to the left, and never with zeros.
+                directive.isLeft = directive.isLeft || width < 0
+                directive.isZeroPadded = directive.isZeroPadded && width >= 0
+                directive.width = min(Int(clamping: width.magnitude), Self.widthMax)
+            } else {
+                output += "%!(BADWIDTH)"
+            }
+        } else if let width = number() {
+            directive.width = width
+            if isAfterIndex { isIndexGood = false }
         }
+        if at + 1 < format.count, format[at] == "." {
+            at += 1
+            if isAfterIndex { isIndexGood = false }
+            isAfterIndex = index()
+            if takesArgument() {
+                isAfterIndex = false
+                if let precision = integerArgument(), precision >= 0 {
+                    directive.precision = min(precision, Self.widthMax)
+                } else {
+                    output += "%!(BADPREC)"
+                }
+            } else {
+                directive.precision = number() ?? 0
+            }
+        }
+        if !isAfterIndex { _ = index() }
+        finish(directive)
+    }
+
+    /// The verb and what it stands for.
+    private mutating func finish(_ directive: Directive) {
         guard at < format.count else {
             output += "%!(NOVERB)"
             return
@@ -70,6 +108,10 @@ struct GoFormat {
         at += 1
         if verb == "%" {
             output += "%"
+            return
+        }
+        guard isIndexGood else {
+            output += "%!\(verb)(BADINDEX)"
             return
         }
         guard argumentIndex < arguments.count else {
@@ -81,14 +123,43 @@ struct GoFormat {
         output += pad(text(argument, verb, directive), directive, isNumber: isNumber(argument))
     }
 
-    private mutating func number() -> Int? {
-        if at < format.count, format[at] == "*" {
+    /// Reads `[2]`: the number of the argument that comes next, from 1. Whether one stood there.
+    private mutating func index() -> Bool {
+        guard at < format.count, format[at] == "[" else { return false }
+        isReordered = true
+        guard at + 2 < format.count, let end = format[at...].firstIndex(of: "]") else {
+            isIndexGood = false
             at += 1
-            guard argumentIndex < arguments.count else { return nil }
-            argumentIndex += 1
-            guard case .int(let value) = arguments[argumentIndex - 1] else { return nil }
-            return min(max(0, value), Self.widthMax)
+            return false
         }
+        let digits = String(format[(at + 1)..<end])
+        at = end + 1
+        guard !digits.isEmpty, digits.utf8.allSatisfy({ (48...57).contains($0) }) else {
+            isIndexGood = false
+            return false
+        }
+        if let number = Int(digits), number >= 1, number <= arguments.count {
+            argumentIndex = number - 1
+        } else {
+            isIndexGood = false
+        }
+        return true
+    }
+
+    private mutating func takesArgument() -> Bool {
+        guard at < format.count, format[at] == "*" else { return false }
+        at += 1
+        return true
+    }
+
+    private mutating func integerArgument() -> Int? {
+        guard argumentIndex < arguments.count else { return nil }
+        argumentIndex += 1
+        guard case .int(let value) = arguments[argumentIndex - 1].plain else { return nil }
+        return value
+    }
+
+    private mutating func number() -> Int? {
         let start = at
         while at < format.count, format[at].isASCII, format[at].isNumber { at += 1 }
         guard at > start else { return nil }

@@ -11,19 +11,25 @@ struct ClusterTools: Sendable {
     /// The user to become where this process is root.
     var user: String?
     var place: ClusterPlace
+    /// With less space free than this many bytes nothing is made ahead.
+    var freeBytesMin: Int64
 
     /// Space that is kept for a start.
     private var reserve: DiskReserve { DiskReserve(path: place.reserve) }
 
-    var segments: SegmentsAhead {
-        SegmentsAhead(folder: place.data + "/pg_wal", user: place.user, group: place.group)
+    private var segments: SegmentsAhead {
+        SegmentsAhead(
+            folder: place.data + "/pg_wal", user: place.user, group: place.group,
+            freeBytesMin: freeBytesMin)
     }
 
-    /// Takes the space that the server may need when the disk is full, as far as it has not and the disk has room.
-    func keepSpace() async {
+    /// Takes the space that the server may need when the disk is full, as far as it has not and the disk has room. The
+    /// segment after which too few stand there; nil: enough do.
+    @discardableResult
+    func keepSpace(isServerRunning: Bool) async -> UInt64? {
         await besideTasks("petrel.space") {
-            segments.keep()
             reserve.keep()
+            return segments.keep(isServerRunning: isServerRunning)
         }
     }
 
@@ -87,7 +93,8 @@ struct ClusterTools: Sendable {
             "listen_addresses = ''", "unix_socket_directories = '\(place.socket)'",
             "unix_socket_permissions = 0700", "port = 5432", "max_connections = 40",
             "shared_buffers = 64MB", "work_mem = 8MB", "maintenance_work_mem = 64MB",
-            "max_wal_size = 512MB", "min_wal_size = 80MB",
+            "max_wal_size = 512MB",
+            "min_wal_size = \((SegmentsAhead.count + 1) * 16)MB",
             "temp_file_limit = 1GB", "max_locks_per_transaction = 512",
             "default_toast_compression = lz4", "wal_compression = on", "jit = off",
             "logging_collector = off", "log_timezone = UTC", "timezone = UTC",
@@ -97,8 +104,11 @@ struct ClusterTools: Sendable {
         ]
         let text = (defaults + extra).joined(separator: "\n") + "\n"
         let path = place.data + "/petrel.conf"
-        try SmallFile.write(text, to: path)
-        _ = chown(path, place.user, place.group)
+        // A full disk would leave an empty file.
+        if SmallFile.read(path) != text {
+            try SmallFile.write(text, to: path)
+            _ = chown(path, place.user, place.group)
+        }
         let main = place.data + "/postgresql.conf"
         let include = "include 'petrel.conf'"
         guard let current = SmallFile.read(main, bytesMax: 256 * 1024) else {
@@ -116,9 +126,10 @@ struct ClusterTools: Sendable {
         return outcome.status == 0
     }
 
-    /// Where there is no space to start, the reserve is given up for it, and that is said.
+    /// Takes the space that the server may need, and starts it. Where there is none to start, the reserve is given up for
+    /// it, and that is said.
     func start(_ logger: Logger) async throws(PostgresError) {
-        await keepSpace()
+        await keepSpace(isServerRunning: false)
         do throws(PostgresError) { try await start() } catch {
             guard reserve.giveUp() else { throw error }
             logger.warning(

@@ -13,16 +13,20 @@ package struct PrivateClusterConfiguration: Sendable {
     package var searchPath: String
     /// Lines for `petrel.conf`, after the defaults: `name = value`.
     package var settings: [String]
+    /// With less space free than this many bytes no segments of the server's log are made ahead.
+    package var freeBytesMin: Int64
 
     package init(
         stateDirectory: String, binaries: String? = nil, systemUser: String = "postgres",
-        searchPath: String = "/usr/local/bin:/usr/bin:/bin", settings: [String] = []
+        searchPath: String = "/usr/local/bin:/usr/bin:/bin", settings: [String] = [],
+        freeBytesMin: Int64 = 48 << 20
     ) {
         self.stateDirectory = stateDirectory
         self.binaries = binaries
         self.systemUser = systemUser
         self.searchPath = searchPath
         self.settings = settings
+        self.freeBytesMin = freeBytesMin
     }
 }
 
@@ -58,7 +62,8 @@ package struct PrivateCluster: Sendable {
         let place = try ClusterPlace.prepare(configuration, logger: logger)
         let tools = ClusterTools(
             binaries: try ClusterTools.findBinaries(configuration),
-            user: getuid() == 0 ? configuration.systemUser : nil, place: place)
+            user: getuid() == 0 ? configuration.systemUser : nil, place: place,
+            freeBytesMin: configuration.freeBytesMin)
         if SmallFile.status(place.data + "/PG_VERSION") == nil { try await tools.initialise() }
         try tools.checkVersion()
         let wasRunning = await tools.isRunning()
@@ -71,7 +76,7 @@ package struct PrivateCluster: Sendable {
             dataDirectory: place.data, socketDirectory: socket, wasAdopted: wasRunning,
             tools: tools, logger: logger)
         try await cluster.prepareDatabase()
-        await tools.keepSpace()
+        await tools.keepSpace(isServerRunning: true)
         logger.info(
             wasRunning ? "adopted the running private PostgreSQL" : "started a private PostgreSQL",
             metadata: ["data": "\(place.data)", "socket": "\(socket)"])
@@ -89,14 +94,26 @@ package struct PrivateCluster: Sendable {
         try await tools.start(logger)
     }
 
-    /// Starts the server where it does not run (it crashed, or somebody stopped it); true when it had to. To be called
-    /// every second: where it runs, this sees to the space that it needs on a full disk. Throws `cluster` with the remedy.
+    /// Takes the space that the server needs on a full disk: the next segments of its log, and a reserve for a start. To be
+    /// called every second. Where there is no room for them: the number of the segment that is written now; a checkpoint
+    /// turns old segments into new ones then, once for each such number.
+    package func keepSpace() async -> UInt64? {
+        await tools.keepSpace(isServerRunning: true)
+    }
+
+    /// Has the server write what its log stands for, so that it can take the log's old segments again. Throws a
+    /// `PostgresError`: no connection, or the server's refusal.
+    package func checkpoint() async throws {
+        try await PostgresPool.once(
+            PostgresPoolConfiguration(url: administratorURL), logger: logger
+        ) { try await $0.withSession { try $0.execute("CHECKPOINT") } }
+    }
+
+    /// Starts the server where it does not run (it crashed, or somebody stopped it); true when it had to. Throws
+    /// `cluster` with the remedy.
     package func ensureRunning() async throws(PostgresError) -> Bool {
         // Cheap while all is well: a look at one process, and no program started.
-        if let process = serverProcess, kill(process, 0) == 0 || errno == EPERM {
-            await tools.keepSpace()
-            return false
-        }
+        if let process = serverProcess, kill(process, 0) == 0 || errno == EPERM { return false }
         guard await !tools.isRunning() else { return false }
         try await tools.start(logger)
         return true

@@ -9,11 +9,9 @@ import Glibc
 struct SegmentsAhead: Sendable {
     /// So many stand ahead of the one that is written. `min_wal_size` of these and that one has checkpoints recycle as
     /// many when the disk is full.
-    static let count: UInt64 = 4
+    static let count: UInt64 = 6
     /// `initdb` without `--wal-segsize`; a cluster with others is left alone.
     static let byteCount = 16 << 20
-    /// With less space free than this many bytes none is made.
-    private static let freeMin = Int64(3 * byteCount)
     /// Segments whose names have the same first 16 digits.
     private static let perLog = UInt64(1) << 32 / UInt64(byteCount)
 
@@ -21,6 +19,8 @@ struct SegmentsAhead: Sendable {
     let folder: String
     let user: uid_t
     let group: gid_t
+    /// With less space free than this many bytes none is made.
+    let freeBytesMin: Int64
 
     /// One segment: its number is its place in the log in units of its size.
     struct Segment: Hashable, Sendable {
@@ -50,33 +50,55 @@ struct SegmentsAhead: Sendable {
         }
     }
 
-    /// Makes those that are missing while the disk has room for them; what fails is tried again the next time.
-    func keep() {
-        guard let current else { return }
+    /// Makes those that are missing while the disk has room for them. Where it has none, or refuses: the number of the
+    /// segment that is written now, after which too few stand there; what fails is tried again the next time.
+    ///
+    /// The one that a running server needs next it makes itself: from PostgreSQL 16 on it would put its own over ours.
+    func keep(isServerRunning: Bool) -> UInt64? {
+        // Another user may own what the path leads to: everything below is of this folder, whatever becomes of the path.
+        let directory = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard directory >= 0 else { return nil }
+        defer { close(directory) }
+        var facts = stat()
+        guard fstat(directory, &facts) == 0, facts.st_uid == user else { return nil }
+        removeDrafts(directory)
+        guard let current = current(directory) else { return nil }
         for ahead in 1...Self.count {
             let next = Segment(timeline: current.timeline, number: current.number + ahead)
-            let path = "\(folder)/\(next.name)"
-            guard SmallFile.status(path) == nil else { continue }
-            guard let free = freeBytes(folder), free >= Self.freeMin, write() else { break }
-            // Where the server was faster, its own stays.
-            _ = link(draft, path)
-            unlink(draft)
+            guard fstatat(directory, next.name, &facts, AT_SYMLINK_NOFOLLOW) != 0 else { continue }
+            guard let free = freeBytes(folder), free >= freeBytesMin else { return current.number }
+            if ahead == 1, isServerRunning { continue }
+            guard make(next.name, directory) else { return current.number }
         }
+        return nil
     }
 
-    /// Where one is written before it gets its name; a server that starts after a crash removes what is left of it.
-    private var draft: String { folder + "/xlogtemp.petrel" }
+    /// Begins the name under which one is written before it gets its own; the process's number follows. What is left of
+    /// one a server removes that starts after a crash.
+    private static let draftPrefix = "xlogtemp.petrel."
+
+    /// Removes drafts of processes that are gone.
+    private func removeDrafts(_ directory: Int32) {
+        for name in SmallFile.list(folder) where name.hasPrefix(Self.draftPrefix) {
+            guard let process = Int32(name.dropFirst(Self.draftPrefix.count)), process > 0 else {
+                continue
+            }
+            if process == getpid() || kill(process, 0) != 0 && errno == ESRCH {
+                unlinkat(directory, name, 0)
+            }
+        }
+    }
 
     /// The newest segment with content; nil where there is none, and where segments are of another size.
     ///
     /// Its first page tells the place in the log at which it was written: 16 bits of magic, 16 of flags, 32 of timeline,
     /// 64 of place. One that was recycled, or that we made, tells another. Source: PostgreSQL 15, `xlog_internal.h`.
-    var current: Segment? {
+    private func current(_ directory: Int32) -> Segment? {
         let segments = SmallFile.list(folder).compactMap { Segment(name: $0) }
         return segments.sorted {
             ($0.timeline, $0.number) > ($1.timeline, $1.number)
         }.first { segment in
-            let file = open("\(folder)/\(segment.name)", O_RDONLY | O_CLOEXEC)
+            let file = openat(directory, segment.name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC)
             guard file >= 0 else { return false }
             defer { close(file) }
             var facts = stat()
@@ -89,20 +111,30 @@ struct SegmentsAhead: Sendable {
         }
     }
 
-    /// Writes zeros to `draft`, to the disk: space that a file merely claims may need more when it is written.
-    private func write() -> Bool {
-        unlink(draft)
-        let file = open(draft, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0o600)
+    /// Writes zeros, to the disk, and names them: space that a file merely claims may need more when it is written. False
+    /// where that failed. Where the server was faster, its own stays.
+    private func make(_ name: String, _ directory: Int32) -> Bool {
+        let draft = Self.draftPrefix + "\(getpid())"
+        let file = openat(directory, draft, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0o600)
         guard file >= 0 else { return false }
-        defer { close(file) }
-        let zeros = [UInt8](repeating: 0, count: 1 << 20)
-        var isWritten = fchown(file, user, group) == 0
-        for _ in 0..<Self.byteCount / zeros.count where isWritten {
-            isWritten = Glibc.write(file, zeros, zeros.count) == zeros.count
+        defer {
+            close(file)
+            unlinkat(directory, draft, 0)
         }
-        if isWritten, fsync(file) == 0 { return true }
-        unlink(draft)
-        return false
+        let zeros = [UInt8](repeating: 0, count: 1 << 20)
+        guard fchown(file, user, group) == 0 else { return false }
+        for _ in 0..<Self.byteCount / zeros.count {
+            guard write(file, zeros, zeros.count) == zeros.count else { return false }
+        }
+        guard fsync(file) == 0,
+            linkat(directory, draft, directory, name, 0) == 0 || errno == EEXIST
+        else { return false }
+        // The server does not sync the folder of a segment that it finds: its name would go with the power.
+        guard fsync(directory) == 0 else {
+            unlinkat(directory, name, 0)
+            return false
+        }
+        return true
     }
 }
 

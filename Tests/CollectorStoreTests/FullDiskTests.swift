@@ -41,6 +41,7 @@ extension StoreTests {
             await store.close()
             clock.advance(nanoseconds: 5 * Self.dayNanoseconds)
             let old = (first..<first + 3).flatMap { ["chunk_d\($0)", "log_block_d\($0)"] }
+            try await Self.interruptDetach(of: "log_block_d\(first)", name, cluster)
             try await Self.fill(name, until: old, cluster)
             store = try await TestCluster.reopen(cluster, name: name, clock: clock, configure)
             #expect(
@@ -58,7 +59,7 @@ extension StoreTests {
                 WHERE record_count = 1 AND relation ~ '^(chunk|log_block)_d' AND reason = '\(reason)'
                 """, on: name, in: cluster)
             // The last has its row: what it freed is the space for that.
-            #expect((1...6).contains(told), "\(told)")
+            #expect(told == 1)
             if reason == "size" {
                 let floor = try await TestCluster.number(
                     "SELECT dropped_through::int8 FROM petrel.retention_class WHERE id = 0",
@@ -71,6 +72,32 @@ extension StoreTests {
             #expect(try await StoreVerifier(store).verify().isSound)
             await store.close()
         }
+    }
+
+    /// Leaves a day of log blocks behind whose detach has begun and can't end, as a reader was in its way.
+    private static func interruptDetach(
+        of day: String, _ name: String, _ cluster: PrivateCluster
+    ) async throws {
+        async let reader: Void = TestCluster.execute(
+            "BEGIN; SELECT count(*) FROM petrel.log_block; SELECT pg_sleep(2); COMMIT", on: name,
+            in: cluster)
+        try await Task.sleep(for: .milliseconds(500))
+        let url = TestCluster.url(of: name, in: cluster)
+        await #expect(throws: PostgresError.self) {
+            try await PostgresPool.once(
+                PostgresPoolConfiguration(url: url), logger: TestCluster.quiet
+            ) { pool in
+                try await pool.withSession { session in
+                    try session.execute("SET lock_timeout = '300ms'")
+                    try session.execute(
+                        "ALTER TABLE petrel.log_block DETACH PARTITION petrel.\(day) CONCURRENTLY")
+                }
+            }
+        }
+        try await reader
+        let pending = try await TestCluster.number(
+            "SELECT count(*) FROM pg_inherits WHERE inhdetachpending", on: name, in: cluster)
+        #expect(pending == 1)
     }
 
     /// The newest day of log blocks.

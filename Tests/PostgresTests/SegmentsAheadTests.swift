@@ -32,10 +32,10 @@ extension PostgresTests {
         return names.filter { $0 > current }
     }
 
-    @Test("four are there, are used, come back, and a server that crashed among them recovers")
+    @Test("six are there, are used, come back, and a server that crashed among them recovers")
     func segmentsAhead() async throws {
         try await TestServer.with { pool, cluster in
-            #expect(try await Self.ahead(cluster, pool).count >= 4)
+            #expect(try await Self.ahead(cluster, pool).count >= 6)
             let writes = { @Sendable (table: String, rows: Int) in
                 try await pool.withSession { session in
                     try session.execute(
@@ -48,9 +48,9 @@ extension PostgresTests {
             try await writes("first_rows", 20_000)
             let used = try await Self.ahead(cluster, pool)
             #expect(used.count < before.count && before.suffix(used.count) == used[...])
-            #expect(try await cluster.ensureRunning() == false)
+            #expect(await cluster.keepSpace() == nil)
             let refilled = try await Self.ahead(cluster, pool)
-            #expect(refilled.count >= 4 && Set(refilled).isSuperset(of: used))
+            #expect(refilled.count >= 6 && Set(refilled).isSuperset(of: used))
             try await writes("second_rows", 20_000)
             try await cluster.crashAndRestart()
             for table in ["first_rows", "second_rows"] {
@@ -59,13 +59,42 @@ extension PostgresTests {
                 }
                 #expect(count == 20_000)
             }
-            #expect(try await Self.ahead(cluster, pool).count >= 4)
+            #expect(try await Self.ahead(cluster, pool).count >= 6)
             try await pool.withSession { session in
                 try session.execute("DROP TABLE first_rows, second_rows")
             }
             let rest = Self.segments(cluster).count
-            for _ in 0..<3 { #expect(try await cluster.ensureRunning() == false) }
+            for _ in 0..<3 { #expect(await cluster.keepSpace() == nil) }
             #expect(Self.segments(cluster).count == rest, "more are made although none is missing")
+        }
+    }
+
+    @Test("on a full disk none is made, that is told, and a checkpoint brings them back")
+    func segmentsOnFullDisk() async throws {
+        try await TestServer.with { pool, cluster in
+            let full = try await TestServer.start(freeBytesMin: .max)
+            #expect(full.wasAdopted)
+            for round in 0..<3 {
+                // There may be more, of a checkpoint before.
+                var used = Int.max
+                for _ in 0..<20 where used >= 6 {
+                    try await pool.withSession { session in
+                        try session.execute(
+                            """
+                            CREATE TABLE rows AS SELECT repeat(md5(n::text), 60) AS t
+                            FROM generate_series(1, 10000) n; DROP TABLE rows
+                            """)
+                    }
+                    used = try await Self.ahead(cluster, pool).count
+                }
+                #expect(used < 6, "round \(round)")
+                let number = try #require(await full.keepSpace())
+                #expect(try await Self.ahead(cluster, pool).count == used)
+                #expect(await full.keepSpace() == number)
+                try await full.checkpoint()
+                #expect(try await Self.ahead(cluster, pool).count >= 6, "round \(round)")
+                #expect(await full.keepSpace() == nil)
+            }
         }
     }
 }

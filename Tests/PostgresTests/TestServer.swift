@@ -57,9 +57,11 @@ enum TestServer {
     }
 
     /// Starts the server, or adopts it where it runs.
-    static func start() async throws -> PrivateCluster {
+    static func start(freeBytesMin: Int64 = 48 << 20) async throws -> PrivateCluster {
         try await PrivateCluster.start(
-            PrivateClusterConfiguration(stateDirectory: folder, settings: settings), logger: quiet)
+            PrivateClusterConfiguration(
+                stateDirectory: folder, settings: settings, freeBytesMin: freeBytesMin),
+            logger: quiet)
     }
 
     /// Starts the server, runs `body` with a pool of two connections, and stops the server.

@@ -3,7 +3,8 @@ import Postgres
 package import ServiceLifecycle
 import World
 
-/// Brings the private PostgreSQL up again when it ends by itself: agents spool meanwhile, and the pools reconnect.
+/// Brings the private PostgreSQL up again when it ends by itself: agents spool meanwhile, and the pools reconnect. Sees to
+/// the space that keeps it from ending on a full disk.
 ///
 /// Does nothing for a database that is not the collector's own.
 struct ClusterKeeper: Service {
@@ -17,14 +18,17 @@ struct ClusterKeeper: Service {
         }
         await cancelWhenGracefulShutdown {
             var complained = false
+            var space = Space()
             while !Task.isCancelled {
                 do { try await store.clock.sleep(nanoseconds: Self.intervalNanoseconds) } catch {
                     return
                 }
                 do {
-                    guard try await cluster.ensureRunning() else { continue }
-                    store.logger.warning("the private PostgreSQL had ended; it runs again")
+                    if try await cluster.ensureRunning() {
+                        store.logger.warning("the private PostgreSQL had ended; it runs again")
+                    }
                     complained = false
+                    await keep(&space, cluster)
                 } catch {
                     if !complained {
                         store.logger.error("the private PostgreSQL does not start: \(error)")
@@ -33,6 +37,43 @@ struct ClusterKeeper: Service {
                 }
             }
         }
+    }
+
+    /// What was done for want of space.
+    private struct Space {
+        /// The segment of the log that was written at the last checkpoint for it.
+        var checkpointed: UInt64?
+        /// Rounds until a checkpoint that failed is tried again.
+        var pause = 0
+        var complained = false
+    }
+
+    /// A server that finds no space for the next segment of its log ends.
+    private func keep(_ space: inout Space, _ cluster: PrivateCluster) async {
+        guard let segment = await cluster.keepSpace() else {
+            space = Space()
+            return
+        }
+        guard segment != space.checkpointed else { return }
+        guard space.pause == 0 else {
+            space.pause -= 1
+            return
+        }
+        if !space.complained {
+            store.logger.warning(
+                "no space for segments of the private PostgreSQL's log: checkpoints bring old ones back; free space on its disk",
+                metadata: ["data": "\(cluster.dataDirectory)"])
+        }
+        do {
+            try await cluster.checkpoint()
+            space.checkpointed = segment
+        } catch {
+            space.pause = 10
+            if !space.complained {
+                store.logger.error("the private PostgreSQL's checkpoint failed: \(error)")
+            }
+        }
+        space.complained = true
     }
 }
 

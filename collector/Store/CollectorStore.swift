@@ -79,13 +79,9 @@ package final class CollectorStore: Sendable {
                 configuration: configuration, clock: clock, random: random, logger: logger,
                 ownerPool: pools.owner, writePool: pools.write, readPool: pools.read,
                 cluster: cluster, catalogue: catalogue)
-            let hasPartitions = try await store.unlessFull { () throws(StorageError) in
-                try await store.ensurePartitionsAhead()
-            }
-            // Retention may find some: what keeps it from running keeps the disk full.
-            if !hasPartitions {
-                logger.error(
-                    "the disk of the database is full: nothing is stored until it has room")
+            // Retention may find space: what keeps it from running keeps the disk full.
+            _ = try await store.unlessFull("tables of the next hours and days could not be made") {
+                () throws(StorageError) in try await store.ensurePartitionsAhead()
             }
             try await store.loadLogState()
             return store

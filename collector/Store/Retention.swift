@@ -61,16 +61,19 @@ extension CollectorStore {
     package func maintain(
         isShortOfSpace: Bool = false
     ) async throws(StorageError) -> MaintenanceReport {
-        let hasPartitions = try await unlessFull { () throws(StorageError) in
-            try await ensurePartitionsAhead()
-        }
+        let hasPartitions = try await unlessFull(
+            "tables of the next hours and days could not be made"
+        ) { () throws(StorageError) in try await ensurePartitionsAhead() }
         var report = MaintenanceReport(dropped: [], postponed: [])
         guard try await currentWriter() != nil else { return report }
         let found = try await partitionsThere()
         let retained = catalogue.retention.withLock { $0 }
         let tooMuch = surplus(found, retained)
-        let hasFloors = try await unlessFull { () throws(StorageError) in
-            try await note(floors: tooMuch.metrics)
+        for (number, day) in tooMuch.metrics {
+            catalogue.retention.withLock { $0.setDroppedThrough(day, of: number) }
+        }
+        let hasFloors = try await unlessFull("days that go for space could not be noted") {
+            () throws(StorageError) in try await noteFloors()
         }
         var losesChunks = false
         // A table has one partition at most that is about to be detached: the others wait for it.
@@ -102,7 +105,7 @@ extension CollectorStore {
         if !report.dropped.isEmpty { partitions.removeAll() }
         try await logged("what a full disk had no space for can't be made up for yet") {
             () throws(StorageError) in
-            if !hasFloors { try await note(floors: tooMuch.metrics) }
+            if !hasFloors { try await noteFloors() }
             if !hasPartitions { try await ensurePartitionsAhead() }
         }
         // An hour of the log goes every hour, and what was in it is in chunks.
@@ -116,19 +119,20 @@ extension CollectorStore {
             try await endDeletions()
         }
         report.removedSeriesCount = try await removeEmptySeries()
-        try await tidyLogs(isShortOfSpace: isShortOfSpace)
+        try await tidyLogs(isShortOfSpace: isShortOfSpace || !hasPartitions || !hasFloors)
         return report
     }
 
-    /// Whether `body` came to its end: false where it found no space.
+    /// Whether `body` came to its end: false, and logged, where the database had no space for it, or no memory.
     func unlessFull(
-        _ body: () async throws(StorageError) -> Void
+        _ problem: Logger.Message, _ body: () async throws(StorageError) -> Void
     ) async throws(StorageError) -> Bool {
         do throws(StorageError) {
             try await body()
             return true
         } catch {
-            guard case .exhausted = error else { throw error }
+            guard case .exhausted(let text) = error else { throw error }
+            logger.error(problem, metadata: ["error": "\(text)"])
             return false
         }
     }
@@ -178,11 +182,12 @@ extension CollectorStore {
         return found
     }
 
-    /// Notes what goes for space before anything is detached, so that no sample is taken any more that would bring it back:
-    /// in memory on a full disk too.
-    private func note(floors: [Int16: Int32]) async throws(StorageError) {
-        for (number, day) in floors {
-            catalogue.retention.withLock { $0.setDroppedThrough(day, of: number) }
+    /// Notes in the database what is held in memory: up to which day each class has gone for space. Before anything is
+    /// detached, so that no sample is taken any more, after a restart either, that would bring a day back; on a full disk
+    /// after it.
+    private func noteFloors() async throws(StorageError) {
+        let floors = catalogue.retention.withLock { $0.classes.mapValues(\.droppedThrough) }
+        for (number, day) in floors where day >= 0 {
             try await own { session in
                 _ = try session.query(
                     """

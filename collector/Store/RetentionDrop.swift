@@ -102,28 +102,44 @@ extension CollectorStore {
         _ partition: Partition, _ reason: DropReason, isCounted: Bool
     ) async throws(StorageError) -> Int64? {
         let now = clock.now.milliseconds.rawValue
+        // What is attached others wait for: it is not counted under a lock.
+        let counted = partition.isAttached ? try await count(attached: partition, isCounted) : nil
         let outcome = try await unlessHeld { session -> (count: Int64, isRecorded: Bool)? in
             try session.transaction { session in
                 guard try Self.isFree(partition, session) else { return nil }
-                let count = try Self.count(partition, isCounted: isCounted, session)
+                let count =
+                    try counted ?? Self.count(partition, isCounted: isCounted, session)
                 let row = Self.row(of: partition, reason, count, at: now)
                 let isRecorded = try row.map { try session.unlessFull([$0]) } ?? true
                 try Self.forget(partition, session)
-                try session.query(
-                    partition.isAttached
-                        ? "DROP TABLE petrel.\(partition.name)"
-                        : "SELECT petrel.drop_detached_partition('\(partition.name)')")
+                if partition.isAttached {
+                    try session.query("DROP TABLE petrel.\(partition.name)")
+                } else {
+                    try session.query(
+                        "SELECT petrel.drop_detached_partition($1)", [.text(partition.name)])
+                }
                 return (count, isRecorded)
             }
         }
         guard case .some(.some(let (count, isRecorded))) = outcome else { return nil }
         if !isRecorded, let row = Self.row(of: partition, reason, count, at: now) {
-            try await logged("petrel.retention_drop lacks a row, for the disk is full") {
-                () throws(StorageError) in
+            try await logged(
+                "petrel.retention_drop has no row of \(partition.name), of which \(count) records went for \(reason.rawValue)"
+            ) { () throws(StorageError) in
                 try await own { session in _ = try session.pipeline([row]) }
             }
         }
         return count
+    }
+
+    private func count(
+        attached partition: Partition, _ isCounted: Bool
+    ) async throws(StorageError) -> Int64 {
+        try await own { session in
+            try session.transaction { session in
+                try Self.count(partition, isCounted: isCounted, session)
+            }
+        }
     }
 
     /// Takes the locks for a drop, at once: of two that both looked into a table first neither could go on. False where it
