@@ -83,13 +83,13 @@ let meaning: [Target] = [
             .unsafeFlags(["-Xlinker", "-l:libre2.a"]), .linkedLibrary("stdc++"),
         ]),
     library("LinearRegex", ["CRE2"]),
-    .target(name: "CSpawn", path: "Sources/CSpawn", publicHeadersPath: "include"),
+    .target(name: "CGlibc", path: "Sources/CGlibc", publicHeadersPath: "include"),
 ]
 
 // Layer 1: one skill each.
 let skills: [Target] = [
     .target(name: "CMalloc", path: "Sources/CMalloc", publicHeadersPath: "include"),
-    library("WorldLive", ["Model", "World", "CSpawn", "CMalloc"]),
+    library("WorldLive", ["Model", "World", "CGlibc", "CMalloc"]),
     library("Storage", ["Model"]),
     library("QueryMath", ["Model"]),
     library("ChunkCodec", ["Model"]),
@@ -125,7 +125,7 @@ let skills: [Target] = [
     .systemLibrary(
         name: "CLibPQ", path: "Sources/CLibPQ", pkgConfig: "libpq",
         providers: [.apt(["libpq-dev"])]),
-    library("Postgres", ["Model", "CLibPQ", "CSpawn", log]),
+    library("Postgres", ["Model", "CLibPQ", "CGlibc", log]),
 ]
 
 // Layer 2: the languages' engines, the services' generated code, the simulated world.

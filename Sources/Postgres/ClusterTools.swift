@@ -19,7 +19,7 @@ struct ClusterTools: Sendable {
 
     private var segments: SegmentsAhead {
         SegmentsAhead(
-            folder: place.data + "/pg_wal", user: place.user, group: place.group,
+            path: place.data + "/pg_wal", user: place.user, group: place.group,
             freeBytesMin: freeBytesMin)
     }
 
@@ -28,6 +28,7 @@ struct ClusterTools: Sendable {
     @discardableResult
     func keepSpace(isServerRunning: Bool) async -> UInt64? {
         await besideTasks("petrel.space") {
+            TransactionSpace(data: place.data, user: place.user, group: place.group).keep()
             reserve.keep()
             return segments.keep(isServerRunning: isServerRunning)
         }

@@ -30,6 +30,13 @@ struct DiskReserve: Sendable {
     }
 
     private var free: Int64? {
-        freeBytes(path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ".")
+        Self.freeBytes(path.lastIndex(of: "/").map { String(path[..<$0]) } ?? ".")
+    }
+
+    /// Bytes that are free for everyone on a folder's disk; nil where that can't be told.
+    static func freeBytes(_ folder: String) -> Int64? {
+        var facts = statvfs()
+        guard statvfs(folder, &facts) == 0 else { return nil }
+        return Int64(facts.f_bavail) * Int64(facts.f_frsize)
     }
 }

@@ -74,6 +74,61 @@ extension StoreTests {
         }
     }
 
+    @Test("a full disk: one attempt in five seconds, and all goes on when there is space")
+    func writesOnFullDisk() async throws {
+        try await TestCluster.with { cluster in
+            let clock = SetClock(TestCluster.start)
+            let name = "full_writes"
+            let store = try await TestCluster.store(in: cluster, name: name, clock: clock)
+            // A sequence counts what is rolled back too.
+            try await TestCluster.execute(
+                """
+                CREATE SEQUENCE petrel.attempt;
+                GRANT USAGE ON SEQUENCE petrel.attempt TO PUBLIC;
+                CREATE FUNCTION public.is_full() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
+                BEGIN
+                    PERFORM nextval('petrel.attempt');
+                    RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100';
+                END $$;
+                CREATE TRIGGER is_full BEFORE INSERT ON petrel.log_batch
+                    FOR EACH ROW EXECUTE FUNCTION public.is_full();
+                """, on: name, in: cluster, as: "postgres")
+            var pushCount = 0
+            func push() async throws -> LogPushOutcome {
+                pushCount += 1
+                let entry = LogEntry(timestamp: clock.now, line: Array("\(pushCount)".utf8))
+                return try await store.storeLogs(
+                    LogPush(
+                        streams: [LogStream(labels: ["app": "a"], entries: [entry])],
+                        digest: [UInt8](repeating: UInt8(pushCount), count: 32)))
+            }
+            func refused(_ body: () async throws -> Void) async -> Bool {
+                do { try await body() } catch StorageError.exhausted { return true } catch {}
+                return false
+            }
+            let sample = (definition(["__name__": "m"]), Sample(TimestampMS(1), 1))
+            func attempts() async throws -> Int64 {
+                try await TestCluster.number(
+                    "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM petrel.attempt",
+                    on: name, in: cluster)
+            }
+            for round in 1...3 {
+                for _ in 0..<4 { #expect(await refused { _ = try await push() }) }
+                #expect(await refused { try await store.storeOwn([sample]) })
+                #expect(try await attempts() == Int64(round))
+                clock.advance(nanoseconds: 5_000_000_000)
+            }
+            try await TestCluster.execute(
+                "DROP TRIGGER is_full ON petrel.log_batch", on: name, in: cluster, as: "postgres")
+            for _ in 0..<3 {
+                #expect(try await push() == .stored(entryCount: 1, tooOldCount: 0))
+                try await store.storeOwn([sample])
+            }
+            #expect(try await StoreVerifier(store).verify().logEntryCount == 3)
+            await store.close()
+        }
+    }
+
     /// Leaves a day of log blocks behind whose detach has begun and can't end, as a reader was in its way.
     private static func interruptDetach(
         of day: String, _ name: String, _ cluster: PrivateCluster

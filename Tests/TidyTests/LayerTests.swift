@@ -4,7 +4,7 @@ import Testing
 @Suite("Layers")
 struct LayerTests {
     static let layers: [[String]] = [
-        ["Model", "World", "CRE2", "LinearRegex", "CSpawn"],
+        ["Model", "World", "CRE2", "LinearRegex", "CGlibc"],
         [
             "WorldLive", "Storage", "ChunkCodec", "LogBlock", "QueryMath", "GoTemplate",
             "Exposition",
@@ -50,7 +50,7 @@ struct LayerTests {
         "CMalloc": ["WorldLive"],
         "CRE2": ["LinearRegex"],
         "CSnappy": ["RemoteWrite"], "CZstd": ["LogBlock"],
-        "CHost": ["AgentRead"], "CSystemd": ["AgentRead"], "CSpawn": ["WorldLive", "Postgres"],
+        "CHost": ["AgentRead"], "CSystemd": ["AgentRead"], "CGlibc": ["WorldLive", "Postgres"],
     ]
 
     static let layerOf: [String: Int] = Dictionary(

@@ -29,6 +29,7 @@ package final class CollectorStore: Sendable {
     let retention = Mutex(RetentionCounts())
     /// A write found no space: the retention looks at once.
     let isOutOfSpace = Atomic(false)
+    let space = SpaceGate()
 
     private init(
         configuration: StoreConfiguration, clock: any WorldClock, random: any RandomSource,
@@ -170,11 +171,14 @@ extension CollectorStore {
     func write<T: Sendable>(
         _ body: @escaping @Sendable (PostgresSession) throws -> T
     ) async throws(StorageError) -> T {
-        do { return try await writePool.withSession(body) } catch {
-            let failure = storageError(error)
-            if case .exhausted = failure { isOutOfSpace.store(true, ordering: .relaxed) }
-            throw failure
-        }
+        do { return try await writePool.withSession(body) } catch { throw writeFailure(error) }
+    }
+
+    /// What a write failed of; one that found no space has retention look.
+    func writeFailure(_ error: any Error) -> StorageError {
+        let failure = storageError(error)
+        if case .exhausted = failure { isOutOfSpace.store(true, ordering: .relaxed) }
+        return failure
     }
 
     func read<T: Sendable>(

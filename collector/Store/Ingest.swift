@@ -68,7 +68,7 @@ extension CollectorStore: IngestWriter {
             let work = prepared
             // Beforehand: where the commit's answer is lost, the lines are found all the same.
             for taken in work.logs { logs.noteSpans(taken.rows) }
-            let outcomes = try await write {
+            let outcomes = try await writeData {
                 try work.run($0, .committing(number: 0, writer: nil)).outcomes
             }
             for (index, outcome) in outcomes.enumerated() where outcome == .stored {
@@ -86,7 +86,9 @@ extension CollectorStore: IngestWriter {
         let result = try await numbered(
             of: work.seriesNumbers, { takeIn(work.scrapes(stored: $0.outcomes)) },
             { number, writer throws(StorageError) in
-                try await write { try work.run($0, .committing(number: number, writer: writer)) }
+                try await writeData {
+                    try work.run($0, .committing(number: number, writer: writer))
+                }
             })
         stored = result.exemplars
         note(
@@ -105,7 +107,7 @@ extension CollectorStore: IngestWriter {
         _ batch: IngestBatch, session: IngestSession
     ) async throws(StorageError) {
         let work = try await prepare([batch], session)
-        _ = try await write { try work.run($0, .rehearsing) }
+        _ = try await writeData { try work.run($0, .rehearsing) }
     }
 
     private func prepare(
@@ -249,7 +251,7 @@ extension CollectorStore: IngestWriter {
         statements.append(PostgresStatement(requireWriterSQL, [.int8(writer)]))
         statements.append(PostgresStatement("COMMIT"))
         let work = statements
-        try await write { session in _ = try session.pipeline(work) }
+        try await writeData { session in _ = try session.pipeline(work) }
     }
 }
 

@@ -84,7 +84,7 @@ extension CollectorStore {
         _ day: Int32, _ stream: Int32, _ ids: [Int64]
     ) async throws(StorageError) -> Int {
         let known = partitions
-        let (mergedCount, blocks) = try await write { session in
+        let (mergedCount, blocks) = try await writeData { session in
             try session.transaction { session in
                 let rows = try session.query(
                     """

@@ -16,7 +16,7 @@ extension CollectorStore: LogWriter {
         let taken = taken(push.streams, numbers[...], now)
         // Beforehand: where the commit's answer is lost, the lines are found all the same.
         logs.noteSpans(taken.rows)
-        let isNew = try await write { session in
+        let isNew = try await writeData { session in
             try session.transaction { session in
                 let rows = try session.query(
                     """

@@ -119,7 +119,7 @@ extension CollectorStore {
     private func seal(_ streams: [Int32]) async throws(StorageError) -> Int {
         let known = partitions
         let now = clock.now.rawValue
-        let sealed = try await write { session in
+        let sealed = try await writeData { session in
             try session.transaction { session in
                 try SealedLogs(session, streams, partitions: known)
             }
@@ -218,7 +218,7 @@ extension CollectorStore {
         }
         let filter = BlockFilter(hashes, bitsPerHash: Self.traceFilterBits).bytes
         let isLong = hasLongRun
-        try await write { session in
+        try await writeData { session in
             _ = try session.query(
                 """
                 INSERT INTO petrel.log_trace_filter (day, first_id, last_id, has_long_run, filter)

@@ -398,7 +398,7 @@ extension CollectorStore {
     ) async throws(StorageError) {
         for key in Self.partitionKeys(chunks) { try await ensureChunkPartition(key) }
         let seriesDays = catalogue.unwrittenDays(of: chunks)
-        try await write { session in
+        try await writeData { session in
             try session.transaction { session in
                 let rows = try session.query(
                     """

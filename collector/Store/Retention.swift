@@ -102,7 +102,10 @@ extension CollectorStore {
         }
         let postponed = report.postponed.count
         retention.withLock { $0.postponed = postponed }
-        if !report.dropped.isEmpty { partitions.removeAll() }
+        if !report.dropped.isEmpty {
+            partitions.removeAll()
+            space.open()
+        }
         try await logged("what a full disk had no space for can't be made up for yet") {
             () throws(StorageError) in
             if !hasFloors { try await noteFloors() }

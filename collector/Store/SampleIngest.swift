@@ -129,7 +129,7 @@ extension CollectorStore: SampleWriter {
             perSeriesMinute: configuration.exemplarsPerSeriesMinuteMax)
         statements.append(PostgresStatement("COMMIT"))
         let work = statements
-        return try await write { session in
+        return try await writeData { session in
             try ExemplarRows.outcome(try session.pipeline(work)[first..<work.count - 1])
         }
     }

@@ -161,7 +161,7 @@ extension CollectorStore {
         let places = catalogue.series.withLock { state in
             zip(ordered, classes).map { state.places.reserve($0.0.labels, host: host, $1) }
         }
-        let hasShared = try await write { session in
+        let hasShared = try await writeData { session in
             try session.pipeline([
                 PostgresStatement(
                     """
@@ -231,7 +231,7 @@ extension CollectorStore {
             let ordered = missing.sorted { $0.lexicographicallyPrecedes($1) }
             let texts = ordered.map { Labels(key: $0)?.json ?? "{}" }
             let catalogue = catalogue
-            try await write { session in
+            try await writeData { session in
                 try session.query(
                     """
                     INSERT INTO petrel.log_stream (label_key, labels)
