@@ -84,7 +84,7 @@ extension StoreTests {
             try await TestCluster.execute(
                 """
                 CREATE SEQUENCE petrel.attempt;
-                GRANT USAGE ON SEQUENCE petrel.attempt TO PUBLIC;
+                GRANT USAGE, SELECT ON SEQUENCE petrel.attempt TO PUBLIC;
                 CREATE FUNCTION public.is_full() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
                 BEGIN
                     PERFORM nextval('petrel.attempt');

@@ -346,7 +346,7 @@ SCENARIOS = {
     "openmetrics": (scrapes, 12, 2), "configuration": (configurations, 0, 0),
     "flood": (floods, 60, 3), "hang": (hangs, 10, 1), "reload": (reloads, 40, 6),
     "log-kills": (log_kills.run, 1_000_000, 40_000), "log-hostile": (log_hostile.run, 0, 0), "log-tail": (log_tail.run, 600, 8),
-    "log-disk-full": (log_disk_full.run, 60, None),
+    "log-disk-full": (log_disk_full.run, 60, 10),
     # `make test` runs it beside the others, not after them.
     "log-torture": (log_tortures, 1_000_000, None),
 }
