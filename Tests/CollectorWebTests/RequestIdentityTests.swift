@@ -99,6 +99,24 @@ struct RequestIdentityTests {
         #expect(!line.metadata.values.contains { $0.contains("secret") })
     }
 
+    @Test(
+        "a failure that repeats is logged twice a minute, with how often it came; another at once")
+    func repeatedFailures() async throws {
+        let capture = LogCapture()
+        // Three looks at the clock each: at the start, at the end, and for this.
+        let site = FakeCollector.site(
+            checkHosts: { throw StorageError.unavailable("the server is away") },
+            clock: HastyClock(stepMilliseconds: 1_000), logger: capture.logger)
+        for _ in 0..<30 { _ = try await FakeCollector.ask("GET /api/v1/hosts", site: site) }
+        let lines = capture.lines.filter { $0.message == "a request failed" }
+        #expect(lines.map { $0.metadata["repeated"] } == [nil, "9", "9"])
+        let other = LogCapture()
+        let failing = FakeCollector.site(
+            checkHosts: { throw StorageError.corrupt("a row") }, logger: other.logger)
+        for _ in 0..<3 { _ = try await FakeCollector.ask("GET /api/v1/hosts", site: failing) }
+        #expect(other.lines.count == 3, "what is wrong is logged each time")
+    }
+
     @Test("a slow request is logged", arguments: [(4_999, 0), (5_000, 1)] as [(Int64, Int)])
     func slow(milliseconds: Int64, count: Int) async throws {
         let capture = LogCapture()

@@ -12,6 +12,7 @@ package struct WebSite: Sendable {
     static let loggedBytesMax = 300
 
     private let gate: WebGate
+    private let failures = RepeatedFailures()
     private let random: any RandomSource
     private let logger: Logger
     let dependencies: WebDependencies
@@ -76,7 +77,8 @@ package struct WebSite: Sendable {
         return response
     }
 
-    /// Logs what failed here or took long; never parameters, which may hold what is nobody else's business.
+    /// Logs what failed here or took long; never parameters, which may hold what is nobody else's business. What is away
+    /// for now is logged once in a while, with the number of times that it came meanwhile.
     private func note(
         _ request: WebRequest, _ id: String, _ response: WebResponse, milliseconds: Int64
     ) {
@@ -91,8 +93,16 @@ package struct WebSite: Sendable {
             logger.notice("a request took long", metadata: metadata)
             return
         }
-        metadata["error"] =
-            "\(String(decoding: response.body.prefix(Self.loggedBytesMax), as: UTF8.self))"
+        let error = response.body.prefix(Self.loggedBytesMax)
+        metadata["error"] = "\(String(decoding: error, as: UTF8.self))"
+        if response.status == 503 {
+            let key = RepeatedFailures.Key(
+                path: request.path, status: response.status, error: Array(error))
+            guard
+                let unsaid = failures.unsaid(key, at: dependencies.clock.monotonicNanoseconds)
+            else { return }
+            if unsaid > 0 { metadata["repeated"] = "\(unsaid)" }
+        }
         // Who asks whether we are ready does so every few seconds; the store's own lines say that it is away.
         let isExpected = ["ready", "readyz"].contains(request.path.last)
         logger.log(level: isExpected ? .debug : .error, "a request failed", metadata: metadata)
