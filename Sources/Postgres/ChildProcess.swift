@@ -92,14 +92,34 @@ enum SmallFile {
         return String(decoding: buffer[..<count], as: UTF8.self)
     }
 
-    static func write(_ text: String, to path: String) throws(PostgresError) {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+    /// Replaces a file whole by one of `owner` (or of this process), mode 0600, or leaves it as it was.
+    static func write(
+        _ text: String, to path: String, owner: (user: uid_t, group: gid_t)? = nil
+    ) throws(PostgresError) {
+        let draft = path + ".new"
+        unlink(draft)
+        do throws(PostgresError) { try writeNew(text, to: draft, owner) } catch {
+            unlink(draft)
+            throw error
+        }
+        guard rename(draft, path) == 0 else {
+            throw .cluster("cannot write \(path): \(errorText(errno))")
+        }
+    }
+
+    private static func writeNew(
+        _ text: String, to path: String, _ owner: (user: uid_t, group: gid_t)?
+    ) throws(PostgresError) {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else {
             throw .cluster("cannot write \(path): \(errorText(errno))")
         }
         defer { close(descriptor) }
         let bytes = Array(text.utf8)
-        guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count else {
+        guard Glibc.write(descriptor, bytes, bytes.count) == bytes.count,
+            owner.map({ fchown(descriptor, $0.user, $0.group) == 0 }) ?? true,
+            fsync(descriptor) == 0
+        else {
             throw .cluster("cannot write \(path): \(errorText(errno))")
         }
     }

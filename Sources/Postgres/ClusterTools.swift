@@ -88,6 +88,15 @@ struct ClusterTools: Sendable {
         }
     }
 
+    /// Whether the settings were written once.
+    var hasSettings: Bool {
+        SmallFile.status(place.data + "/petrel.conf") != nil
+            && SmallFile.read(place.data + "/postgresql.conf", bytesMax: 256 * 1024)?
+                .contains(Self.include) == true
+    }
+
+    private static let include = "include 'petrel.conf'"
+
     /// Writes `petrel.conf` beside the data and includes it once.
     func writeSettings(_ extra: [String]) async throws(PostgresError) {
         let defaults = [
@@ -105,18 +114,14 @@ struct ClusterTools: Sendable {
         ]
         let text = (defaults + extra).joined(separator: "\n") + "\n"
         let path = place.data + "/petrel.conf"
-        // A full disk would leave an empty file.
-        if SmallFile.read(path) != text {
-            try SmallFile.write(text, to: path)
-            _ = chown(path, place.user, place.group)
-        }
+        let owner = (user: place.user, group: place.group)
+        if SmallFile.read(path) != text { try SmallFile.write(text, to: path, owner: owner) }
         let main = place.data + "/postgresql.conf"
-        let include = "include 'petrel.conf'"
         guard let current = SmallFile.read(main, bytesMax: 256 * 1024) else {
             throw .cluster("cannot read \(main): restore it")
         }
-        if !current.contains(include) {
-            try SmallFile.write(current + "\n\(include)\n", to: main)
+        if !current.contains(Self.include) {
+            try SmallFile.write(current + "\n\(Self.include)\n", to: main, owner: owner)
         }
     }
 

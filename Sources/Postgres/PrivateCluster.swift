@@ -68,7 +68,13 @@ package struct PrivateCluster: Sendable {
         try tools.checkVersion()
         let wasRunning = await tools.isRunning()
         if !wasRunning {
-            try await tools.writeSettings(configuration.settings)
+            do throws(PostgresError) {
+                try await tools.writeSettings(configuration.settings)
+            } catch {
+                // Those of the last start are as good on a full disk.
+                guard tools.hasSettings else { throw error }
+                logger.error("PostgreSQL starts with the settings of its last start: \(error)")
+            }
             try await tools.start(logger)
         }
         let socket = try tools.socketInUse()

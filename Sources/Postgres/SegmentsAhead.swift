@@ -63,7 +63,13 @@ struct SegmentsAhead: Sendable {
             guard !folder.has(next.name) else { continue }
             guard let free = folder.freeBytes, free >= freeBytesMin else { return current.number }
             if ahead == 1, isServerRunning { continue }
-            guard folder.make(next.name, Self.writeZeros) else { return current.number }
+            let isMade = folder.make(next.name) { file in
+                // The server may have come near it meanwhile.
+                Self.writeZeros(file)
+                    && (!isServerRunning
+                        || self.current(folder).map { $0.number + 1 < next.number } == true)
+            }
+            guard isMade else { return current.number }
         }
         return nil
     }

@@ -4,7 +4,6 @@ import Glibc
 /// the folder that was found.
 struct ServerFolder: ~Copyable {
     private let descriptor: Int32
-    private let path: String
     private let user: uid_t
     private let group: gid_t
 
@@ -18,17 +17,16 @@ struct ServerFolder: ~Copyable {
             return nil
         }
         self.descriptor = descriptor
-        self.path = path
         self.user = user
         self.group = group
     }
 
     deinit { close(descriptor) }
 
-    var names: [String] { SmallFile.list(path) }
+    var names: [String] { SmallFile.list("/proc/self/fd/\(descriptor)") }
 
     /// Bytes that are free for everyone on its disk; nil where that can't be told.
-    var freeBytes: Int64? { DiskReserve.freeBytes(path) }
+    var freeBytes: Int64? { DiskReserve.freeBytes("/proc/self/fd/\(descriptor)") }
 
     func has(_ name: String) -> Bool {
         var facts = stat()
@@ -39,7 +37,7 @@ struct ServerFolder: ~Copyable {
     func with<T>(
         _ name: String, _ flags: Int32, mode: mode_t = 0, _ body: (Int32) -> T
     ) -> T? {
-        let file = openat(descriptor, name, flags | O_NOFOLLOW | O_CLOEXEC, mode)
+        let file = openat(descriptor, name, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, mode)
         guard file >= 0 else { return nil }
         defer { close(file) }
         return body(file)
@@ -54,13 +52,11 @@ struct ServerFolder: ~Copyable {
                 && (linkat(descriptor, draft, descriptor, name, 0) == 0 || errno == EEXIST)
         }
         guard let isMade else { return false }
-        unlinkat(descriptor, draft, 0)
-        guard isMade else { return false }
-        guard fsync(descriptor) == 0 else {
-            unlinkat(descriptor, name, 0)
-            return false
-        }
-        return true
+        // Its user does not sync the folder of a file that it finds: a name that is not on the disk would go with the power.
+        // What has its name stays in any case, for it may be in use.
+        let isDurable = isMade && fsync(descriptor) == 0
+        if isDurable || !isMade { unlinkat(descriptor, draft, 0) }
+        return isDurable
     }
 
     /// Begins the name under which a file is written before it gets its own; the process's number follows. In the folder of
@@ -73,7 +69,10 @@ struct ServerFolder: ~Copyable {
             guard let process = Int32(name.dropFirst(Self.draftPrefix.count)), process > 0 else {
                 continue
             }
-            if process == getpid() || kill(process, 0) != 0 && errno == ESRCH {
+            // What it was the draft of may have its name since.
+            if process == getpid() || kill(process, 0) != 0 && errno == ESRCH,
+                fsync(descriptor) == 0
+            {
                 unlinkat(descriptor, name, 0)
             }
         }

@@ -9,10 +9,11 @@ import Glibc
 /// Source: PostgreSQL 15, `slru.c`: pages of 8 KiB, 32 a file, named by their number with four hexadecimal digits.
 struct TransactionSpace: Sendable {
     private static let fileBytes: off_t = 32 * 8192
-    /// The folders, and the highest number of a file in each; after it they begin again at 0, and none is made then.
+    /// The folders, and the highest number of a file in each; after it they begin again at 0, and none is made then. Of
+    /// offsets no next file is made: some minor versions look into it before they write it.
     private static let folders: [(name: String, last: UInt32)] = [
-        ("pg_xact", 0xfff), ("pg_subtrans", 0xffff), ("pg_multixact/offsets", 0xffff),
-        ("pg_multixact/members", 0x14077),
+        ("pg_xact", 0xfff), ("pg_subtrans", 0xffff), ("pg_multixact/offsets", 0),
+        ("pg_multixact/members", 0x14078),
     ]
 
     /// The server's data folder.
@@ -30,17 +31,15 @@ struct TransactionSpace: Sendable {
             let numbers = folder.names.filter { (4...5).contains($0.utf8.count) }
                 .compactMap { UInt32($0, radix: 16) }.sorted(by: >)
             for number in numbers {
-                let size = folder.with(Self.name(number), O_RDWR) { file in
+                let found = folder.with(Self.name(number), O_RDWR) { file -> Bool? in
                     var facts = stat()
-                    guard fstat(file, &facts) == 0, facts.st_size > 0 else { return off_t(0) }
-                    if off_t(facts.st_blocks) * 512 < Self.fileBytes {
-                        _ = petrel_take_space(file, Self.fileBytes)
-                    }
-                    return facts.st_size
+                    guard fstat(file, &facts) == 0, facts.st_size > 0 else { return nil }
+                    return off_t(facts.st_blocks) * 512 >= Self.fileBytes
+                        || petrel_take_space(file, Self.fileBytes) == 0
                 }
-                guard let size, size > 0 else { continue }
+                guard case .some(.some(let hasSpace)) = found else { continue }
                 let next = Self.name(number + 1)
-                if number < last, !folder.has(next) {
+                if hasSpace, number < last, !folder.has(next) {
                     _ = folder.make(next) { petrel_take_space($0, Self.fileBytes) == 0 }
                 }
                 break

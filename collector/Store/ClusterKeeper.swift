@@ -9,6 +9,8 @@ import World
 /// Does nothing for a database that is not the collector's own.
 struct ClusterKeeper: Service {
     static let intervalNanoseconds: Int64 = 1_000_000_000
+    /// A want of space is said again when there was none for so many rounds.
+    private static let saidRounds = 600
     let store: CollectorStore
 
     func run() async throws {
@@ -45,13 +47,14 @@ struct ClusterKeeper: Service {
         var checkpointed: UInt64?
         /// Rounds until a checkpoint that failed is tried again.
         var pause = 0
-        var complained = false
+        /// Rounds for which it stays said.
+        var said = 0
     }
 
     /// A server that finds no space for the next segment of its log ends.
     private func keep(_ space: inout Space, _ cluster: PrivateCluster) async {
         guard let segment = await cluster.keepSpace() else {
-            space = Space()
+            space.said = max(0, space.said - 1)
             return
         }
         guard segment != space.checkpointed else { return }
@@ -59,7 +62,9 @@ struct ClusterKeeper: Service {
             space.pause -= 1
             return
         }
-        if !space.complained {
+        let isNews = space.said == 0
+        space.said = Self.saidRounds
+        if isNews {
             store.logger.warning(
                 "no space for segments of the private PostgreSQL's log: checkpoints bring old ones back; free space on its disk",
                 metadata: ["data": "\(cluster.dataDirectory)"])
@@ -69,11 +74,10 @@ struct ClusterKeeper: Service {
             space.checkpointed = segment
         } catch {
             space.pause = 10
-            if !space.complained {
+            if isNews {
                 store.logger.error("the private PostgreSQL's checkpoint failed: \(error)")
             }
         }
-        space.complained = true
     }
 }
 

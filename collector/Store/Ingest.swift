@@ -251,7 +251,8 @@ extension CollectorStore: IngestWriter {
         statements.append(PostgresStatement(requireWriterSQL, [.int8(writer)]))
         statements.append(PostgresStatement("COMMIT"))
         let work = statements
-        try await writeData { session in _ = try session.pipeline(work) }
+        // Asked of a full disk too: they are few, and may find a place in a page that is there.
+        try await write { session in _ = try session.pipeline(work) }
     }
 }
 

@@ -68,9 +68,9 @@ extension CollectorStore {
     static let daysAhead: Int32 = 2
 
     /// Makes the partitions of a receipt's hour, once per process.
-    func ensurePartitions(hour: Int32) async throws(StorageError) {
+    func ensurePartitions(hour: Int32, isAhead: Bool = false) async throws(StorageError) {
         guard !partitions.contains(hour: hour) else { return }
-        try await write { session in
+        try await writeTable(isAhead: isAhead) { session in
             try Self.make(
                 [
                     PostgresStatement("SELECT petrel.ensure_ingest_partition($1)", [.int4(hour)]),
@@ -82,9 +82,11 @@ extension CollectorStore {
     }
 
     /// Makes the partition of a day of samples, once per process.
-    func ensureChunkPartition(_ key: SeriesDays.Key) async throws(StorageError) {
+    func ensureChunkPartition(_ key: SeriesDays.Key, isAhead: Bool = false)
+        async throws(StorageError)
+    {
         guard !partitions.contains(chunkDay: key) else { return }
-        try await write { session in
+        try await writeTable(isAhead: isAhead) { session in
             try Self.make(
                 [
                     PostgresStatement(
@@ -96,9 +98,9 @@ extension CollectorStore {
     }
 
     /// Makes the partition of a day of log blocks, once per process.
-    func ensureLogBlockPartition(_ day: Int32) async throws(StorageError) {
+    func ensureLogBlockPartition(_ day: Int32, isAhead: Bool = false) async throws(StorageError) {
         guard !partitions.contains(logBlockDay: day) else { return }
-        try await write { session in
+        try await writeTable(isAhead: isAhead) { session in
             try Self.make(
                 [PostgresStatement("SELECT petrel.ensure_log_block_partition($1)", [.int4(day)])],
                 session)
@@ -109,7 +111,7 @@ extension CollectorStore {
     /// Makes the partition of a day of exemplars, once per process.
     func ensureExemplarPartition(_ day: Int32) async throws(StorageError) {
         guard !partitions.contains(exemplarDay: day) else { return }
-        try await write { session in
+        try await writeTable(isAhead: false) { session in
             try Self.make(
                 [PostgresStatement("SELECT petrel.ensure_exemplar_partition($1)", [.int4(day)])],
                 session)
@@ -133,13 +135,15 @@ extension CollectorStore {
     func ensurePartitionsAhead() async throws(StorageError) {
         let now = clock.now
         for ahead in 0...Self.hoursAhead {
-            try await ensurePartitions(hour: hour(now) + ahead)
+            try await ensurePartitions(hour: hour(now) + ahead, isAhead: true)
         }
-        for ahead in 0...Self.daysAhead { try await ensureLogBlockPartition(day(now) + ahead) }
+        for ahead in 0...Self.daysAhead {
+            try await ensureLogBlockPartition(day(now) + ahead, isAhead: true)
+        }
         for number in catalogue.retention.withLock({ $0.classes.keys.sorted() }) {
             for ahead in 0...Self.daysAhead {
                 try await ensureChunkPartition(
-                    SeriesDays.Key(retentionClass: number, day: day(now) + ahead))
+                    SeriesDays.Key(retentionClass: number, day: day(now) + ahead), isAhead: true)
             }
         }
     }

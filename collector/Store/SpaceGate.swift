@@ -20,6 +20,9 @@ final class SpaceGate: Sendable {
         ).exchanged
     }
 
+    /// Whether nothing would be admitted; takes no attempt from anybody.
+    func isShut(at now: Int64) -> Bool { now < shutUntil.load(ordering: .relaxed) }
+
     func shut(at now: Int64) { shutUntil.store(now + Self.pauseNanoseconds, ordering: .relaxed) }
 
     func open() { shutUntil.store(0, ordering: .relaxed) }
@@ -31,19 +34,36 @@ extension CollectorStore {
     func writeData<T: Sendable>(
         _ body: @escaping @Sendable (PostgresSession) throws -> T
     ) async throws(StorageError) -> T {
-        guard space.admits(at: clock.monotonicNanoseconds) else {
-            throw .exhausted(
-                "the database's disk is full: a write found no space a moment ago; free space")
-        }
+        guard space.admits(at: clock.monotonicNanoseconds) else { throw Self.isFull }
         do {
             let result = try await writePool.withSession(body)
             space.open()
             return result
         } catch {
-            if (error as? PostgresError)?.sqlState == "53100" {
+            switch (error as? PostgresError)?.sqlState {
+            case "53100"?: space.shut(at: clock.monotonicNanoseconds)
+            // The server answered something else: it is not for want of space.
+            case .some: space.open()
+            case nil: break
+            }
+            throw writeFailure(error)
+        }
+    }
+
+    /// As `write`, for the table of samples or lines that are about to be written: throws `exhausted` without an attempt
+    /// where they would be. `isAhead`: nobody waits for it, and it is tried all the same.
+    func writeTable(
+        isAhead: Bool, _ body: @escaping @Sendable (PostgresSession) throws -> Void
+    ) async throws(StorageError) {
+        guard isAhead || !space.isShut(at: clock.monotonicNanoseconds) else { throw Self.isFull }
+        do { try await writePool.withSession(body) } catch {
+            if !isAhead, (error as? PostgresError)?.sqlState == "53100" {
                 space.shut(at: clock.monotonicNanoseconds)
             }
             throw writeFailure(error)
         }
     }
+
+    private static let isFull = StorageError.exhausted(
+        "the database's disk is full: a write found no space a moment ago; free space")
 }
