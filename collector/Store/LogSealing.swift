@@ -23,7 +23,7 @@ extension CollectorStore {
     static let sealAllRoundsMax = 100
     /// Blocks for which there is one filter of traces.
     static let traceFilterBlocks = 64
-    private static let traceFilterBits = 16
+    private static let traceFilterBits = 13
 
     /// Reads from the database what waits to be sealed, and when streams had lines.
     func loadLogState() async throws(StorageError) {
