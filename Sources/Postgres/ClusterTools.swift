@@ -66,12 +66,12 @@ struct ClusterTools: Sendable {
         }
     }
 
-    /// Refuses data of another major version than the programs'.
     /// The major version of the data; 0 where it can't be told.
     private var major: Int {
         Int((SmallFile.read(place.data + "/PG_VERSION") ?? "").prefix { $0.isNumber }) ?? 0
     }
 
+    /// Refuses data of another major version than the programs'.
     func checkVersion() throws(PostgresError) {
         let major = major
         guard major > 0 else {
@@ -104,7 +104,7 @@ struct ClusterTools: Sendable {
             "unix_socket_permissions = 0700", "port = 5432", "max_connections = 40",
             "shared_buffers = 64MB", "work_mem = 8MB", "maintenance_work_mem = 64MB",
             "max_wal_size = 512MB",
-            "min_wal_size = \((SegmentsAhead.count + 1) * 16)MB",
+            "min_wal_size = \((Int(SegmentsAhead.count) + 1) * SegmentsAhead.byteCount >> 20)MB",
             "temp_file_limit = 1GB", "max_locks_per_transaction = 512",
             "default_toast_compression = lz4", "wal_compression = on", "jit = off",
             "logging_collector = off", "log_timezone = UTC", "timezone = UTC",

@@ -82,7 +82,6 @@ package struct PrivateCluster: Sendable {
             dataDirectory: place.data, socketDirectory: socket, wasAdopted: wasRunning,
             tools: tools, logger: logger)
         try await cluster.prepareDatabase()
-        await tools.keepSpace(isServerRunning: true)
         logger.info(
             wasRunning ? "adopted the running private PostgreSQL" : "started a private PostgreSQL",
             metadata: ["data": "\(place.data)", "socket": "\(socket)"])

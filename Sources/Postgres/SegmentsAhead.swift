@@ -1,4 +1,3 @@
-import Dispatch
 import Glibc
 
 /// Segments of the server's write-ahead log that are made before it needs them.

@@ -49,6 +49,7 @@ struct ClusterKeeper: Service {
         var pause = 0
         /// Rounds for which it stays said.
         var said = 0
+        var hasFailed = false
     }
 
     /// A server that finds no space for the next segment of its log ends.
@@ -62,21 +63,24 @@ struct ClusterKeeper: Service {
             space.pause -= 1
             return
         }
-        let isNews = space.said == 0
-        space.said = Self.saidRounds
-        if isNews {
+        if space.said == 0 {
             store.logger.warning(
                 "no space for segments of the private PostgreSQL's log: checkpoints bring old ones back; free space on its disk",
                 metadata: ["data": "\(cluster.dataDirectory)"])
         }
+        space.said = Self.saidRounds
         do {
             try await cluster.checkpoint()
             space.checkpointed = segment
+            space.hasFailed = false
         } catch {
             space.pause = 10
-            if isNews {
-                store.logger.error("the private PostgreSQL's checkpoint failed: \(error)")
+            if !space.hasFailed {
+                store.logger.error(
+                    "a checkpoint of the private PostgreSQL failed, and its log runs out of segments; tried again: \(error)",
+                    metadata: ["data": "\(cluster.dataDirectory)"])
             }
+            space.hasFailed = true
         }
     }
 }

@@ -106,7 +106,9 @@ extension CollectorStore {
             partitions.removeAll()
             space.open()
         }
-        try await logged("what a full disk had no space for can't be made up for yet") {
+        try await logged(
+            "no space yet for tables of the next hours, or for notes of days that went"
+        ) {
             () throws(StorageError) in
             if !hasFloors { try await noteFloors() }
             if !hasPartitions { try await ensurePartitionsAhead() }
@@ -124,20 +126,6 @@ extension CollectorStore {
         report.removedSeriesCount = try await removeEmptySeries()
         try await tidyLogs(isShortOfSpace: isShortOfSpace || !hasPartitions || !hasFloors)
         return report
-    }
-
-    /// Whether `body` came to its end: false, and logged, where the database had no space for it, or no memory.
-    func unlessFull(
-        _ problem: Logger.Message, _ body: () async throws(StorageError) -> Void
-    ) async throws(StorageError) -> Bool {
-        do throws(StorageError) {
-            try await body()
-            return true
-        } catch {
-            guard case .exhausted(let text) = error else { throw error }
-            logger.error(problem, metadata: ["error": "\(text)"])
-            return false
-        }
     }
 
     private func note(_ partition: Partition, _ reason: DropReason, _ count: Int64) {

@@ -1,3 +1,4 @@
+import Logging
 import Postgres
 import Storage
 import Synchronization
@@ -61,6 +62,20 @@ extension CollectorStore {
                 space.shut(at: clock.monotonicNanoseconds)
             }
             throw writeFailure(error)
+        }
+    }
+
+    /// Whether `body` came to its end: false, and logged, where the database had no space for it, or no memory.
+    func unlessFull(
+        _ problem: Logger.Message, _ body: () async throws(StorageError) -> Void
+    ) async throws(StorageError) -> Bool {
+        do throws(StorageError) {
+            try await body()
+            return true
+        } catch {
+            guard case .exhausted(let text) = error else { throw error }
+            logger.error(problem, metadata: ["error": "\(text)"])
+            return false
         }
     }
 

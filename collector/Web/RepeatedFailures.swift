@@ -9,7 +9,6 @@ final class RepeatedFailures: Sendable {
 
     struct Key: Hashable {
         var path: [String]
-        var status: Int
         var error: [UInt8]
     }
 

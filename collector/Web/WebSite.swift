@@ -97,7 +97,7 @@ package struct WebSite: Sendable {
         metadata["error"] = "\(String(decoding: error, as: UTF8.self))"
         if response.status == 503 {
             let key = RepeatedFailures.Key(
-                path: request.path, status: response.status, error: Array(error))
+                path: request.path, error: Array(error))
             guard
                 let unsaid = failures.unsaid(key, at: dependencies.clock.monotonicNanoseconds)
             else { return }
